@@ -1,0 +1,306 @@
+//! Slot -> binding -> grant -> token.
+
+use crate::kind::{Access, Kind};
+use crate::ledger::Ledger;
+use rota_config::Binding;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Whether effects happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Listed only.
+    Plan,
+    /// They happen.
+    Execute,
+}
+
+impl Mode {
+    /// The word in records and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Execute => "execute",
+        }
+    }
+}
+
+/// Who runs, for names that a target shows (`application_name`).
+#[derive(Clone, Debug)]
+pub struct RunIdentity {
+    /// The run's id.
+    pub run: String,
+    /// The job's name, or the plugin's where it is run ad hoc.
+    pub job: String,
+}
+
+/// What a run may use up.
+#[derive(Clone, Copy, Debug)]
+pub struct Quotas {
+    /// Effects, planned ones included.
+    pub effects: u64,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self { effects: 100_000 }
+    }
+}
+
+/// What a job puts into a slot.
+#[derive(Debug)]
+pub struct Grant {
+    /// The slot.
+    pub slot: String,
+    /// The binding's name, as shown to people. Never an address.
+    pub binding_name: String,
+    /// The binding.
+    pub binding: Binding,
+    /// The accesses given, in the words of the binding's kind.
+    pub accesses: Vec<String>,
+}
+
+/// A call that the job does not grant. Its text says what would.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// No binding is in the slot.
+    #[error("{operation} needs a binding in slot `{slot}`, which is not bound; bind it with --bind {slot}=BINDING --grant {slot}={}, or in the job: slots.{slot} = {{ binding = \"...\", access = [{}] }}", .needed.join(","), quoted(.needed))]
+    Unbound {
+        /// The import that asked.
+        operation: &'static str,
+        /// The slot.
+        slot: String,
+        /// The accesses that it needs.
+        needed: Vec<String>,
+    },
+    /// The binding is of another kind.
+    #[error(
+        "{operation} needs a {wanted} binding in slot `{slot}`, but `{binding}` is of another kind; bind another with --bind {slot}=BINDING"
+    )]
+    WrongKind {
+        /// The import that asked.
+        operation: &'static str,
+        /// The slot.
+        slot: String,
+        /// The binding that is in it.
+        binding: String,
+        /// The kind that would serve.
+        wanted: &'static str,
+    },
+    /// The grant does not hold an access that the call needs.
+    #[error("{operation} needs `{}` on slot `{slot}` (binding `{binding}`), which is granted {}; give it with --grant {slot}={}, or in the job: slots.{slot}.access = [{}]", .missing.join(" + "), granted_words(.granted), all(.granted, .missing).join(","), quoted(&all(.granted, .missing)))]
+    Missing {
+        /// The import that asked.
+        operation: &'static str,
+        /// The slot.
+        slot: String,
+        /// The binding in it.
+        binding: String,
+        /// What is missing.
+        missing: Vec<String>,
+        /// What is granted.
+        granted: Vec<String>,
+    },
+    /// The statement or argument itself is never allowed, whatever is granted.
+    #[error("{operation} on slot `{slot}`: {reason}")]
+    Never {
+        /// The import that asked.
+        operation: &'static str,
+        /// The slot.
+        slot: String,
+        /// Why, and what to do instead.
+        reason: String,
+    },
+}
+
+fn quoted(words: &[String]) -> String {
+    words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ")
+}
+
+fn granted_words(granted: &[String]) -> String {
+    if granted.is_empty() { "nothing".into() } else { format!("`{}`", granted.join(" + ")) }
+}
+
+fn all(granted: &[String], missing: &[String]) -> Vec<String> {
+    granted.iter().chain(missing).cloned().collect()
+}
+
+/// The choke point of one run. See the crate's documentation.
+pub struct Gate {
+    pub(crate) identity: RunIdentity,
+    pub(crate) mode: Mode,
+    pub(crate) quotas: Quotas,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) effects_begun: AtomicU64,
+    grants: BTreeMap<String, Arc<Grant>>,
+    denials: Mutex<Vec<Denied>>,
+    denial_count: AtomicU64,
+}
+
+/// How many denials a run keeps with their text; more are only counted.
+const DENIALS_KEPT: usize = 100;
+
+impl Gate {
+    /// The gate of a run, with what its job grants.
+    pub fn new(
+        identity: RunIdentity,
+        mode: Mode,
+        quotas: Quotas,
+        ledger: Arc<dyn Ledger>,
+        grants: impl IntoIterator<Item = Grant>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            identity,
+            mode,
+            quotas,
+            ledger,
+            effects_begun: AtomicU64::new(0),
+            grants: grants.into_iter().map(|g| (g.slot.clone(), Arc::new(g))).collect(),
+            denials: Mutex::new(Vec::new()),
+            denial_count: AtomicU64::new(0),
+        })
+    }
+
+    /// Who runs.
+    pub fn identity(&self) -> &RunIdentity {
+        &self.identity
+    }
+
+    /// Whether effects happen.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What is bound: slot, binding's name, accesses.
+    pub fn bound(&self) -> impl Iterator<Item = (&str, &str, &[String])> {
+        self.grants.values().map(|g| (g.slot.as_str(), g.binding_name.as_str(), g.accesses.as_slice()))
+    }
+
+    /// What was denied so far (the first hundred), and how many in all.
+    pub fn denials(&self) -> (Vec<Denied>, u64) {
+        let kept = self.denials.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        (kept, self.denial_count.load(Ordering::Relaxed))
+    }
+
+    /// Mint a token for a call that needs all of `needed` on the binding in `slot`. With nothing needed, any
+    /// grant on the slot serves (opening it).
+    ///
+    /// # Errors
+    /// [`Denied`], which is also counted as a denial of the run.
+    pub fn authorise<K: Kind>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        slot: &str,
+        needed: &[K::Access],
+    ) -> Result<Authorized<K>, Denied> {
+        self.check::<K>(operation, slot, needed).inspect_err(|denied| self.note(denied.clone()))
+    }
+
+    /// Refuse a call that no grant would allow, and count the denial.
+    pub fn never(&self, operation: &'static str, slot: &str, reason: impl Into<String>) -> Denied {
+        let denied = Denied::Never { operation, slot: slot.into(), reason: reason.into() };
+        self.note(denied.clone());
+        denied
+    }
+
+    fn note(&self, denied: Denied) {
+        self.denial_count.fetch_add(1, Ordering::Relaxed);
+        let mut kept = self.denials.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if kept.len() < DENIALS_KEPT && !kept.contains(&denied) {
+            kept.push(denied);
+        }
+    }
+
+    fn check<K: Kind>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        slot: &str,
+        needed: &[K::Access],
+    ) -> Result<Authorized<K>, Denied> {
+        let Some(grant) = self.grants.get(slot) else {
+            let needed = if needed.is_empty() {
+                vec![K::Access::ALL[0].to_string()]
+            } else {
+                needed.iter().map(ToString::to_string).collect()
+            };
+            return Err(Denied::Unbound { operation, slot: short(slot), needed });
+        };
+        if K::settings(&grant.binding).is_none() {
+            return Err(Denied::WrongKind {
+                operation,
+                slot: grant.slot.clone(),
+                binding: grant.binding_name.clone(),
+                wanted: K::CAPABILITY,
+            });
+        }
+        // A word is compared as text: a grant was checked against the kind's words when it was read.
+        let has = |access: &K::Access| {
+            grant.accesses.iter().any(|word| word.parse::<K::Access>().is_ok_and(|granted| granted == *access))
+        };
+        let mut missing: Vec<String> = needed.iter().filter(|access| !has(access)).map(ToString::to_string).collect();
+        if needed.is_empty() && grant.accesses.is_empty() {
+            missing = vec![K::Access::ALL[0].to_string()];
+        }
+        if !missing.is_empty() {
+            return Err(Denied::Missing {
+                operation,
+                slot: grant.slot.clone(),
+                binding: grant.binding_name.clone(),
+                missing,
+                granted: grant.accesses.clone(),
+            });
+        }
+        Ok(Authorized { gate: self.clone(), grant: grant.clone(), operation, needed: needed.into() })
+    }
+}
+
+/// A slot's name comes from the guest: what is echoed is bounded and printable.
+fn short(slot: &str) -> String {
+    slot.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// Proof that a run's job grants what a call needs. Only [`Gate::authorise`] makes one.
+pub struct Authorized<K: Kind> {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) grant: Arc<Grant>,
+    pub(crate) operation: &'static str,
+    pub(crate) needed: Arc<[K::Access]>,
+}
+
+impl<K: Kind> Clone for Authorized<K> {
+    fn clone(&self) -> Self {
+        Self {
+            gate: self.gate.clone(),
+            grant: self.grant.clone(),
+            operation: self.operation,
+            needed: self.needed.clone(),
+        }
+    }
+}
+
+impl<K: Kind> Authorized<K> {
+    /// What the operator configured for the binding: its address and secrets. Nothing else leads here.
+    pub fn binding(&self) -> &K::Settings {
+        // The gate checked the kind before it made this token.
+        match K::settings(&self.grant.binding) {
+            Some(settings) => settings,
+            None => unreachable!("an Authorized<K> is only made for a binding of kind K"),
+        }
+    }
+
+    /// The binding's name.
+    pub fn binding_name(&self) -> &str {
+        &self.grant.binding_name
+    }
+
+    /// The slot.
+    pub fn slot(&self) -> &str {
+        &self.grant.slot
+    }
+
+    /// The run's gate.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+}

@@ -1,0 +1,27 @@
+//! The one choke point between a guest and the world.
+//!
+//! A guest names a *slot*. The [`Gate`] of its run resolves slot -> binding -> grant and, when the grant covers what the
+//! call needs, mints an [`Authorized`] token. A capability's client takes that token (for reads) or a [`Permit`] (for
+//! effects) as an argument, and both have private constructors in this crate: code that holds neither cannot reach a
+//! target, nor even see the binding's address, because [`Authorized::binding`] is the only way to it.
+//!
+//! The order of every call is fixed: authorise -> mode -> quota -> effect record -> effect -> outcome.
+//!
+//! | step | where | refused as |
+//! | --- | --- | --- |
+//! | authorise | [`Gate::authorise`] | [`Denied`], counted in [`Gate::denials`] |
+//! | mode | [`Authorized::effect`] | [`Decision::Planned`]: recorded, not performed |
+//! | quota | [`Authorized::effect`] | [`EffectRefused::Quota`] |
+//! | effect record | [`Ledger::begin`] | [`EffectRefused::Ledger`]: no record, no effect |
+//! | outcome | [`Permit::finish`], or its drop: `interrupted` | - |
+
+mod effect;
+mod gate;
+mod kind;
+mod ledger;
+
+pub use effect::{Decision, Effect, EffectClass, EffectRefused, Outcome, Permit};
+pub use gate::{Authorized, Denied, Gate, Grant, Mode, Quotas, RunIdentity};
+pub use kind::{Access, Key, KeyAccess, Kind, Sql, Storage, StorageAccess, Tool, ToolAccess};
+pub use ledger::{EffectRecord, Ledger, LedgerError, MemoryLedger, RecordedEffect};
+pub use rota_classifier::SqlAccess;

@@ -1,0 +1,172 @@
+//! The WIT side of the interface `bytes`: authorise where a slot is named, take the stream, filter it, give the next one.
+
+use crate::filter::{self, Filtered, Recipients};
+use rota_authority::{Key, KeyAccess};
+use rota_capability::streams::{Reader, give_bytes, give_outcome, take_bytes};
+use rota_capability::{CallGuard, Guest, begin, denied};
+use rota_contract::Error;
+use wasmtime::AsContextMut as _;
+use wasmtime::component::{Access, Accessor, AccessorTask, FutureReader, HasData, Linker, StreamReader};
+
+/// Generated from `wit/bytes.wit`.
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package rota:host-bytes;
+
+            world host {
+                import rota:runbook/bytes@0.1.0;
+            }
+        ",
+        world: "rota:host-bytes/host",
+        with: { "rota:runbook/types": rota_contract::types },
+        imports: { default: store | trappable },
+        additional_derives: [PartialEq],
+    });
+}
+
+use generated::rota::runbook::bytes;
+pub use generated::rota::runbook::bytes::{Codec, Coding, HostWithStore, Passed};
+
+/// How the generated code finds the guest.
+#[derive(Debug)]
+pub struct Bytes;
+
+impl HasData for Bytes {
+    type Data<'a> = &'a mut Guest;
+}
+
+/// Add the interface to a linker.
+///
+/// # Errors
+/// When something else has added it.
+pub fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    bytes::add_to_linker::<_, Bytes>(linker, rota_capability::guest)
+}
+
+type Answer = (StreamReader<u8>, FutureReader<Result<Passed, Error>>);
+
+/// Answers, within the store, that the run goes on, for as long as a guest's stream is read.
+struct Confirm<F>(F);
+
+impl<T, D, F> AccessorTask<T, D> for Confirm<F>
+where
+    D: HasData + ?Sized,
+    F: Future<Output = ()> + Send + 'static,
+{
+    async fn run(self, _: &Accessor<T, D>) -> wasmtime::Result<()> {
+        self.0.await;
+        Ok(())
+    }
+}
+
+/// Count the filter in and take the bytes. A filter counts as a host call in flight until it is done, which bounds the threads of a run.
+fn take<T: Send + 'static>(access: &mut Access<'_, T, Bytes>, data: StreamReader<u8>) -> wasmtime::Result<(Reader, CallGuard)> {
+    let guard = access.get().enter()?;
+    let (reader, confirmations) = take_bytes(access, data)?.split();
+    if let Some(confirmations) = confirmations {
+        access.spawn(Confirm(confirmations))?;
+    }
+    Ok((reader, guard))
+}
+
+fn give<T: 'static>(access: &mut Access<'_, T, Bytes>, filtered: Filtered) -> wasmtime::Result<Answer> {
+    Ok((give_bytes(access, filtered.reader)?, give_outcome(access, filtered.outcome)?))
+}
+
+/// A filter that cannot begin, where the contract has no error to answer with: a stream that ends at once, and an outcome that says why.
+fn give_failed<T: 'static>(access: &mut Access<'_, T, Bytes>, error: Error) -> wasmtime::Result<Answer> {
+    let failed = rota_capability::streams::stream_error(error.clone());
+    let (tell, outcome) = tokio::sync::oneshot::channel();
+    // The receiver is in hand.
+    let _ = tell.send(Err(error));
+    give(access, Filtered { reader: Box::pin(Failing(Some(failed))), outcome })
+}
+
+/// A reader that fails.
+struct Failing(Option<std::io::Error>);
+
+impl tokio::io::AsyncRead for Failing {
+    fn poll_read(mut self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>, _: &mut tokio::io::ReadBuf<'_>) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Err(self.0.take().unwrap_or_else(|| std::io::Error::other("the stream failed before"))))
+    }
+}
+
+/// Refuse a call whose stream was not taken: the writer learns that nobody reads.
+fn refuse<T: 'static>(access: &mut Access<'_, T, Bytes>, mut data: StreamReader<u8>, error: Error) -> wasmtime::Result<Result<Answer, Error>> {
+    data.close(access.as_context_mut())?;
+    Ok(Err(error))
+}
+
+fn always<T: 'static>(access: &mut Access<'_, T, Bytes>, filtered: Result<Filtered, Error>) -> wasmtime::Result<Answer> {
+    match filtered {
+        Ok(filtered) => give(access, filtered),
+        Err(error) => give_failed(access, error),
+    }
+}
+
+fn fallible<T: 'static>(access: &mut Access<'_, T, Bytes>, filtered: Result<Filtered, Error>) -> wasmtime::Result<Result<Answer, Error>> {
+    match filtered {
+        Ok(filtered) => give(access, filtered).map(Ok),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
+    fn tee_sha256(mut access: Access<'_, T, Self>, data: StreamReader<u8>) -> wasmtime::Result<Answer> {
+        let (reader, guard) = take(&mut access, data)?;
+        always(&mut access, filter::tee_sha256(reader, guard))
+    }
+
+    fn count(mut access: Access<'_, T, Self>, data: StreamReader<u8>) -> wasmtime::Result<Answer> {
+        let (reader, guard) = take(&mut access, data)?;
+        give(&mut access, filter::count(reader, guard))
+    }
+
+    fn compress(mut access: Access<'_, T, Self>, data: StreamReader<u8>, codec: Codec) -> wasmtime::Result<Result<Answer, Error>> {
+        let (reader, guard) = take(&mut access, data)?;
+        fallible(&mut access, filter::compress(reader, codec, guard))
+    }
+
+    fn decompress(mut access: Access<'_, T, Self>, data: StreamReader<u8>, coding: Coding) -> wasmtime::Result<Answer> {
+        let (reader, guard) = take(&mut access, data)?;
+        always(&mut access, filter::decompress(reader, coding, guard))
+    }
+
+    fn encrypt(mut access: Access<'_, T, Self>, data: StreamReader<u8>, recipients: Vec<String>) -> wasmtime::Result<Result<Answer, Error>> {
+        let recipients = match Recipients::parse(&recipients) {
+            Ok(recipients) => recipients,
+            Err(error) => return refuse(&mut access, data, error),
+        };
+        let (reader, guard) = take(&mut access, data)?;
+        fallible(&mut access, filter::encrypt(reader, recipients, guard))
+    }
+
+    fn decrypt(mut access: Access<'_, T, Self>, data: StreamReader<u8>, slot: String) -> wasmtime::Result<Result<Answer, Error>> {
+        let gate = access.get().run.gate.clone();
+        let authorized = match gate.authorise::<Key>("bytes.decrypt", &slot, &[KeyAccess::Decrypt]) {
+            Ok(authorized) => authorized,
+            Err(refusal) => return refuse(&mut access, data, denied(refusal)),
+        };
+        let identities = match crate::key::identities(&authorized) {
+            Ok(identities) => identities,
+            Err(error) => return refuse(&mut access, data, error),
+        };
+        let (reader, guard) = take(&mut access, data)?;
+        fallible(&mut access, filter::decrypt(reader, identities, guard))
+    }
+
+    fn rate_limit(mut access: Access<'_, T, Self>, data: StreamReader<u8>, bytes_per_second: u64) -> wasmtime::Result<Result<Answer, Error>> {
+        let (reader, guard) = take(&mut access, data)?;
+        fallible(&mut access, filter::rate_limit(reader, bytes_per_second, guard))
+    }
+
+    async fn drain(accessor: &Accessor<T, Self>, data: StreamReader<u8>) -> wasmtime::Result<Result<Passed, Error>> {
+        let (_guard, ()) = begin(accessor, |_| Ok(()))?;
+        let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
+        Ok(taken.offload(filter::drain).await)
+    }
+}
+
+impl bytes::Host for &mut Guest {}

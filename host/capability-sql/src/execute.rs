@@ -1,0 +1,52 @@
+//! One statement as an effect, outside of a transaction block or in the guest's transaction.
+
+use crate::cell::{Lease, Work};
+use crate::connection::{Connection, check_count};
+use crate::session::{Session, Shared};
+use crate::value::parameter;
+use crate::wit::Value;
+use rota_authority::{Permit, Sql};
+use rota_contract::Error;
+use sqlx::{Executor as _, Statement as _};
+
+impl Session {
+    /// Run one statement outside of a transaction block; gives the rows that it touched.
+    ///
+    /// # Errors
+    /// What the server says; `conflict` while the session is busy. The permit is finished either way; dropped meanwhile, the
+    /// statement is cancelled on the server and the effect recorded as interrupted.
+    pub async fn execute(&self, permit: Permit<Sql>, statement: &str, parameters: &[Value]) -> Result<u64, Error> {
+        let result = match self.0.check_permit(&permit) {
+            Ok(()) => match self.0.take(Work::Call).await {
+                Ok(lease) => {
+                    self.0.mark_stateful();
+                    perform(&self.0, lease, statement, parameters).await
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        conclude(permit, result).await
+    }
+}
+
+/// Finish a permit with the number of rows, or the error.
+pub(crate) async fn conclude(permit: Permit<Sql>, result: Result<u64, Error>) -> Result<u64, Error> {
+    permit.conclude(result, |rows| format!("{rows} row{}", if *rows == 1 { "" } else { "s" })).await
+}
+
+/// Run a statement on a leased connection.
+pub(crate) async fn perform(shared: &Shared, mut lease: Lease, statement: &str, parameters: &[Value]) -> Result<u64, Error> {
+    let result = shared.listening(run(lease.connection()?, statement, parameters)).await;
+    lease.settle(result)
+}
+
+async fn run(connection: &mut Connection, statement: &str, parameters: &[Value]) -> Result<u64, sqlx::Error> {
+    let lookups = connection.lookups(parameters).await?;
+    let arguments = parameter::arguments(parameters, &lookups)?;
+    // By the extended protocol also without parameters: it takes one statement only. Prepared by a name, as sqlx loses the unnamed
+    // statement when it looks up a type.
+    let prepared = connection.prepare(statement, &parameter::types(parameters, &lookups)).await?;
+    check_count(&prepared, parameters.len())?;
+    connection.pg.execute(prepared.query_with(arguments)).await.map(|done| done.rows_affected())
+}

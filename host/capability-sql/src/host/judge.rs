@@ -1,0 +1,81 @@
+//! What a statement needs, and whether the job grants it.
+
+use rota_authority::{Authorized, Decision, Effect, EffectClass, Gate, Sql, SqlAccess};
+use rota_capability::{denied, refused};
+use rota_classifier::{AccessSet, CopyDirection, Refusal, Statement, classify, classify_copy};
+use rota_contract::Error;
+use std::sync::Arc;
+
+/// Statements that are longer than this are parsed where they hold up nobody else.
+const LONG: usize = 16 << 10;
+
+/// A statement that is granted.
+pub(super) struct Judged {
+    pub(super) authorized: Authorized<Sql>,
+    pub(super) statement: Statement,
+}
+
+impl Judged {
+    /// Whether it can stand in parentheses after FROM.
+    pub(super) fn selects(&self) -> bool {
+        self.statement.returns_rows && !self.statement.verb.starts_with("EXPLAIN") && self.statement.verb != "SHOW"
+    }
+
+    /// Whether all that it needs is `read`.
+    pub(super) fn only_reads(&self) -> bool {
+        self.statement.accesses.is_subset(AccessSet::of(SqlAccess::Read))
+    }
+
+    /// It must only read.
+    pub(super) fn must_read(self) -> Result<Self, Error> {
+        if self.only_reads() {
+            return Ok(self);
+        }
+        Err(Error::InvalidArgument(format!("`query` only reads, and this {} needs {}; send it by `execute`", self.statement.verb, self.statement.accesses)))
+    }
+
+    /// What the mode makes of it as an effect.
+    pub(super) async fn decide(&self, detail: String) -> Result<Decision<Sql>, Error> {
+        let class = match self.statement.effect {
+            rota_classifier::EffectClass::Destructive => EffectClass::Destructive,
+            _ => EffectClass::Write,
+        };
+        let object = self.statement.target.clone().unwrap_or_default();
+        self.authorized.effect(Effect { object, detail, class }).await.map_err(refused)
+    }
+}
+
+/// Classify and authorise a statement.
+pub(super) async fn statement(gate: &Arc<Gate>, operation: &'static str, slot: &str, text: &str) -> Result<Judged, Error> {
+    judge(gate, operation, slot, parse(text, classify).await)
+}
+
+/// The same for a COPY.
+pub(super) async fn copy(gate: &Arc<Gate>, operation: &'static str, slot: &str, text: &str, direction: CopyDirection) -> Result<Judged, Error> {
+    judge(gate, operation, slot, parse(text, move |text| classify_copy(text, direction)).await)
+}
+
+async fn parse(text: &str, classify: impl FnOnce(&str) -> Result<Statement, Refusal> + Send + 'static) -> Result<Statement, Refusal> {
+    if text.len() <= LONG {
+        return classify(text);
+    }
+    let text = text.to_owned();
+    tokio::task::spawn_blocking(move || classify(&text)).await.unwrap_or_else(|error| Err(Refusal::ParserFailed { message: error.to_string() }))
+}
+
+fn judge(gate: &Arc<Gate>, operation: &'static str, slot: &str, classified: Result<Statement, Refusal>) -> Result<Judged, Error> {
+    let statement = classified.map_err(|refusal| refuse(gate, operation, slot, &refusal))?;
+    let needed: Vec<SqlAccess> = SqlAccess::ALL.into_iter().filter(|access| statement.accesses.contains(*access)).collect();
+    let authorized = gate.authorise::<Sql>(operation, slot, &needed).map_err(denied)?;
+    Ok(Judged { authorized, statement })
+}
+
+/// What is no statement is a mistake; what must never run is a denial, and counted.
+fn refuse(gate: &Arc<Gate>, operation: &'static str, slot: &str, refusal: &Refusal) -> Error {
+    match refusal {
+        Refusal::Empty | Refusal::SeveralStatements { .. } | Refusal::Syntax { .. } | Refusal::TooLong | Refusal::TooDeep => {
+            Error::InvalidArgument(refusal.to_string())
+        }
+        _ => denied(gate.never(operation, slot, refusal.to_string())),
+    }
+}

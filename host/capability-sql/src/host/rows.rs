@@ -1,0 +1,54 @@
+//! An answer as the guest holds it: rows in batches, each row lowered straight into the guest's memory.
+
+use crate::query::{Batches, Row, Rows};
+use crate::wit::Column;
+use rota_capability::streams::give_outcome;
+use rota_contract::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use wasmtime::component::{Access, Destination, FutureReader, HasData, StreamProducer, StreamReader, StreamResult, VecBuffer};
+use wasmtime::{AsContextMut as _, StoreContextMut};
+
+/// What `query` answers.
+pub(super) type Answer = (Vec<Column>, StreamReader<Row>, FutureReader<Result<u64, Error>>);
+
+/// Hand an answer to the guest.
+pub(super) fn give<T: 'static, D>(access: &mut Access<'_, T, D>, rows: Rows) -> wasmtime::Result<Answer>
+where
+    D: HasData + ?Sized,
+{
+    let stream = StreamReader::new(access.as_context_mut(), RowStream(rows.batches))?;
+    let outcome = give_outcome(access, rows.outcome)?;
+    Ok((rows.columns, stream, outcome))
+}
+
+struct RowStream(Batches<Vec<Row>>);
+
+impl<D> StreamProducer<D> for RowStream {
+    type Item = Row;
+    type Buffer = VecBuffer<Row>;
+
+    fn poll_produce<'a>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<'a, D>,
+        mut destination: Destination<'a, Row, VecBuffer<Row>>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        // A zero-length read asks whether there is something; what is taken for it could be lost, so the answer is "try".
+        if destination.remaining(store.as_context_mut()) == Some(0) {
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        if finish {
+            return Poll::Ready(Ok(StreamResult::Cancelled));
+        }
+        // What the guest has no room for stays in the buffer, and is given before this is asked again.
+        Poll::Ready(Ok(match ready!(self.0.poll_recv(cx)) {
+            Some(batch) => {
+                destination.set_buffer(VecBuffer::from(batch));
+                StreamResult::Completed
+            }
+            None => StreamResult::Dropped,
+        }))
+    }
+}

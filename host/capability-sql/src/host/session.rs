@@ -1,0 +1,165 @@
+//! The imports of `sql.session`.
+
+use super::{Sql, judge, rows};
+use crate::detail::statement_detail;
+use crate::pool::Sessions;
+use crate::server::Signal;
+use crate::session::Session;
+use crate::transaction::{Transaction, TransactionOptions};
+use crate::wit::{self, Notice, ServerInfo, Value};
+use rota_authority::{Decision, Effect, EffectClass, Gate, SqlAccess};
+use rota_capability::streams::{give_bytes, give_outcome, take_bytes, watched};
+use rota_capability::{CallGuard, Guest, begin, denied, refused};
+use rota_classifier::CopyDirection;
+use rota_contract::Error;
+use std::sync::Arc;
+use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
+
+type Answered<T> = wasmtime::Result<Result<T, Error>>;
+
+/// Count the call in, and find its session.
+fn enter<T: Send + 'static>(accessor: &Accessor<T, Sql>, session: &Resource<Session>) -> wasmtime::Result<(CallGuard, Session)> {
+    begin(accessor, |guest| Ok(guest.table.get(session)?.clone()))
+}
+
+fn gate(call: &CallGuard) -> &Arc<Gate> {
+    &call.run().gate
+}
+
+/// `Err` as the guest's answer.
+macro_rules! answer {
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(error) => return Ok(Err(error)),
+        }
+    };
+}
+pub(super) use answer;
+
+impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
+    async fn open(accessor: &Accessor<T, Self>, slot: String) -> Answered<Resource<Session>> {
+        let (call, sessions) = begin(accessor, |guest| Ok(guest.services.get::<Sessions>()))?;
+        let Some(sessions) = sessions else {
+            return Err(wasmtime::Error::msg("the capability sql is linked, but was not provided to the host's services"));
+        };
+        let authorized = answer!(gate(&call).authorise("sql.open", &slot, &[]).map_err(denied));
+        let session = answer!(sessions.open(&authorized).await);
+        accessor.with(|mut access| access.get().push(session)).map(Ok)
+    }
+
+    async fn server(accessor: &Accessor<T, Self>, session: Resource<Session>) -> Answered<ServerInfo> {
+        let (call, session) = enter(accessor, &session)?;
+        let authorized = answer!(gate(&call).authorise("sql.server", session.slot(), &[]).map_err(denied));
+        Ok(session.server(&authorized).await)
+    }
+
+    async fn query(accessor: &Accessor<T, Self>, session: Resource<Session>, statement: String, parameters: Vec<Value>) -> Answered<rows::Answer> {
+        let (call, session) = enter(accessor, &session)?;
+        let judged = judge::statement(gate(&call), "sql.query", session.slot(), &statement).await;
+        let judged = answer!(judged.and_then(judge::Judged::must_read));
+        let limit = call.run().limits.call_bytes;
+        let rows = answer!(session.query(&judged.authorized, statement, parameters, judged.selects(), limit).await);
+        accessor.with(|mut access| rows::give(&mut access, rows)).map(Ok)
+    }
+
+    async fn execute(accessor: &Accessor<T, Self>, session: Resource<Session>, statement: String, parameters: Vec<Value>) -> Answered<u64> {
+        let (call, session) = enter(accessor, &session)?;
+        let judged = answer!(judge::statement(gate(&call), "sql.execute", session.slot(), &statement).await);
+        match answer!(judged.decide(statement_detail(&statement, &parameters)).await) {
+            Decision::Planned => Ok(Ok(0)),
+            Decision::Perform(permit) => Ok(session.execute(permit, &statement, &parameters).await),
+        }
+    }
+
+    async fn begin(accessor: &Accessor<T, Self>, session: Resource<Session>, options: TransactionOptions) -> Answered<Resource<Transaction>> {
+        let (call, session) = enter(accessor, &session)?;
+        let authorized = answer!(gate(&call).authorise("sql.begin", session.slot(), &[]).map_err(denied));
+        let transaction = answer!(session.begin(&authorized, options).await);
+        accessor.with(|mut access| access.get().push(transaction)).map(Ok)
+    }
+
+    async fn copy_out(accessor: &Accessor<T, Self>, session: Resource<Session>, statement: String) -> Answered<(StreamReader<u8>, FutureReader<Result<u64, Error>>)> {
+        let (call, session) = enter(accessor, &session)?;
+        let judged = answer!(judge::copy(gate(&call), "sql.copy-out", session.slot(), &statement, CopyDirection::Out).await);
+        let reader = answer!(session.copy_out(&judged.authorized, statement).await);
+        let (reader, outcome) = watched(reader, |bytes| bytes);
+        accessor.with(|mut access| Ok(Ok((give_bytes(&mut access, reader)?, give_outcome(&mut access, outcome)?))))
+    }
+
+    async fn copy_in(accessor: &Accessor<T, Self>, session: Resource<Session>, statement: String, mut data: StreamReader<u8>) -> Answered<u64> {
+        let (call, session) = enter(accessor, &session)?;
+        let decided = match judge::copy(gate(&call), "sql.copy-in", session.slot(), &statement, CopyDirection::In).await {
+            Ok(judged) => judged.decide(statement_detail(&statement, &[])).await,
+            Err(error) => Err(error),
+        };
+        match decided {
+            Ok(Decision::Perform(permit)) => {
+                let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
+                Ok(taken.offload(move |reader| async move { session.copy_in(permit, statement, reader).await }).await)
+            }
+            Ok(Decision::Planned) => {
+                accessor.with(|access| data.close(access))?;
+                Ok(Ok(0))
+            }
+            Err(error) => {
+                accessor.with(|access| data.close(access))?;
+                Ok(Err(error))
+            }
+        }
+    }
+
+    async fn configure(accessor: &Accessor<T, Self>, session: Resource<Session>, name: String, value: String) -> Answered<()> {
+        let (call, session) = enter(accessor, &session)?;
+        let authorized = answer!(gate(&call).authorise("sql.configure", session.slot(), &[]).map_err(denied));
+        Ok(session.configure(&authorized, &name, &value).await)
+    }
+
+    async fn cancel_backend(accessor: &Accessor<T, Self>, session: Resource<Session>, pid: u32, backend_start: i64) -> Answered<bool> {
+        signal(accessor, session, Signal::Cancel, pid, backend_start).await
+    }
+
+    async fn terminate_backend(accessor: &Accessor<T, Self>, session: Resource<Session>, pid: u32, backend_start: i64) -> Answered<bool> {
+        signal(accessor, session, Signal::Terminate, pid, backend_start).await
+    }
+
+    async fn promote(accessor: &Accessor<T, Self>, session: Resource<Session>, wait_seconds: u32) -> Answered<bool> {
+        let (call, session) = enter(accessor, &session)?;
+        let authorized = answer!(gate(&call).authorise("sql.promote", session.slot(), &[SqlAccess::Promote]).map_err(denied));
+        let detail = format!("promote the standby, waiting up to {wait_seconds} s");
+        let effect = Effect { object: String::new(), detail, class: EffectClass::Destructive };
+        match answer!(authorized.effect(effect).await.map_err(refused)) {
+            Decision::Planned => Ok(Ok(false)),
+            Decision::Perform(permit) => Ok(session.promote(permit, wait_seconds).await),
+        }
+    }
+}
+
+async fn signal<T: Send + 'static>(accessor: &Accessor<T, Sql>, session: Resource<Session>, signal: Signal, pid: u32, start: i64) -> Answered<bool> {
+    let (call, session) = enter(accessor, &session)?;
+    let (operation, verb, class) = match signal {
+        Signal::Cancel => ("sql.cancel-backend", "cancel the statement of", EffectClass::Write),
+        Signal::Terminate => ("sql.terminate-backend", "end the session of", EffectClass::Destructive),
+    };
+    let authorized = answer!(gate(&call).authorise(operation, session.slot(), &[SqlAccess::Signal]).map_err(denied));
+    let detail = format!("{verb} backend {pid} (started {start} us after 1970)");
+    match answer!(authorized.effect(Effect { object: format!("pid {pid}"), detail, class }).await.map_err(refused)) {
+        Decision::Planned => Ok(Ok(false)),
+        Decision::Perform(permit) => Ok(session.signal(permit, signal, pid, start).await),
+    }
+}
+
+impl wit::HostSession for &mut Guest {
+    fn notices(&mut self, session: Resource<Session>) -> wasmtime::Result<Vec<Notice>> {
+        Ok(self.table.get(&session)?.notices())
+    }
+
+    fn backend_pid(&mut self, session: Resource<Session>) -> wasmtime::Result<u32> {
+        Ok(self.table.get(&session)?.backend_pid())
+    }
+
+    fn drop(&mut self, session: Resource<Session>) -> wasmtime::Result<()> {
+        self.table.delete(session)?;
+        Ok(())
+    }
+}

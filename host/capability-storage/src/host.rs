@@ -1,0 +1,296 @@
+//! The WIT side of `storage`: each call is authorised, its name checked, its effect recorded, and only then is the client called.
+
+use crate::client::{Client, Connections, Listing};
+use crate::name::{Name, Prefix};
+use crate::pending;
+use crate::put::{Put, readable};
+use rota_authority::{Authorized, Decision, Effect, EffectClass, Storage, StorageAccess};
+use rota_capability::streams::{give_bytes, give_outcome, take_bytes, watched};
+use rota_capability::{CallGuard, Capability, Guest, Services, begin, denied, refused};
+use rota_contract::Error;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::sync::oneshot;
+use wasmtime::component::{
+    Accessor, Destination, FutureReader, HasData, Linker, Resource, StreamProducer, StreamReader, StreamResult,
+    VecBuffer,
+};
+use wasmtime::{AsContextMut as _, StoreContextMut};
+
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package rota:host-storage;
+            world host { import rota:runbook/storage@0.1.0; }
+        ",
+        world: "rota:host-storage/host",
+        with: {
+            "rota:runbook/types": rota_contract::types,
+            "rota:runbook/storage.bucket": super::Bucket,
+        },
+        imports: { default: trappable },
+    });
+}
+
+pub(crate) use generated::rota::runbook::storage;
+use storage::{Object, PutOptions, Range, Stored};
+
+/// A slot that a guest has open.
+#[derive(Clone)]
+pub struct Bucket {
+    slot: Arc<str>,
+    client: Client,
+}
+
+/// The capability.
+pub struct StorageCapability;
+
+impl Capability for StorageCapability {
+    fn name(&self) -> &'static str {
+        "storage"
+    }
+
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["storage"]
+    }
+
+    fn link(&self, linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+        storage::add_to_linker::<Guest, Host>(linker, rota_capability::guest)
+    }
+
+    fn provide(&self, services: &mut Services) {
+        services.provide(Connections::default());
+    }
+}
+
+/// The projection of a store that the interface works on.
+pub(crate) struct Host;
+
+impl HasData for Host {
+    type Data<'a> = &'a mut Guest;
+}
+
+type Answer<T> = wasmtime::Result<Result<T, Error>>;
+type Read = (Object, StreamReader<u8>, FutureReader<Result<u64, Error>>);
+type List = (StreamReader<Object>, FutureReader<Result<u64, Error>>);
+
+impl storage::Host for &mut Guest {}
+
+impl storage::HostBucket for &mut Guest {
+    fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
+        self.table.delete(bucket)?;
+        Ok(())
+    }
+}
+
+/// What a call on a bucket needs.
+struct Call {
+    bucket: Bucket,
+    guard: CallGuard,
+}
+
+impl Call {
+    fn begin<T: Send + 'static>(accessor: &Accessor<T, Host>, bucket: &Resource<Bucket>) -> wasmtime::Result<Self> {
+        let (guard, bucket) = begin(accessor, |guest| Ok(guest.table.get(bucket)?.clone()))?;
+        Ok(Self { bucket, guard })
+    }
+
+    fn authorise(&self, operation: &'static str, needed: StorageAccess) -> Result<Authorized<Storage>, Error> {
+        self.guard.run().gate.authorise(operation, &self.bucket.slot, &[needed]).map_err(denied)
+    }
+}
+
+async fn open(guard: &CallGuard, connections: Option<Arc<Connections>>, slot: &str) -> Result<Bucket, Error> {
+    let authorized = guard.run().gate.authorise("storage.open", slot, &[]).map_err(denied)?;
+    let client = Client::connect(&connections.unwrap_or_default(), &authorized).await?;
+    Ok(Bucket { slot: authorized.slot().into(), client })
+}
+
+/// What is decided about a put before a byte of it is read.
+async fn decide_put(call: &Call, name: &str, options: PutOptions) -> Result<(Name, Put, Decision<Storage>), Error> {
+    let authorized = call.authorise("storage.put", StorageAccess::Write)?;
+    let (name, put) = (Name::parse(name)?, Put::check(options)?);
+    let class = if put.if_absent { EffectClass::Write } else { EffectClass::Destructive };
+    let effect = Effect { object: name.as_str().to_owned(), detail: put.describe(), class };
+    let decision = authorized.effect(effect).await.map_err(refused)?;
+    Ok((name, put, decision))
+}
+
+async fn delete(call: &Call, name: &str) -> Result<(), Error> {
+    let authorized = call.authorise("storage.delete", StorageAccess::Delete)?;
+    let name = Name::parse(name)?;
+    let effect = Effect {
+        object: name.as_str().to_owned(),
+        detail: "deletes the object".to_owned(),
+        class: EffectClass::Destructive,
+    };
+    match authorized.effect(effect).await.map_err(refused)? {
+        Decision::Planned => Ok(()),
+        Decision::Perform(permit) => {
+            let result = call.bucket.client.delete(&permit, &name).await;
+            permit.conclude(result, |()| "deleted".to_owned()).await
+        }
+    }
+}
+
+impl<T: Send + 'static> storage::HostBucketWithStore<T> for Host {
+    async fn open(accessor: &Accessor<T, Self>, slot: String) -> Answer<Resource<Bucket>> {
+        let (guard, connections) = begin(accessor, |guest| Ok(guest.services.get::<Connections>()))?;
+        match open(&guard, connections, &slot).await {
+            Ok(bucket) => accessor.with(|mut access| access.get().push(bucket)).map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn put(
+        accessor: &Accessor<T, Self>,
+        bucket: Resource<Bucket>,
+        name: String,
+        data: StreamReader<u8>,
+        options: PutOptions,
+    ) -> Answer<Stored> {
+        // Whatever happens to this call, the guest's end of the stream learns that nobody reads it.
+        let data = data.guard(accessor);
+        let call = Call::begin(accessor, &bucket)?;
+        let (name, put, permit) = match decide_put(&call, &name, options).await {
+            Ok((name, put, Decision::Perform(permit))) => (name, put, permit),
+            Ok((_, put, Decision::Planned)) => {
+                return Ok(Ok(Stored { size: put.estimate.unwrap_or(0), sha256: String::new(), etag: None }));
+            }
+            Err(error) => return Ok(Err(error)),
+        };
+        let data = data.into_stream();
+        let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
+        let client = call.bucket.client.clone();
+        let token = pending::tasks().token();
+        let stored = taken.offload(|reader| async move {
+            // A run that ends only asks this task to end; until it has, and its permit has said so, it is not settled.
+            let _token = token;
+            let permit = permit;
+            let result = client.put(&permit, &name, reader, &put).await;
+            permit.conclude(result, |stored| format!("{} stored", readable(stored.size))).await
+        });
+        Ok(stored.await)
+    }
+
+    async fn get(
+        accessor: &Accessor<T, Self>,
+        bucket: Resource<Bucket>,
+        name: String,
+        range: Option<Range>,
+    ) -> Answer<Read> {
+        let call = Call::begin(accessor, &bucket)?;
+        let found = async {
+            let authorized = call.authorise("storage.get", StorageAccess::Read)?;
+            call.bucket.client.get(&authorized, &Name::parse(&name)?, range).await
+        };
+        let (object, reader) = match found.await {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (reader, outcome) = watched(reader, |passed| passed);
+        accessor
+            .with(|mut access| Ok(Ok((object, give_bytes(&mut access, reader)?, give_outcome(&mut access, outcome)?))))
+    }
+
+    async fn stat(accessor: &Accessor<T, Self>, bucket: Resource<Bucket>, name: String) -> Answer<Object> {
+        let call = Call::begin(accessor, &bucket)?;
+        let stat = async {
+            let authorized = call.authorise("storage.stat", StorageAccess::Read)?;
+            call.bucket.client.stat(&authorized, &Name::parse(&name)?).await
+        };
+        Ok(stat.await)
+    }
+
+    async fn list(accessor: &Accessor<T, Self>, bucket: Resource<Bucket>, prefix: String) -> Answer<List> {
+        let call = Call::begin(accessor, &bucket)?;
+        let list = async {
+            let authorized = call.authorise("storage.list", StorageAccess::Read)?;
+            call.bucket.client.list(&authorized, &Prefix::parse(&prefix)?).await
+        };
+        let listing = match list.await {
+            Ok(listing) => listing,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (tell, told) = oneshot::channel();
+        accessor.with(|mut access| {
+            let objects = StreamReader::new(access.as_context_mut(), Objects { listing, listed: 0, tell: Some(tell) })?;
+            Ok(Ok((objects, give_outcome(&mut access, told)?)))
+        })
+    }
+
+    async fn delete(accessor: &Accessor<T, Self>, bucket: Resource<Bucket>, name: String) -> Answer<()> {
+        let call = Call::begin(accessor, &bucket)?;
+        Ok(delete(&call, &name).await)
+    }
+}
+
+/// How many objects a guest is given at once.
+const AT_ONCE: usize = 64;
+
+/// A list on its way to a guest. Dropped before its end, its outcome is `cancelled`.
+struct Objects {
+    listing: Listing,
+    listed: u64,
+    tell: Option<oneshot::Sender<Result<u64, Error>>>,
+}
+
+impl Objects {
+    fn end(&mut self, outcome: Result<u64, Error>) -> StreamResult {
+        if let Some(tell) = self.tell.take() {
+            let _ = tell.send(outcome);
+        }
+        StreamResult::Dropped
+    }
+}
+
+impl<D> StreamProducer<D> for Objects {
+    type Item = Object;
+    type Buffer = VecBuffer<Object>;
+
+    fn poll_produce<'a>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<'a, D>,
+        mut destination: Destination<'a, Object, VecBuffer<Object>>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        let room = destination.remaining(store.as_context_mut()).unwrap_or(AT_ONCE).min(AT_ONCE);
+        if room == 0 {
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        let first = match self.listing.objects.poll_recv(cx) {
+            Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
+            polled => ready!(polled),
+        };
+        let mut next = first;
+        let mut batch = Vec::new();
+        loop {
+            match next {
+                Some(Ok(object)) => batch.push(object),
+                Some(Err(error)) => {
+                    self.end(Err(error));
+                    break;
+                }
+                None => {
+                    let listed = self.listed + batch.len() as u64;
+                    self.end(Ok(listed));
+                    break;
+                }
+            }
+            if batch.len() == room {
+                break;
+            }
+            match self.listing.objects.try_recv() {
+                Ok(item) => next = Some(item),
+                Err(_) => break,
+            }
+        }
+        self.listed += batch.len() as u64;
+        let ended = self.tell.is_none();
+        destination.set_buffer(batch.into());
+        Poll::Ready(Ok(if ended { StreamResult::Dropped } else { StreamResult::Completed }))
+    }
+}

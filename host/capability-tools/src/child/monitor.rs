@@ -1,0 +1,104 @@
+//! Stays with a program until it ends, and tells how.
+
+use super::control::Control;
+use super::stderr::Stderr;
+use super::{Finished, Warrant};
+use crate::connection::PrivateFolder;
+use crate::launch::{Reply, read_reply};
+use rota_authority::Outcome;
+use rota_capability::streams::Offloaded;
+use rota_contract::{Error, Fault};
+use std::time::Duration;
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
+/// How long standard error may stay open after the program and all its children are gone. Only a process that the
+/// launcher did not know can hold it.
+const STRAGGLERS: Duration = Duration::from_secs(5);
+
+pub(super) struct Monitor {
+    pub(super) name: String,
+    pub(super) folder: PrivateFolder,
+    pub(super) launcher: tokio::process::Child,
+    pub(super) control: Control,
+    pub(super) replies: BufReader<UnixStream>,
+    pub(super) stderr: Stderr,
+    pub(super) stdin: Option<Offloaded<()>>,
+    pub(super) warrant: Warrant,
+}
+
+impl Monitor {
+    /// Watch to the end, put the effect's outcome on record, then tell who waits. Aborted before, the folder goes, and the
+    /// effect is on record as interrupted.
+    pub(super) async fn watch(self, tell: watch::Sender<Option<Result<Finished, Error>>>) {
+        let Self { name, folder, mut launcher, control, mut replies, stderr, stdin, warrant } = self;
+        let said = stderr.said();
+        let reading = Offloaded::spawn(async move {
+            stderr.read().await;
+            Ok(())
+        });
+        let (status, fed) = ended(&mut replies, &control, stdin).await;
+        let _ = tokio::time::timeout(STRAGGLERS, reading).await;
+        let _ = tokio::time::timeout(STRAGGLERS, launcher.wait()).await;
+        drop(folder);
+        let stderr = said.finish();
+        let result = match (fed, status) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(Reply::Ended(status))) => Ok(Finished { status, stderr }),
+            (Ok(()), _) => Err(Error::Failed(Fault {
+                code: "lost".into(),
+                message: format!(
+                    "{name}: its launcher was killed, and the program with it; how it would have ended is not known"
+                ),
+                detail: None,
+                retryable: true,
+            })),
+        };
+        record(warrant, &name, &result).await;
+        let _ = tell.send(Some(result));
+    }
+}
+
+/// Wait for the end; a standard input that fails has the program killed.
+async fn ended(
+    replies: &mut BufReader<UnixStream>,
+    control: &Control,
+    stdin: Option<Offloaded<()>>,
+) -> (Option<Reply>, Result<(), Error>) {
+    let mut fed = Ok(());
+    let mut feeding = std::pin::pin!(async move {
+        match stdin {
+            Some(pump) => pump.await,
+            None => std::future::pending().await,
+        }
+    });
+    let mut still_feeding = true;
+    let mut reply = std::pin::pin!(read_reply(replies));
+    loop {
+        tokio::select! {
+            reply = &mut reply => return (reply.ok().flatten(), fed),
+            end = &mut feeding, if still_feeding => {
+                still_feeding = false;
+                if end.is_err() {
+                    control.kill();
+                }
+                fed = end;
+            }
+        }
+    }
+}
+
+async fn record(warrant: Warrant, name: &str, result: &Result<Finished, Error>) {
+    let Warrant::Effect(permit) = warrant else { return };
+    let outcome = match result {
+        Ok(finished) => match finished.fault(name) {
+            None => Outcome::Done("exited with 0".into()),
+            Some(fault) => Outcome::Failed(fault.message),
+        },
+        Err(error) => Outcome::Failed(error.to_string()),
+    };
+    if let Err(error) = permit.finish(outcome).await {
+        tracing::error!(%error, "the outcome of a program could not be recorded");
+    }
+}

@@ -1,0 +1,251 @@
+//! The state of one guest: what its store holds.
+
+use crate::limits::{LimitExceeded, Limiter, Limits};
+use crate::observer::{LogLevel, Observer};
+use crate::services::Services;
+use rota_authority::{Denied, EffectRefused, Gate};
+use rota_contract::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use wasmtime::component::{Accessor, HasData, Resource, ResourceTable, ResourceTableError};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// What set a run off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// A person at a command line.
+    Manual,
+    /// A schedule.
+    Schedule,
+    /// The HTTP API.
+    Api,
+}
+
+impl Trigger {
+    /// The word in records and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Schedule => "schedule",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// What a guest may know of its run.
+#[derive(Clone, Debug)]
+pub struct RunFacts {
+    /// The run's id.
+    pub id: String,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// The job.
+    pub job: Option<String>,
+    /// What set it off.
+    pub trigger: Trigger,
+    /// When it started.
+    pub started_at: SystemTime,
+    /// The slots that the plugin declared, bound or not.
+    pub slots: Vec<String>,
+}
+
+/// One run: shared by everything that works for it.
+pub struct RunContext {
+    /// The choke point.
+    pub gate: Arc<Gate>,
+    /// What the guest may know.
+    pub facts: RunFacts,
+    /// The limits.
+    pub limits: Limits,
+    /// Where what the run says goes.
+    pub observer: Arc<dyn Observer>,
+    calls: AtomicUsize,
+    log: LogBudget,
+    artifact_bytes: AtomicU64,
+}
+
+impl RunContext {
+    /// A run that has not begun.
+    pub fn new(gate: Arc<Gate>, facts: RunFacts, limits: Limits, observer: Arc<dyn Observer>) -> Arc<Self> {
+        let log = LogBudget::new(&limits);
+        Arc::new(Self {
+            gate,
+            facts,
+            limits,
+            observer,
+            calls: AtomicUsize::new(0),
+            log,
+            artifact_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Write a line to the run's log, within its rate and size; the text must be masked and sanitised by the caller.
+    pub fn log(&self, level: LogLevel, source: &str, message: &str, fields: &[(String, String)]) {
+        let bytes = message.len() + fields.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
+        if self.log.take(bytes as u64) {
+            self.observer.log(level, source, message, fields);
+        } else {
+            self.observer.dropped(1);
+        }
+    }
+
+    /// Charge bytes to the run's artifacts; false when they are used up.
+    pub fn charge_artifact(&self, bytes: u64) -> bool {
+        self.artifact_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limits.artifacts
+    }
+
+    /// Log lines that were dropped.
+    pub fn dropped_log_lines(&self) -> u64 {
+        self.log.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// A token bucket for log lines, and a total for their bytes.
+struct LogBudget {
+    started: Instant,
+    per_second: u64,
+    bytes_limit: u64,
+    lines: AtomicU64,
+    bytes: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl LogBudget {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            started: Instant::now(),
+            per_second: u64::from(limits.log_lines_per_second),
+            bytes_limit: limits.log_bytes,
+            lines: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// A burst of one second's lines is let through at once.
+    fn take(&self, bytes: u64) -> bool {
+        let allowed = self.per_second.saturating_mul(self.started.elapsed().as_secs() + 1);
+        let fits = self.lines.load(Ordering::Relaxed) < allowed
+            && self.bytes.load(Ordering::Relaxed) + bytes <= self.bytes_limit;
+        if fits {
+            self.lines.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            // What was missed is not made up for later: the lines that were dropped count as used.
+            let _ = self.lines.fetch_max(allowed.saturating_sub(self.per_second), Ordering::Relaxed);
+        }
+        fits
+    }
+}
+
+/// What a store holds.
+pub struct Guest {
+    /// The resources that the guest holds.
+    pub table: ResourceTable,
+    /// WASI, offered empty.
+    pub wasi: WasiCtx,
+    /// Memory and tables.
+    pub limiter: Limiter,
+    /// The run.
+    pub run: Arc<RunContext>,
+    /// What all runs share.
+    pub services: Arc<Services>,
+}
+
+impl Guest {
+    /// A new guest for a run.
+    pub fn new(run: Arc<RunContext>, services: Arc<Services>, wasi: WasiCtx) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(run.limits.handles);
+        Self { table, wasi, limiter: Limiter::new(&run.limits), run, services }
+    }
+
+    /// Count a host call in; the guard counts it out.
+    ///
+    /// # Errors
+    /// A trap, when the run has too many in flight.
+    pub fn enter(&self) -> wasmtime::Result<CallGuard> {
+        let limit = self.run.limits.calls_in_flight;
+        if self.run.calls.fetch_add(1, Ordering::Relaxed) >= limit {
+            self.run.calls.fetch_sub(1, Ordering::Relaxed);
+            return Err(LimitExceeded::new("host_calls_in_flight", limit, "host calls in flight").into());
+        }
+        Ok(CallGuard(self.run.clone()))
+    }
+
+    /// Hold a resource for the guest.
+    ///
+    /// # Errors
+    /// A trap, when the guest holds too many.
+    pub fn push<R: Send + 'static>(&mut self, resource: R) -> wasmtime::Result<Resource<R>> {
+        self.table.push(resource).map_err(|error| match error {
+            ResourceTableError::Full => LimitExceeded::new("handles", self.run.limits.handles, "handles held").into(),
+            other => other.into(),
+        })
+    }
+}
+
+/// A host call in flight.
+pub struct CallGuard(Arc<RunContext>);
+
+impl CallGuard {
+    /// The run.
+    pub fn run(&self) -> &Arc<RunContext> {
+        &self.0
+    }
+}
+
+impl Drop for CallGuard {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The projection that capabilities link with: the whole guest.
+pub fn guest(guest: &mut Guest) -> &mut Guest {
+    guest
+}
+
+/// Begin an async host call: count it in, and hand out what it needs from the guest.
+///
+/// # Errors
+/// A trap, when the run has too many calls in flight.
+pub fn begin<T, D, R>(
+    accessor: &Accessor<T, D>,
+    take: impl FnOnce(&mut Guest) -> wasmtime::Result<R>,
+) -> wasmtime::Result<(CallGuard, R)>
+where
+    T: Send + 'static,
+    D: for<'a> HasData<Data<'a> = &'a mut Guest>,
+{
+    accessor.with(|mut access| {
+        let guest = access.get();
+        Ok((guest.enter()?, take(guest)?))
+    })
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// A denial, as the guest sees it.
+pub fn denied(denied: Denied) -> Error {
+    Error::Denied(denied.to_string())
+}
+
+/// An effect that was refused, as the guest sees it.
+pub fn refused(refused: EffectRefused) -> Error {
+    match refused {
+        EffectRefused::Quota { .. } => Error::Quota(refused.to_string()),
+        EffectRefused::Ledger(_) => Error::Unavailable(refused.to_string()),
+    }
+}
+
+/// When a run that starts now ends at the latest.
+pub fn deadline(facts: &RunFacts, limits: &Limits) -> SystemTime {
+    facts.started_at.checked_add(limits.wall).unwrap_or(facts.started_at + Duration::from_secs(86_400 * 365))
+}

@@ -1,0 +1,135 @@
+//! The limits of one run. Each has a default, a setting, and an error that names both.
+
+use std::time::Duration;
+use wasmtime::ResourceLimiter;
+
+/// What a run may use. Sizes in bytes.
+///
+/// | limit | setting in `[limits]` | bounds |
+/// | --- | --- | --- |
+/// | `memory` | `memory` | linear memory of all instances of the run together |
+/// | `table_elements` | `table_elements` | elements of all tables |
+/// | `stack` | `stack` of `[sandbox]` | wasm stack (one for the whole host) |
+/// | `cpu` | `cpu` | time in which guest code is running |
+/// | `wall` | `timeout` | time since the run started |
+/// | `calls_in_flight` | `host_calls_in_flight` | async host calls at once |
+/// | `handles` | `handles` | resources, streams and futures held at once |
+/// | `call_bytes` | `host_call_bytes` | bytes copied out of the guest by one host call |
+/// | `log_lines_per_second` | `log_lines_per_second` | log lines; more are dropped and counted |
+/// | `log_bytes` | `log_bytes` | log text of the whole run; more is dropped and counted |
+/// | `report` | `report_bytes` | the report |
+/// | `artifacts` | `artifact_bytes` | all artifacts of the run together |
+/// | `effects` | `effects` | effects, planned ones included |
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory, bytes.
+    pub memory: u64,
+    /// Elements of all tables.
+    pub table_elements: u64,
+    /// Guest CPU time.
+    pub cpu: Duration,
+    /// Wall time.
+    pub wall: Duration,
+    /// Async host calls at once.
+    pub calls_in_flight: usize,
+    /// Resources held at once.
+    pub handles: usize,
+    /// Bytes copied out of the guest by one host call.
+    pub call_bytes: usize,
+    /// Log lines a second.
+    pub log_lines_per_second: u32,
+    /// Log text of the run, bytes.
+    pub log_bytes: u64,
+    /// The report, bytes.
+    pub report: usize,
+    /// All artifacts together, bytes.
+    pub artifacts: u64,
+    /// Effects.
+    pub effects: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 256 << 20,
+            table_elements: 100_000,
+            cpu: Duration::from_secs(60),
+            wall: Duration::from_secs(3600),
+            calls_in_flight: 64,
+            handles: 1024,
+            call_bytes: 16 << 20,
+            log_lines_per_second: 200,
+            log_bytes: 16 << 20,
+            report: 4 << 20,
+            artifacts: 256 << 20,
+            effects: 100_000,
+        }
+    }
+}
+
+/// A run went over one of its limits and is ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the run went over its limit of {limit} {what}; raise it with --limit {setting}=... or [jobs.NAME.limits] {setting} = ..."
+)]
+pub struct LimitExceeded {
+    /// The setting.
+    pub setting: &'static str,
+    /// The limit, with its unit.
+    pub limit: String,
+    /// Of what.
+    pub what: &'static str,
+}
+
+impl LimitExceeded {
+    /// A limit that was gone over.
+    pub fn new(setting: &'static str, limit: impl ToString, what: &'static str) -> Self {
+        Self { setting, limit: limit.to_string(), what }
+    }
+}
+
+/// Holds a store to its memory and tables. A growth beyond them ends the run (instead of a failed
+/// `memory.grow`, which guests turn into traps that name nothing).
+#[derive(Debug)]
+pub struct Limiter {
+    memory_limit: u64,
+    table_limit: u64,
+    memory: u64,
+    tables: u64,
+}
+
+impl Limiter {
+    /// With the limits of a run.
+    pub fn new(limits: &Limits) -> Self {
+        Self { memory_limit: limits.memory, table_limit: limits.table_elements, memory: 0, tables: 0 }
+    }
+
+    /// The linear memory held now, bytes.
+    pub fn memory(&self) -> u64 {
+        self.memory
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.memory - (current as u64).min(self.memory) + desired as u64;
+        if total > self.memory_limit {
+            return Err(LimitExceeded::new("memory", mebibytes(self.memory_limit), "of memory").into());
+        }
+        self.memory = total;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.tables - (current as u64).min(self.tables) + desired as u64;
+        if total > self.table_limit {
+            return Err(LimitExceeded::new("table_elements", self.table_limit, "table elements").into());
+        }
+        self.tables = total;
+        Ok(true)
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") }
+}

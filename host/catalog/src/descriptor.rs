@@ -1,0 +1,136 @@
+//! Whether what a plugin says of itself is sound: refused before a run, with the reason.
+
+use crate::reference::is_name;
+use rota_contract::Descriptor;
+
+/// What is wrong with a descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DescriptorProblem {
+    /// The name.
+    #[error("its name `{0}` is not lower-case words joined by hyphens (at most 63 characters)")]
+    Name(String),
+    /// The version.
+    #[error("its version `{0}` is not a semantic version (1.2.3)")]
+    Version(String),
+    /// A schema.
+    #[error("its {which} schema is not a JSON Schema: {reason}")]
+    Schema {
+        /// `parameters` or `report`.
+        which: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A slot.
+    #[error("its slot `{slot}` {reason}")]
+    Slot {
+        /// The slot.
+        slot: String,
+        /// Why.
+        reason: String,
+    },
+    /// Texts that would not fit on a screen.
+    #[error("its {0} is empty or too long, or has control characters")]
+    Text(&'static str),
+}
+
+/// Check a descriptor against the contract's rules.
+///
+/// # Errors
+/// The first problem found.
+pub fn check(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), DescriptorProblem> {
+    if !is_name(&descriptor.name) {
+        return Err(DescriptorProblem::Name(printable(&descriptor.name)));
+    }
+    if semver::Version::parse(&descriptor.version).is_err() {
+        return Err(DescriptorProblem::Version(printable(&descriptor.version)));
+    }
+    let line_ok = |text: &str, max: usize| !text.is_empty() && text.len() <= max && !text.chars().any(char::is_control);
+    if !line_ok(&descriptor.summary, 200) {
+        return Err(DescriptorProblem::Text("summary"));
+    }
+    if descriptor.description.len() > 64 << 10
+        || descriptor.description.chars().any(|c| c.is_control() && c != '\n' && c != '\t')
+    {
+        return Err(DescriptorProblem::Text("description"));
+    }
+    if descriptor.confirmation.as_ref().is_some_and(|word| !line_ok(word, 40)) {
+        return Err(DescriptorProblem::Text("confirmation"));
+    }
+    schema("parameters", &descriptor.parameters)?;
+    schema("report", &descriptor.report)?;
+    slots(descriptor, interfaces)
+}
+
+fn schema(which: &'static str, text: &str) -> Result<(), DescriptorProblem> {
+    let problem = |reason: String| DescriptorProblem::Schema { which, reason };
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|e| problem(e.to_string()))?;
+    jsonschema::validator_for(&value).map_err(|e| problem(e.to_string()))?;
+    if which == "parameters" && value.get("type").and_then(|t| t.as_str()) != Some("object") {
+        return Err(problem("it must be of type object".into()));
+    }
+    Ok(())
+}
+
+fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), DescriptorProblem> {
+    for (index, slot) in descriptor.slots.iter().enumerate() {
+        let problem = |reason: &str| DescriptorProblem::Slot { slot: printable(&slot.name), reason: reason.into() };
+        if slot.name.is_empty()
+            || slot.name.len() > 63
+            || !slot.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
+        {
+            return Err(problem("has a name that is not lower-case words joined by hyphens or underscores"));
+        }
+        if descriptor.slots[..index].iter().any(|other| other.name == slot.name) {
+            return Err(problem("is declared twice"));
+        }
+        if slot.purpose.is_empty() || slot.purpose.len() > 300 || slot.purpose.chars().any(char::is_control) {
+            return Err(problem("does not say its purpose in one line"));
+        }
+        if slot.accesses.is_empty() {
+            return Err(problem("asks for no access"));
+        }
+        let words = words(&slot.capability).ok_or_else(|| {
+            problem(&format!(
+                "is of the unknown capability `{}` (known: sql, storage, tool, key)",
+                printable(&slot.capability)
+            ))
+        })?;
+        if let Some(unknown) = slot.accesses.iter().find(|access| !words.contains(access)) {
+            return Err(problem(&format!(
+                "asks for the unknown access `{}` ({} has: {})",
+                printable(unknown),
+                slot.capability,
+                words.join(", ")
+            )));
+        }
+        let interface = match slot.capability.as_str() {
+            "sql" => &["sql", "tools"][..],
+            "storage" => &["storage"],
+            "tool" => &["tools"],
+            _ => &["bytes"],
+        };
+        if !interface.iter().any(|wanted| interfaces.iter().any(|i| i == wanted)) {
+            return Err(problem("is declared, but the component imports nothing that could use it"));
+        }
+    }
+    Ok(())
+}
+
+/// The access words of a capability.
+fn words(capability: &str) -> Option<Vec<String>> {
+    use rota_authority::{Access, KeyAccess, SqlAccess, StorageAccess, ToolAccess};
+    fn all<A: Access>() -> Vec<String> {
+        A::ALL.iter().map(ToString::to_string).collect()
+    }
+    Some(match capability {
+        "sql" => all::<SqlAccess>(),
+        "storage" => all::<StorageAccess>(),
+        "tool" => all::<ToolAccess>(),
+        "key" => all::<KeyAccess>(),
+        _ => return None,
+    })
+}
+
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
+}

@@ -1,0 +1,224 @@
+//! Where plugins come from: the first-party ones in the binary, components in the plugin folder, and files by path.
+//!
+//! [`Catalog::load`] answers a checked, compiled plugin with its descriptor. Everything is lazy: nothing is read or compiled before
+//! it is asked for.
+
+mod descriptor;
+mod first_party;
+mod reference;
+
+pub use descriptor::{DescriptorProblem, check as check_descriptor};
+pub use reference::Reference;
+
+use first_party::FIRST_PARTY;
+use rota_contract::Descriptor;
+use rota_sandbox::{LoadError, Plugin, Sandbox};
+use semver::Version;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A plugin that is known, not yet loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a plugin comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The binary.
+    FirstParty,
+    /// A file.
+    File(PathBuf),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::FirstParty => f.write_str("built in"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A plugin that can be run.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The compiled component.
+    pub plugin: Plugin,
+    /// What it says of itself, checked.
+    pub descriptor: Arc<Descriptor>,
+    /// Where it came from.
+    pub origin: Origin,
+    /// The component's size, bytes.
+    pub size: u64,
+}
+
+/// Why a plugin could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// No plugin of the name.
+    #[error("there is no plugin or job `{name}`{}; `rota plugins list` shows the plugins, and a path to a .wasm file runs that file", did_you_mean(.nearest))]
+    Unknown {
+        /// The name that was asked for.
+        name: String,
+        /// The nearest name there is.
+        nearest: Option<String>,
+    },
+    /// The version that is there is not the one asked for.
+    #[error("plugin `{name}` is here in version {found}, which is not `{wanted}`")]
+    Version {
+        /// The plugin.
+        name: String,
+        /// What was asked for.
+        wanted: String,
+        /// What is here.
+        found: String,
+    },
+    /// The reference cannot be read.
+    #[error(
+        "`{0}` is no plugin reference: write a name (`postgres-backup`), a name and version (`postgres-backup@1`) or a path to a .wasm file"
+    )]
+    Reference(String),
+    /// The file cannot be read.
+    #[error("the plugin file {} cannot be read: {error}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The component cannot be run here.
+    #[error("plugin `{name}`: {error}")]
+    Load {
+        /// The plugin.
+        name: String,
+        /// Why.
+        error: LoadError,
+    },
+    /// It does not say what it is.
+    #[error("plugin `{name}` does not describe itself: {said}")]
+    Describe {
+        /// The plugin.
+        name: String,
+        /// What it did instead.
+        said: String,
+    },
+    /// What it says of itself is not sound.
+    #[error("plugin `{name}`: {problem}")]
+    Descriptor {
+        /// The plugin.
+        name: String,
+        /// What is wrong.
+        problem: DescriptorProblem,
+    },
+}
+
+fn did_you_mean(name: &Option<String>) -> String {
+    name.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default()
+}
+
+/// The largest component that is read, bytes: a Python guest has about 20 MB.
+const MAX_COMPONENT: u64 = 256 << 20;
+
+/// The plugins of a host.
+pub struct Catalog {
+    sandbox: Arc<Sandbox>,
+    folder: Option<PathBuf>,
+}
+
+impl Catalog {
+    /// A catalog over the binary's own plugins and those of a folder (`NAME.wasm`).
+    pub fn new(sandbox: Arc<Sandbox>, folder: Option<PathBuf>) -> Self {
+        Self { sandbox, folder }
+    }
+
+    /// The sandbox that the plugins are compiled for.
+    pub fn sandbox(&self) -> &Arc<Sandbox> {
+        &self.sandbox
+    }
+
+    /// All plugins by name; one in the folder hides the binary's of the same name.
+    pub fn list(&self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> =
+            FIRST_PARTY.iter().map(|p| Entry { name: p.name.into(), origin: Origin::FirstParty }).collect();
+        for path in self.folder.iter().flat_map(std::fs::read_dir).flatten().flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|e| e == "wasm")
+                && let Some(name) = path.file_stem().and_then(|s| s.to_str())
+            {
+                entries.retain(|e| e.name != name);
+                entries.push(Entry { name: name.into(), origin: Origin::File(path.clone()) });
+            }
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries
+    }
+
+    /// Load a plugin: by name, by name and version, or by path.
+    ///
+    /// # Errors
+    /// [`CatalogError`], which says what to do.
+    pub async fn load(&self, reference: &str) -> Result<Loaded, CatalogError> {
+        let (name, wanted, origin) =
+            match Reference::parse(reference).ok_or_else(|| CatalogError::Reference(reference.into()))? {
+                Reference::File(path) => (path.display().to_string(), None, Origin::File(path)),
+                Reference::Name { name, version } => {
+                    let origin = self.find(&name)?;
+                    (name, version, origin)
+                }
+            };
+        let component = self.read(&name, &origin)?;
+        let size = component.len() as u64;
+        let plugin =
+            self.sandbox.load(component).await.map_err(|error| CatalogError::Load { name: name.clone(), error })?;
+        let descriptor =
+            self.sandbox.describe(&plugin).await.map_err(|said| CatalogError::Describe { name: name.clone(), said })?;
+        check_descriptor(&descriptor, plugin.interfaces())
+            .map_err(|problem| CatalogError::Descriptor { name: name.clone(), problem })?;
+        if let Some(wanted) = wanted
+            && !Version::parse(&descriptor.version).is_ok_and(|found| wanted.matches(&found))
+        {
+            return Err(CatalogError::Version { name, wanted: wanted.to_string(), found: descriptor.version });
+        }
+        Ok(Loaded { plugin, descriptor: Arc::new(descriptor), origin, size })
+    }
+
+    fn find(&self, name: &str) -> Result<Origin, CatalogError> {
+        let entries = self.list();
+        if let Some(entry) = entries.iter().find(|e| e.name == name) {
+            return Ok(entry.origin.clone());
+        }
+        let nearest = entries
+            .into_iter()
+            .map(|e| (strsim::jaro_winkler(&e.name, name), e.name))
+            .filter(|(likeness, _)| *likeness > 0.8);
+        let nearest = nearest.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name);
+        Err(CatalogError::Unknown { name: name.into(), nearest })
+    }
+
+    fn read(&self, name: &str, origin: &Origin) -> Result<Vec<u8>, CatalogError> {
+        match origin {
+            Origin::FirstParty => {
+                first_party::component(name).ok_or_else(|| CatalogError::Unknown { name: name.into(), nearest: None })
+            }
+            Origin::File(path) => read_file(path).map_err(|error| CatalogError::File { path: path.clone(), error }),
+        }
+    }
+}
+
+fn read_file(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let file = std::fs::File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_COMPONENT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_COMPONENT {
+        return Err(std::io::Error::other("it is larger than 256 MiB"));
+    }
+    Ok(bytes)
+}

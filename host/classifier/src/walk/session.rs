@@ -1,0 +1,179 @@
+//! EXPLAIN, SHOW, SET, LOCK and SET CONSTRAINTS.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{self as pg, VariableSetKind, a_const};
+
+use super::{Shape, Walk, Walker};
+use crate::access::{EffectClass, SqlAccess};
+use crate::refusal::Refusal;
+use crate::settings;
+use crate::statement::quoted;
+
+/// The options of EXPLAIN up to PostgreSQL 18; later ones and those of extensions are not known to be harmless.
+const EXPLAIN_OPTIONS: [&str; 12] = [
+    "analyze",
+    "buffers",
+    "costs",
+    "format",
+    "generic_plan",
+    "memory",
+    "serialize",
+    "settings",
+    "summary",
+    "timing",
+    "verbose",
+    "wal",
+];
+
+impl Walker {
+    /// EXPLAIN plans, EXPLAIN ANALYZE runs. Planning may already evaluate stable functions, so what is explained is
+    /// walked in full; what it would do when run does not count, but for users' code.
+    pub(super) fn explain(&mut self, explain: &pg::ExplainStmt) -> Result<Shape, Refusal> {
+        let pg::ExplainStmt { query, options } = explain;
+        self.options(options)?;
+        let analyze = explain_analyzes(options)?;
+        let Some(query) = query.as_ref().and_then(|query| query.node.as_ref()) else {
+            return Err(Refusal::unknown("EXPLAIN of nothing"));
+        };
+        self.need(SqlAccess::Read, EffectClass::Read);
+        if analyze {
+            self.explained(query)?;
+            return Ok(Shape::of("EXPLAIN ANALYZE").with_rows(true));
+        }
+        let mut inner = Walker { depth: self.depth, ..Walker::default() };
+        inner.explained(query)?;
+        if !inner.user_code.is_empty() {
+            self.need(SqlAccess::Write, EffectClass::Write);
+            self.need(SqlAccess::Ddl, EffectClass::Write);
+        }
+        self.functions = inner.functions;
+        self.user_code = inner.user_code;
+        self.changed = inner.changed;
+        self.read = inner.read;
+        Ok(Shape::of("EXPLAIN").with_rows(true))
+    }
+
+    fn explained(&mut self, query: &NodeEnum) -> Walk {
+        match query {
+            NodeEnum::SelectStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::MergeStmt(_)
+            | NodeEnum::CreateTableAsStmt(_)
+            | NodeEnum::RefreshMatViewStmt(_)
+            | NodeEnum::DeclareCursorStmt(_)
+            | NodeEnum::ExecuteStmt(_) => self.statement(query).map(drop),
+            other => Err(Refusal::unknown(format!("EXPLAIN of {}", super::kind(other)))),
+        }
+    }
+
+    pub(super) fn show(&mut self, show: &pg::VariableShowStmt) -> Result<Shape, Refusal> {
+        let pg::VariableShowStmt { name } = show;
+        self.need(SqlAccess::Read, EffectClass::Read);
+        self.changes(quoted(name));
+        Ok(Shape::of("SHOW").with_rows(true))
+    }
+
+    pub(super) fn set(&mut self, set: &pg::VariableSetStmt) -> Result<Shape, Refusal> {
+        let pg::VariableSetStmt { kind: _, name, args, jumble_args: _, is_local: _, location: _ } = set;
+        let verb = match set.kind() {
+            VariableSetKind::VarSetValue | VariableSetKind::VarSetDefault => "SET",
+            VariableSetKind::VarReset => "RESET",
+            VariableSetKind::VarResetAll => {
+                return Err(Refusal::forbidden("RESET ALL", "it undoes what the host set for the session"));
+            }
+            VariableSetKind::VarSetMulti => {
+                return Err(Refusal::forbidden(format!("SET {name}"), settings::why("transaction_read_only")));
+            }
+            VariableSetKind::VarSetCurrent | VariableSetKind::Undefined => {
+                return Err(Refusal::unknown("SET ... FROM CURRENT"));
+            }
+        };
+        if !settings::may_be_set(name) {
+            return Err(Refusal::forbidden(format!("{verb} {}", quoted(name)), settings::why(name)));
+        }
+        self.nodes(args)?;
+        if name.eq_ignore_ascii_case(settings::WORK_MEM) {
+            args.iter().try_for_each(work_mem)?;
+        }
+        self.need(SqlAccess::Read, EffectClass::Read);
+        self.changes(quoted(name));
+        Ok(Shape::of(verb))
+    }
+
+    pub(super) fn lock(&mut self, lock: &pg::LockStmt) -> Result<Shape, Refusal> {
+        let pg::LockStmt { relations, mode: _, nowait: _ } = lock;
+        // Any mode: even the weakest holds up ALTER TABLE, and behind that everybody.
+        self.need(SqlAccess::Write, EffectClass::Write);
+        for relation in relations {
+            match &relation.node {
+                Some(NodeEnum::RangeVar(relation)) => self.writes(&Some(relation.clone()))?,
+                _ => return Err(Refusal::unknown("LOCK of something else than a relation")),
+            }
+        }
+        Ok(Shape::of("LOCK"))
+    }
+
+    pub(super) fn set_constraints(&mut self, set: &pg::ConstraintsSetStmt) -> Result<Shape, Refusal> {
+        let pg::ConstraintsSetStmt { constraints, deferred: _ } = set;
+        self.need(SqlAccess::Write, EffectClass::Write);
+        for constraint in constraints {
+            match &constraint.node {
+                Some(NodeEnum::RangeVar(constraint)) => self.tends(constraint)?,
+                _ => return Err(Refusal::unknown("SET CONSTRAINTS of something else than names")),
+            }
+        }
+        Ok(Shape::of("SET CONSTRAINTS"))
+    }
+}
+
+/// Whether any of the options may say that the statement runs. What is not plainly "off" is "on".
+fn explain_analyzes(options: &[pg::Node]) -> Result<bool, Refusal> {
+    let mut analyzes = false;
+    for option in options {
+        let Some(NodeEnum::DefElem(option)) = &option.node else {
+            return Err(Refusal::unknown("an option of EXPLAIN of unknown form"));
+        };
+        if !EXPLAIN_OPTIONS.contains(&option.defname.as_str()) {
+            return Err(Refusal::forbidden(
+                format!("the option {} of EXPLAIN", quoted(&option.defname)),
+                "it is none of the options of PostgreSQL 18, and could be an extension's",
+            ));
+        }
+        if option.defname == "analyze" {
+            analyzes |= !is_off(option.arg.as_ref().and_then(|arg| arg.node.as_ref()));
+        }
+    }
+    Ok(analyzes)
+}
+
+fn is_off(value: Option<&NodeEnum>) -> bool {
+    match value {
+        Some(NodeEnum::Integer(pg::Integer { ival })) => *ival == 0,
+        Some(NodeEnum::Boolean(pg::Boolean { boolval })) => !*boolval,
+        Some(NodeEnum::String(pg::String { sval })) => {
+            sval.eq_ignore_ascii_case("off") || sval.eq_ignore_ascii_case("false")
+        }
+        _ => false,
+    }
+}
+
+fn work_mem(value: &pg::Node) -> Walk {
+    let kilobytes = match &value.node {
+        Some(NodeEnum::AConst(pg::AConst { val: Some(val), .. })) => match val {
+            a_const::Val::Ival(pg::Integer { ival }) => Some(f64::from(*ival)),
+            a_const::Val::Fval(pg::Float { fval }) => fval.parse().ok(),
+            a_const::Val::Sval(pg::String { sval }) => settings::kilobytes(sval),
+            _ => None,
+        },
+        _ => None,
+    };
+    match kilobytes {
+        Some(kilobytes) if kilobytes <= settings::MAX_WORK_MEM_KB => Ok(()),
+        _ => Err(Refusal::forbidden(
+            "SET work_mem over 1GB (or to what is not plainly an amount)",
+            "a plan can use it several times over",
+        )),
+    }
+}

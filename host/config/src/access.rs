@@ -1,0 +1,108 @@
+//! The words for what a slot may be granted, by the kind of its binding.
+
+use crate::section::words;
+
+words! {
+    /// An access: what a grant allows on a binding.
+    pub enum Access ("an access") {
+        /// Look: SELECT; get, list and stat of objects.
+        Read = "read",
+        /// Change data: INSERT, UPDATE, DELETE; put an object.
+        Write = "write",
+        /// Remove objects.
+        Delete = "delete",
+        /// VACUUM, ANALYZE, CLUSTER, REINDEX, CHECKPOINT.
+        Maintain = "maintain",
+        /// CREATE, ALTER and DROP INDEX.
+        Index = "index",
+        /// Any other change of definitions.
+        Ddl = "ddl",
+        /// Cancel and terminate backends.
+        Signal = "signal",
+        /// Make a standby the primary.
+        Promote = "promote",
+        /// COPY TO a stream.
+        CopyOut = "copy-out",
+        /// COPY FROM a stream.
+        CopyIn = "copy-in",
+        /// Run a declared program.
+        Run = "run",
+        /// Decrypt with an age identity, in the host.
+        Decrypt = "decrypt",
+    }
+}
+
+words! {
+    /// What a binding connects to, which decides the accesses that there are.
+    pub enum BindingKind ("a kind of binding") {
+        /// A PostgreSQL server.
+        Sql = "sql",
+        /// A bucket or a folder.
+        Storage = "storage",
+        /// A program.
+        Tool = "tool",
+        /// An age identity.
+        Key = "key",
+    }
+}
+
+impl BindingKind {
+    /// Kinds that the design names and this version has not: with what they come.
+    const LATER: [(&'static str, &'static str); 3] = [
+        ("cache", "the cache capability"),
+        ("kubernetes", "the Kubernetes capability"),
+        ("jetstream", "the JetStream capability"),
+    ];
+
+    /// The accesses that a grant on a binding of this kind can name.
+    pub fn accesses(self) -> &'static [Access] {
+        match self {
+            Self::Sql => &[
+                Access::Read,
+                Access::Write,
+                Access::Maintain,
+                Access::Index,
+                Access::Ddl,
+                Access::Signal,
+                Access::Promote,
+                Access::CopyOut,
+                Access::CopyIn,
+            ],
+            Self::Storage => &[Access::Read, Access::Write, Access::Delete],
+            Self::Tool => &[Access::Run],
+            Self::Key => &[Access::Decrypt],
+        }
+    }
+
+    /// The same as words.
+    pub fn access_words(self) -> Vec<&'static str> {
+        self.accesses().iter().map(|access| access.as_str()).collect()
+    }
+
+    /// "the cache capability" for a kind that comes with it.
+    pub(crate) fn later(word: &str) -> Option<&'static str> {
+        Self::LATER.iter().find(|(kind, _)| *kind == word).map(|(_, with)| *with)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_access_belongs_to_a_kind() {
+        for access in Access::ALL {
+            assert!(BindingKind::ALL.iter().any(|kind| kind.accesses().contains(access)), "{access}");
+            assert_eq!(access.as_str().parse(), Ok(*access));
+        }
+    }
+
+    #[test]
+    fn an_unknown_access_names_the_nearest() {
+        let unknown = "maintian".parse::<Access>().unwrap_err();
+        assert_eq!(
+            (unknown.to_string().as_str(), unknown.advice()),
+            ("\"maintian\" is not an access", "did you mean \"maintain\"?")
+        );
+    }
+}

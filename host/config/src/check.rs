@@ -1,0 +1,127 @@
+//! What only shows when the sections are looked at together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::access::Access;
+use crate::binding::Binding;
+use crate::config::Config;
+use crate::decode::Reader;
+use crate::nearest::{advice, list};
+use crate::problem::{Place, Problem};
+use crate::settings::Settings;
+use crate::{Job, JobName, SlotBinding};
+
+/// Reports what does not fit together.
+pub(crate) fn together(reader: &Reader, settings: &Settings, places: &BTreeMap<String, Place>) {
+    let look = Look { reader, settings, places };
+    look.store();
+    look.memory("limits.memory", settings.limits.memory);
+    for (name, job) in &settings.jobs {
+        look.job(name, job);
+    }
+    look.unused();
+}
+
+struct Look<'a> {
+    reader: &'a Reader,
+    settings: &'a Settings,
+    places: &'a BTreeMap<String, Place>,
+}
+
+impl Look<'_> {
+    /// Where a key was written, or the nearest table around it.
+    fn place(&self, mut key: &str) -> Option<Place> {
+        loop {
+            if let Some(place) = self.places.get(key) {
+                return Some(place.clone());
+            }
+            key = key.rsplit_once('.')?.0;
+        }
+    }
+
+    fn store(&self) {
+        if self.settings.store.path.is_some() && self.settings.store.url.is_some() {
+            let message = "store.path and store.url are both set, and records go to one store";
+            self.reader.report(Problem::error(self.place("store.url"), message).help("keep one of the two"));
+        }
+    }
+
+    fn memory(&self, key: &str, memory: crate::ByteSize) {
+        let most = self.settings.sandbox.pool_memory;
+        if memory > most {
+            let message = format!("{key} is {memory}, more than sandbox.pool_memory allows ({most})");
+            self.reader.report(Problem::error(self.place(key), message));
+        }
+    }
+
+    fn job(&self, name: &JobName, job: &Job) {
+        if let Some(memory) = job.limits.memory {
+            self.memory(&format!("jobs.{name}.limits.memory"), memory);
+        }
+        if job.timeout.is_some() && job.limits.wall.is_some() {
+            let message = format!("jobs.{name}.timeout and jobs.{name}.limits.wall are the same limit");
+            self.reader.report(
+                Problem::error(self.place(&format!("jobs.{name}.timeout")), message).help("keep one of the two"),
+            );
+        }
+        for (slot, put) in &job.slots {
+            self.slot(&format!("jobs.{name}.slots.{slot}"), put);
+        }
+    }
+
+    fn slot(&self, at: &str, put: &SlotBinding) {
+        let names: Vec<&str> = self.settings.bindings.keys().map(|name| name.as_str()).collect();
+        let Some(binding) = self.settings.bindings.get(&put.binding) else {
+            let message = format!("{at} names the binding \"{}\", which is not configured", put.binding);
+            let place = self.place(&format!("{at}.binding"));
+            self.reader.report(Problem::warning(place, message).help(advice(put.binding.as_str(), &names, "bindings")));
+            return;
+        };
+        let place = || self.place(&format!("{at}.access"));
+        let (kind, ceiling) = (binding.kind(), binding.ceiling());
+        for access in &put.access {
+            let message = if !kind.accesses().contains(access) {
+                format!("{at}.access: a {kind} binding has no access \"{access}\"")
+            } else if !ceiling.contains(access) {
+                format!("{at}.access: \"{access}\" is more than bindings.{}.access allows", put.binding)
+            } else {
+                continue;
+            };
+            let allowed: Vec<&str> = ceiling.iter().map(|access: &Access| access.as_str()).collect();
+            self.reader.report(Problem::error(place(), message).help(format!("it has {}", list(&allowed))));
+        }
+    }
+
+    /// Bindings are for jobs once there are jobs; before, they are for `rota run --bind`.
+    fn unused(&self) {
+        let jobs = self.settings.jobs.values();
+        let used: BTreeSet<_> = jobs.flat_map(|job| job.slots.values().map(|put| &put.binding)).collect();
+        if self.settings.jobs.is_empty() {
+            return;
+        }
+        for name in self.settings.bindings.keys().filter(|name| !used.contains(name)) {
+            let message = format!("no job uses the binding \"{name}\"");
+            self.reader.report(Problem::warning(self.place(&format!("bindings.{name}")), message));
+        }
+    }
+}
+
+/// What is not as it should be on this machine: programs that are not there.
+pub(crate) fn on_this_machine(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, binding) in &config.bindings {
+        let Binding::Tool(tool) = binding else { continue };
+        let program = tool.path.as_path();
+        let wrong = match fs::metadata(program) {
+            Err(error) => format!("cannot be found ({error})"),
+            Ok(file) if !file.is_file() || file.permissions().mode() & 0o111 == 0 => "is not a program".to_owned(),
+            Ok(file) if file.permissions().mode() & 0o002 != 0 => "can be replaced by everyone (chmod o-w)".to_owned(),
+            Ok(_) => continue,
+        };
+        let message = format!("bindings.{name}.path: {} {wrong}", program.display());
+        problems.push(Problem::warning(config.place(&format!("bindings.{name}.path")).cloned(), message));
+    }
+    problems
+}

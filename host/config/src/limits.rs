@@ -1,0 +1,82 @@
+//! What a run may use. Exceeding a limit ends the run with an error that names the limit.
+
+use crate::section::{record, section};
+use crate::{ByteSize, Duration};
+
+/// Defines [`Limits`] and, key by key, [`LimitOverrides`].
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])* $key:ident : $type:ty = $default:expr, within($least:expr, $most:expr);)*) => {
+        section! {
+            /// What a run may use. A job can set each of these for itself.
+            pub struct Limits {
+                $($(#[doc = $doc])* pub $key: $type = $default, within($least, $most);)*
+            }
+        }
+
+        record! {
+            /// The limits of one job, over those for all.
+            pub struct LimitOverrides {
+                $($(#[doc = $doc])* pub $key: Option<$type> = None, within($least, $most);)*
+            }
+        }
+
+        impl Limits {
+            /// These limits with a job's own over them.
+            #[must_use]
+            pub fn with(&self, overrides: &LimitOverrides) -> Self {
+                Self { $($key: overrides.$key.unwrap_or(self.$key)),* }
+            }
+
+            /// Each limit with its key and its value as it is written, for an error or a table.
+            pub fn entries(&self) -> Vec<(&'static str, String)> {
+                vec![$((stringify!($key), self.$key.to_string())),*]
+            }
+        }
+
+        impl Default for LimitOverrides {
+            fn default() -> Self {
+                Self { $($key: None),* }
+            }
+        }
+    };
+}
+
+limits! {
+    /// The most linear memory.
+    memory: ByteSize = ByteSize::mib(256), within(ByteSize::mib(1), ByteSize::gib(4));
+    /// The most elements of all tables of a component together.
+    table_elements: u32 = 100_000, within(1_000, 10_000_000);
+    /// The most CPU time of the plugin itself; time in host calls does not count.
+    cpu: Duration = Duration::from_secs(60), within(Duration::from_millis(10), Duration::from_secs(86_400));
+    /// The longest that a run may take; a job's timeout sets the same.
+    wall: Duration = Duration::from_secs(3_600), within(Duration::from_millis(100), Duration::from_secs(30 * 86_400));
+    /// The most host calls at a time.
+    host_calls_in_flight: u32 = 64, within(1, 10_000);
+    /// The most sessions, streams, processes and other handles at a time.
+    handles: u32 = 256, within(8, 1_000_000);
+    /// The most bytes that one host call may carry.
+    host_call_bytes: ByteSize = ByteSize::mib(16), within(ByteSize::kib(64), ByteSize::gib(1));
+    /// The most lines of log in a second; more are counted and left out.
+    log_lines_per_second: u32 = 200, within(1, 100_000);
+    /// The most bytes of log.
+    log_bytes: ByteSize = ByteSize::mib(16), within(ByteSize::kib(4), ByteSize::gib(4));
+    /// The largest report.
+    report_bytes: ByteSize = ByteSize::mib(4), within(ByteSize::kib(64), ByteSize::gib(1));
+    /// The most effects, planned ones included.
+    effects: u32 = 100_000, within(0, 100_000_000);
+    /// The most bytes of all artifacts of a run together.
+    artifact_bytes: ByteSize = ByteSize::mib(256), within(ByteSize::bytes(0), ByteSize::gib(1024));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jobs_limits_go_over_those_for_all() {
+        let overrides = LimitOverrides { memory: Some(ByteSize::gib(1)), handles: Some(16), ..Default::default() };
+        let limits = Limits::default().with(&overrides);
+        assert_eq!((limits.memory, limits.handles, limits.cpu), (ByteSize::gib(1), 16, Duration::from_secs(60)));
+        assert!(limits.entries().contains(&("memory", "1GiB".to_owned())));
+    }
+}

@@ -1,0 +1,199 @@
+//! `rota plugins`: what can be run.
+
+use super::{Printing, print, print_json};
+use crate::cli::PluginsCommand;
+use crate::output::{bold, coloured, dim, format, safe, table};
+use rota_catalog::{Catalog, Loaded};
+use rota_contract::Descriptor;
+use serde_json::{Value, json};
+
+pub(crate) async fn plugins(catalog: &Catalog, command: PluginsCommand, printing: Printing) -> anyhow::Result<u8> {
+    match command {
+        PluginsCommand::List => list(catalog, printing).await,
+        PluginsCommand::Show { plugin } => show(&catalog.load(&plugin).await?, printing),
+        PluginsCommand::Verify { plugin, digest } => verify(&catalog.load(&plugin).await?, digest.as_deref(), printing),
+    }
+}
+
+async fn list(catalog: &Catalog, printing: Printing) -> anyhow::Result<u8> {
+    let mut rows = Vec::new();
+    let mut objects = Vec::new();
+    let mut status = 0;
+    for entry in catalog.list() {
+        match catalog.load(&entry.name).await {
+            Ok(loaded) => {
+                let d = &loaded.descriptor;
+                rows.push(vec![
+                    d.name.clone(),
+                    d.version.clone(),
+                    coloured_risk(d),
+                    safe(&d.summary),
+                    loaded.origin.to_string(),
+                ]);
+                objects.push(json!({ "name": d.name, "version": d.version, "digest": loaded.plugin.digest(), "risk": d.risk.as_str(), "summary": d.summary, "origin": loaded.origin.to_string(), "size": loaded.size, "error": null }));
+            }
+            // One that cannot be loaded is shown as such and hides none of the others.
+            Err(error) => {
+                status = 1;
+                rows.push(vec![
+                    entry.name.clone(),
+                    "-".into(),
+                    coloured("failed"),
+                    safe(&error.to_string()),
+                    entry.origin.to_string(),
+                ]);
+                objects.push(json!({ "name": entry.name, "version": null, "digest": null, "risk": null, "summary": null, "origin": entry.origin.to_string(), "size": null, "error": error.to_string() }));
+            }
+        }
+    }
+    if printing.human() {
+        print(&table::plain(&["plugin", "version", "risk", "what it does", "from"], &rows))?;
+    } else {
+        print_json(&Value::Array(objects))?;
+    }
+    Ok(status)
+}
+
+fn coloured_risk(descriptor: &Descriptor) -> String {
+    use owo_colors::{OwoColorize as _, Stream};
+    let word = descriptor.risk.as_str();
+    match word {
+        "observe" => word.if_supports_color(Stream::Stdout, |t| t.green()).to_string(),
+        "change" => word.if_supports_color(Stream::Stdout, |t| t.yellow()).to_string(),
+        _ => word.if_supports_color(Stream::Stdout, |t| t.red()).to_string(),
+    }
+}
+
+fn object(loaded: &Loaded) -> Value {
+    let mut object = loaded.descriptor.to_json();
+    object["digest"] = json!(loaded.plugin.digest());
+    object["size"] = json!(loaded.size);
+    object["origin"] = json!(loaded.origin.to_string());
+    object["imports"] = json!(loaded.plugin.interfaces());
+    object
+}
+
+fn show(loaded: &Loaded, printing: Printing) -> anyhow::Result<u8> {
+    if !printing.human() {
+        print_json(&object(loaded))?;
+        return Ok(0);
+    }
+    let d = &loaded.descriptor;
+    let mut blocks = vec![format!("{} {}  {}\n{}", bold(&d.name), d.version, coloured_risk(d), safe(&d.summary))];
+    blocks.push(d.description.lines().map(safe).collect::<Vec<_>>().join("\n").trim().to_owned());
+    if !d.slots.is_empty() {
+        let rows: Vec<Vec<String>> = d
+            .slots
+            .iter()
+            .map(|s| {
+                vec![
+                    s.name.clone(),
+                    s.capability.clone(),
+                    s.accesses.join(", "),
+                    if s.optional { "optional" } else { "needed" }.into(),
+                    safe(&s.purpose),
+                ]
+            })
+            .collect();
+        blocks.push(format!(
+            "{}\n{}",
+            bold("Slots"),
+            table::plain(&["slot", "capability", "accesses", "", "why"], &rows)
+        ));
+    }
+    let parameters = parameter_rows(&d.parameters);
+    if !parameters.is_empty() {
+        blocks.push(format!(
+            "{}\n{}",
+            bold("Parameters"),
+            table::plain(&["parameter", "type", "default", "what it is"], &parameters)
+        ));
+    }
+    if let Some(word) = &d.confirmation {
+        blocks.push(format!("Executes only with --confirm {}", safe(word)));
+    }
+    if !d.examples.is_empty() {
+        let lines: Vec<String> = d
+            .examples
+            .iter()
+            .map(|e| format!("  {}\n    {}", safe(&e.title), crate::output::report::command(&d.name, &e.parameters)))
+            .collect();
+        blocks.push(format!("{}\n{}", bold("Examples"), lines.join("\n")));
+    }
+    blocks.push(dim(&format!("{}, {}, sha-256 {}", loaded.origin, format::bytes(loaded.size), loaded.plugin.digest())));
+    print(&blocks.join("\n\n"))?;
+    Ok(0)
+}
+
+fn parameter_rows(schema: &str) -> Vec<Vec<String>> {
+    let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let row = |(name, property): (&String, &Value)| {
+        let default = match property.get("default") {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None if required.contains(&name.as_str()) => "(needed)".into(),
+            None => "-".into(),
+        };
+        vec![
+            name.clone(),
+            type_of(property, &schema),
+            safe(&default),
+            safe(&property["description"].as_str().unwrap_or_default().replace('\n', " ")),
+        ]
+    };
+    schema["properties"].as_object().into_iter().flatten().map(row).collect()
+}
+
+fn type_of(property: &Value, root: &Value) -> String {
+    if let Some(words) = property.get("enum").and_then(Value::as_array) {
+        return words
+            .iter()
+            .map(|w| w.as_str().map_or_else(|| w.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join(" | ");
+    }
+    if let Some(target) =
+        property.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#')).and_then(|p| root.pointer(p))
+    {
+        return type_of(target, root);
+    }
+    for alternatives in ["oneOf", "anyOf"].iter().filter_map(|k| property.get(k)).filter_map(Value::as_array) {
+        return alternatives
+            .iter()
+            .map(|a| a.get("const").and_then(Value::as_str).map_or_else(|| type_of(a, root), str::to_owned))
+            .filter(|t| t != "null")
+            .collect::<Vec<_>>()
+            .join(" | ");
+    }
+    match &property["type"] {
+        Value::String(one) if one == "array" => format!("list of {}", type_of(&property["items"], root)),
+        Value::String(one) => one.clone(),
+        Value::Array(many) => {
+            many.iter().filter_map(Value::as_str).filter(|t| *t != "null").collect::<Vec<_>>().join(" | ")
+        }
+        _ => "any".into(),
+    }
+}
+
+fn verify(loaded: &Loaded, wanted: Option<&str>, printing: Printing) -> anyhow::Result<u8> {
+    let digest = loaded.plugin.digest();
+    let matches = wanted.map(|wanted| wanted.trim_start_matches("sha256:").eq_ignore_ascii_case(digest));
+    if printing.human() {
+        let imports = loaded.plugin.interfaces().join(", ");
+        print(&format!(
+            "{} {}: {}\n  sha-256 {digest}\n  imports rota:runbook {{ {imports} }}",
+            bold(&loaded.descriptor.name),
+            loaded.descriptor.version,
+            coloured(if matches == Some(false) { "failed" } else { "ok" })
+        ))?;
+        if matches == Some(false) {
+            print(&format!("  it should have the digest {}", wanted.map(safe).unwrap_or_default()))?;
+        }
+    } else {
+        let mut object = object(loaded);
+        object["digest_matches"] = json!(matches);
+        print_json(&object)?;
+    }
+    Ok(u8::from(matches == Some(false)))
+}

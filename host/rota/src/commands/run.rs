@@ -1,0 +1,136 @@
+//! `rota run`: prepare, ask where a person is there to be asked, run, show.
+
+use super::{Printing, print, print_json};
+use crate::cli::RunArgs;
+use crate::output::{bold, live::Live, report, safe};
+use rota_authority::Mode;
+use rota_capability::{LogLevel, Trigger};
+use rota_runs::{Host, PrepareError, Prepared, Request, Wanted, Watcher};
+use rota_sandbox::Cancel;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::sync::Arc;
+
+pub(crate) async fn run(host: &Host, args: RunArgs, printing: Printing) -> anyhow::Result<u8> {
+    let mut request = request(&args)?;
+    let mut prepared = prepare(host, &mut request, &args).await?;
+    if !prepared.wanted.is_empty()
+        && may_ask(&args)
+        && request.grant.is_empty()
+        && prepared.job.is_none()
+        && ask_grants(&prepared)?
+    {
+        request.grant = vec!["declared".into()];
+        prepared = host.prepare(&request).await?;
+    }
+    let live = Arc::new(Live::new(&prepared.loaded.descriptor.name, !args.quiet && std::io::stderr().is_terminal()));
+    let watcher = Arc::new(OnTerminal { live: live.clone(), quiet: args.quiet });
+    let cancel = Cancel::default();
+    let signals = tokio::spawn(cancel_on_signal(cancel.clone(), live.clone()));
+    let view = host.execute(prepared, watcher, &cancel).await;
+    signals.abort();
+    live.finish();
+    let view = view?;
+    if printing.human() {
+        print(&report::run(&view, view.report.as_ref()))?;
+    } else {
+        print_json(&view.to_json())?;
+    }
+    Ok(view.exit_status())
+}
+
+fn request(args: &RunArgs) -> anyhow::Result<Request> {
+    let timeout = args.timeout.as_deref().map(crate::settings::duration).transpose()?;
+    Ok(Request {
+        what: args.what.clone(),
+        parameters: args.parameters.clone(),
+        mode: if args.plan { Mode::Plan } else { Mode::Execute },
+        confirm: args.confirm.clone(),
+        bind: args.bind.clone(),
+        grant: args.grant.clone(),
+        timeout,
+        limits: args.limit.clone(),
+        trigger: Trigger::Manual,
+    })
+}
+
+fn may_ask(args: &RunArgs) -> bool {
+    !args.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Prepare, asking for the typed confirmation where one is missing and somebody is there.
+async fn prepare(host: &Host, request: &mut Request, args: &RunArgs) -> anyhow::Result<Prepared> {
+    match host.prepare(request).await {
+        Err(PrepareError::Unconfirmed { plugin, word, given: false }) if may_ask(args) => {
+            let typed =
+                ask(&format!("{} can lose data or availability. Type {} to go on: ", bold(&plugin), bold(&word)))?;
+            if typed != word {
+                anyhow::bail!(PrepareError::Unconfirmed { plugin, word, given: true });
+            }
+            request.confirm = Some(typed);
+            Ok(host.prepare(request).await?)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn ask(question: &str) -> std::io::Result<String> {
+    let mut err = std::io::stderr().lock();
+    write!(err, "{question}")?;
+    err.flush()?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}
+
+/// List what the plugin wants beyond reading, and ask.
+fn ask_grants(prepared: &Prepared) -> std::io::Result<bool> {
+    let descriptor = &prepared.loaded.descriptor;
+    eprintln!("{} {} asks for more than reading:", bold(&descriptor.name), descriptor.version);
+    for Wanted { slot, binding, accesses, purpose } in &prepared.wanted {
+        eprintln!("  {} on {} ({}): {}", bold(&accesses.join(" + ")), slot, safe(binding), safe(purpose));
+    }
+    let what = if prepared.mode == Mode::Plan { "Grant it for this plan" } else { "Grant it for this run" };
+    let answer = ask(&format!("{what}? [y/N] "))?;
+    Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
+}
+
+/// The first signal cancels; a second one ends the process at once.
+async fn cancel_on_signal(cancel: Cancel, live: Arc<Live>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if cancel.is_cancelled() {
+            std::process::exit(130);
+        }
+        live.say("cancelling: telling the targets, ending children (again: at once)");
+        cancel.cancel();
+    }
+}
+
+/// Shows a run on stderr while it goes on.
+struct OnTerminal {
+    live: Arc<Live>,
+    quiet: bool,
+}
+
+impl Watcher for OnTerminal {
+    fn log(&self, level: LogLevel, source: &str, message: &str, fields: &[(String, String)]) {
+        if self.quiet || level == LogLevel::Debug {
+            return;
+        }
+        let fields: String = fields.iter().map(|(k, v)| format!(" {k}={v}")).collect();
+        let source = if source == "procedure" { String::new() } else { format!("{source}: ") };
+        self.live.say(&format!("{:>5} {source}{message}{fields}", level.as_str()));
+    }
+
+    fn progress(&self, done: u64, total: Option<u64>, unit: &str, note: &str) {
+        self.live.progress(done, total, unit, note);
+    }
+}

@@ -1,0 +1,126 @@
+//! The binary: the command line, and the wiring of a host. Nothing else.
+
+mod cli;
+mod commands;
+mod output;
+mod settings;
+
+use clap::{CommandFactory as _, Parser as _};
+use cli::{Cli, Command, Common, ConfigCommand};
+use commands::Printing;
+use rota_config::Config;
+use rota_runs::{Host, HostError, RunRecords, Settings};
+use rota_sandbox::SandboxOptions;
+use std::process::ExitCode;
+
+/// Usage or configuration.
+const USAGE: u8 = 2;
+/// Anything that failed before a run could say how it ended.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    // First of all: this executable is also the launcher that holds the programs of the tools capability.
+    if let Some(code) = rota_capability_tools::launch::run_if_asked() {
+        return code;
+    }
+    rota_telemetry::install_panic_hook();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("rota: the runtime could not be started: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    let printing = Printing::new(cli.common.output);
+    let status = runtime.block_on(dispatch(cli, printing)).unwrap_or_else(|error| report_error(&error, printing));
+    // Reads on blocking threads (a guest's stream, the terminal) must not hold the process back.
+    runtime.shutdown_background();
+    ExitCode::from(status)
+}
+
+async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
+    settings::start_log(&cli.common)?;
+    match cli.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "rota", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::Config(ConfigCommand::Schema) => commands::config::schema(),
+        Command::Config(ConfigCommand::Check) => commands::config::check(&cli.common, printing).await,
+        Command::Plugins(command) => {
+            let config = settings::load(&cli.common)?;
+            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            commands::plugins::plugins(&catalog, command, printing).await
+        }
+        Command::Runs(command) => {
+            let config = settings::load(&cli.common)?;
+            let records = RunRecords::open(&config.state_dir()).await?;
+            let status = commands::runs::runs(&records, command, printing).await;
+            records.close().await;
+            status
+        }
+        Command::Run(args) => {
+            let host = host(&cli.common).await?;
+            let status = commands::run::run(&host, *args, printing).await;
+            host.close().await;
+            status
+        }
+        Command::Doctor(args) => {
+            let host = host(&cli.common).await?;
+            let status = commands::doctor::doctor(&host, args, printing).await;
+            host.close().await;
+            status
+        }
+    }
+}
+
+/// A host as configured.
+async fn host(common: &Common) -> anyhow::Result<Host> {
+    let config = settings::load(common)?;
+    open(&config).await.map_err(Into::into)
+}
+
+async fn open(config: &Config) -> Result<Host, HostError> {
+    Host::open(Settings::from_config(config), sandbox(config), settings::plugin_folder(config)).await
+}
+
+fn sandbox(config: &Config) -> SandboxOptions {
+    SandboxOptions {
+        instances: config.sandbox.pool_instances,
+        max_memory: config.sandbox.pool_memory.as_u64(),
+        stack: config.sandbox.stack.as_usize(),
+        cache: Some(config.cache_dir()),
+    }
+}
+
+/// Say what went wrong before a run could: on stderr for people, as the error of an object for programs.
+fn report_error(error: &anyhow::Error, printing: Printing) -> u8 {
+    let status = exit_status(error);
+    let message = rota_telemetry::mask(&format!("{error:#}")).into_owned();
+    if printing.human() {
+        eprintln!("rota: {}", message.lines().map(output::safe).collect::<Vec<_>>().join("\n"));
+    } else {
+        let kind = if status == USAGE { "usage" } else { "failed" };
+        let object = serde_json::json!({ "run": null, "report": null, "effects": [], "error": { "kind": kind, "message": message, "hint": null } });
+        if commands::print_json(&object).is_err() {
+            eprintln!("rota: {message}");
+        }
+    }
+    status
+}
+
+fn exit_status(error: &anyhow::Error) -> u8 {
+    let usage = error.is::<rota_runs::PrepareError>()
+        || error.is::<rota_catalog::CatalogError>()
+        || error.is::<rota_config::ConfigError>()
+        || error.is::<settings::UsageError>()
+        || matches!(error.downcast_ref(), Some(rota_runs::RecordsError::Filter(_)));
+    if usage { USAGE } else { FAILED }
+}

@@ -1,0 +1,139 @@
+//! A finished run, as people read it: status, findings with remedies, tables, effects.
+
+use super::{bold, coloured, dim, format, safe, table};
+use rota_contract::Report;
+use rota_contract::reports::{Finding, Severity};
+use rota_runs::{EffectView, RunView};
+
+/// The whole answer of `rota run` and `rota runs show`.
+pub(crate) fn run(view: &RunView, report: Option<&Report>) -> String {
+    let mut blocks = vec![headline(view)];
+    if let Some(report) = report {
+        blocks.push(format!("{} {}", mark(report.status), safe(&report.summary)));
+        if !report.findings.is_empty() {
+            blocks.push(report.findings.iter().map(finding).collect::<Vec<_>>().join("\n"));
+        }
+        for each in report.tables.iter().filter(|t| !t.rows.is_empty()) {
+            blocks.push(format!("{}\n{}", bold(&safe(&each.title)), table::report(each)));
+        }
+    }
+    if !view.effects.is_empty() {
+        blocks.push(effects(view));
+    }
+    if let Some(error) = &view.error {
+        blocks.push(failure(&error.kind, &error.message, error.hint.as_deref()));
+    }
+    blocks.join("\n\n")
+}
+
+fn headline(view: &RunView) -> String {
+    let what = match &view.job {
+        Some(job) => format!("{job} ({} {})", view.plugin, view.version),
+        None => format!("{} {}", view.plugin, view.version),
+    };
+    let mode = if view.mode == "plan" { " plan" } else { "" };
+    let took = view.duration_ms.map(|ms| format!(" in {}", format::seconds(ms as f64 / 1000.0))).unwrap_or_default();
+    format!("{}{mode}: {}{took}  {}", bold(&what), coloured(&view.status), dim(&format!("run {}", view.id)))
+}
+
+fn mark(severity: Severity) -> String {
+    coloured(severity.as_str())
+}
+
+fn finding(finding: &Finding) -> String {
+    let mut lines = vec![format!("  {} {}", mark(finding.severity), bold(&safe(&finding.title)))];
+    if !finding.detail.is_empty() {
+        lines.extend(finding.detail.lines().map(|line| format!("      {}", safe(line))));
+    }
+    if let Some(remedy) = &finding.remedy {
+        lines.push(format!("      {} {}", dim("->"), safe(&remedy.note)));
+        if !remedy.plugin.is_empty() {
+            lines.push(format!("         {}", dim(&command(&remedy.plugin, &remedy.parameters))));
+        }
+    }
+    lines.join("\n")
+}
+
+/// The command line that a remedy stands for.
+pub(crate) fn command(plugin: &str, parameters: &str) -> String {
+    let mut words = vec!["rota run".to_owned(), safe(plugin)];
+    if let Ok(serde_json::Value::Object(map)) = serde_json::from_str(parameters) {
+        for (key, value) in map {
+            let value = match value {
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            words.push(format!("-p {}", quoted(&format!("{key}={value}"))));
+        }
+    }
+    safe(&words.join(" "))
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@,+".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// How many effects are shown before the rest is only counted.
+const EFFECTS_SHOWN: usize = 40;
+
+fn effects(view: &RunView) -> String {
+    let heading = if view.mode == "plan" { "Would have these effects" } else { "Effects" };
+    let row = |effect: &EffectView| {
+        vec![
+            effect.sequence.to_string(),
+            effect.operation.clone(),
+            safe(&effect.target),
+            safe(&one_line(&effect.detail)),
+            coloured(&effect.outcome),
+        ]
+    };
+    let rows: Vec<Vec<String>> = view.effects.iter().take(EFFECTS_SHOWN).map(row).collect();
+    let mut text =
+        format!("{}\n{}", bold(heading), table::plain(&["#", "operation", "target", "detail", "outcome"], &rows));
+    if view.effects.len() > EFFECTS_SHOWN {
+        text.push_str(&format!(
+            "\n  ... and {} more (rota runs show {} --output json)",
+            view.effects.len() - EFFECTS_SHOWN,
+            view.id
+        ));
+    }
+    text
+}
+
+fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() > 160 { format!("{}...", line.chars().take(157).collect::<String>()) } else { line }
+}
+
+/// An error with what to do about it.
+pub(crate) fn failure(kind: &str, message: &str, hint: Option<&str>) -> String {
+    let mut text = format!("{} {}", coloured_error(kind), safe_lines(message));
+    if let Some(hint) = hint {
+        text.push_str(&format!("\n  {} {}", dim("->"), safe_lines(hint)));
+    }
+    text
+}
+
+fn coloured_error(kind: &str) -> String {
+    use owo_colors::{OwoColorize as _, Stream};
+    format!("{kind}:").if_supports_color(Stream::Stdout, |t| t.red()).to_string()
+}
+
+fn safe_lines(text: &str) -> String {
+    text.lines().map(safe).collect::<Vec<_>>().join("\n  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remedy_is_a_command_that_can_be_pasted() {
+        assert_eq!(
+            command("postgres-vacuum", r#"{"tables":"a b","limit":3}"#),
+            "rota run postgres-vacuum -p 'tables=a b' -p limit=3"
+        );
+    }
+}

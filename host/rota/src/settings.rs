@@ -1,0 +1,60 @@
+//! From options and variables to settings.
+
+use crate::cli::{Common, Output};
+use rota_config::{Config, Source};
+use rota_telemetry::LogFormat;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What was given cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+/// Read the configuration: `--config` or ROTA_CONFIG, else `./rota.toml`, else the user's, else none.
+pub(crate) fn load(common: &Common) -> anyhow::Result<Config> {
+    Ok(Config::load(&source(common))?)
+}
+
+/// Where the configuration is read from, options included.
+pub(crate) fn source(common: &Common) -> Source {
+    let mut source = Source::from_process(common.config.clone().or_else(usual_place));
+    if let Some(folder) = &common.state_dir {
+        // An option goes over the variable of the same meaning.
+        source = source.with_variable("ROTA_STATE_DIR", folder);
+    }
+    source
+}
+
+/// `./rota.toml`, or the folder `rota` in the user's configuration, when there is one.
+fn usual_place() -> Option<PathBuf> {
+    let here = PathBuf::from("rota.toml");
+    if here.is_file() {
+        return Some(here);
+    }
+    let user = directories::BaseDirs::new()?.config_dir().join("rota");
+    user.is_dir().then_some(user)
+}
+
+/// The folder of plugins beside the binary's own.
+pub(crate) fn plugin_folder(config: &Config) -> Option<PathBuf> {
+    Some(config.state_dir().join("plugins"))
+}
+
+/// A length of time as options take it.
+pub(crate) fn duration(text: &str) -> anyhow::Result<Duration> {
+    let duration: rota_config::Duration =
+        text.parse().map_err(|error| UsageError(format!("`{text}` is no length of time: {error}")))?;
+    Ok(duration.into())
+}
+
+/// Start the log on stderr.
+pub(crate) fn start_log(common: &Common) -> anyhow::Result<()> {
+    let terminal = std::io::stderr().is_terminal();
+    let format =
+        if common.output == Some(Output::Json) { LogFormat::Json } else { LogFormat::Human { colour: terminal } };
+    rota_telemetry::init(format, &common.log, rota_telemetry::stderr())
+        .map_err(|error| UsageError(error.to_string()))?;
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! `rota doctor`: reach every binding as a run would, say what is missing, and mend what a crash left behind.
+
+use crate::bindings::kind;
+use crate::host::Host;
+use rota_authority::{
+    Decision, Effect, EffectClass, Gate, Grant, Key, MemoryLedger, Mode, Quotas, RunIdentity, Sql, Storage,
+    StorageAccess, ToolAccess,
+};
+use rota_capability::{Limits, Quiet, RunContext, RunFacts, Trigger};
+use rota_config::Binding;
+use rota_contract::Error;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// What was looked at, and how it is.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// What: a binding's name, or a part of the host.
+    pub what: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Whether it serves.
+    pub ok: bool,
+    /// What was found.
+    pub found: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// What was mended.
+    pub mended: Vec<String>,
+}
+
+/// Unfinished uploads younger than this may belong to a run on another host.
+const UNFINISHED_AFTER: Duration = Duration::from_secs(24 * 3600);
+const SLOT: &str = "doctor";
+
+impl Host {
+    /// The host's own parts: records, private folders of programs.
+    pub async fn check_host(&self, fix: bool) -> Vec<Check> {
+        let mut checks = vec![self.check_records().await];
+        let (found, mended, ok) = match fix.then(|| rota_capability_tools::sweep(&self.private_folder())) {
+            None => ("private folders of programs are swept with --fix".to_owned(), Vec::new(), true),
+            Some(Ok(removed)) => (
+                format!("{} stale folders", removed.len()),
+                removed.iter().map(|p| format!("removed {}", p.display())).collect(),
+                true,
+            ),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                ("nothing is left".to_owned(), Vec::new(), true)
+            }
+            Some(Err(error)) => (error.to_string(), Vec::new(), false),
+        };
+        checks.push(Check { what: "tools".into(), kind: "host", ok, found, hint: None, mended });
+        checks
+    }
+
+    async fn check_records(&self) -> Check {
+        let what = "records".to_owned();
+        match self.records().sweep().await {
+            Ok(gone) => Check {
+                what,
+                kind: "host",
+                ok: true,
+                found: format!("in {}", self.settings().state_dir.display()),
+                hint: None,
+                mended: gone.into_iter().map(|run| format!("run {run} is unknown: its process is gone")).collect(),
+            },
+            Err(error) => {
+                Check { what, kind: "host", ok: false, found: error.to_string(), hint: None, mended: Vec::new() }
+            }
+        }
+    }
+
+    /// Reach one binding. With `fix`, unfinished uploads in a bucket or folder are removed.
+    pub async fn check_binding(&self, name: &str, fix: bool) -> Check {
+        let Some(binding) = self.settings().bindings.get(name) else {
+            return Check {
+                what: name.into(),
+                kind: "-",
+                ok: false,
+                found: "it is not configured".into(),
+                hint: None,
+                mended: Vec::new(),
+            };
+        };
+        let context = context(name, binding, fix);
+        let mut mended = Vec::new();
+        let reached = match binding {
+            Binding::Sql(_) => self.reach_sql(&context).await,
+            Binding::Storage(_) => self.reach_storage(&context, fix, &mut mended).await,
+            Binding::Tool(_) => self.reach_tool(&context).await,
+            Binding::Key(_) => reach_key(&context),
+        };
+        let (ok, found) = match reached {
+            Ok(found) => (true, found),
+            Err(error) => (false, rota_telemetry::mask(&error.to_string()).into_owned()),
+        };
+        let hint = (!ok).then(|| hint(binding).to_owned());
+        Check { what: name.into(), kind: kind(binding), ok, found, hint, mended }
+    }
+
+    async fn reach_sql(&self, context: &RunContext) -> Result<String, Error> {
+        let authorized = context.gate.authorise::<Sql>("doctor", SLOT, &[]).map_err(rota_capability::denied)?;
+        let session = self.sessions().open(&authorized).await?;
+        let server = session.server(&authorized).await?;
+        let standby = if server.in_recovery { ", a standby" } else { "" };
+        Ok(format!("PostgreSQL {}, database {}, role {}{standby}", server.version, server.database, server.role))
+    }
+
+    async fn reach_storage(&self, context: &RunContext, fix: bool, mended: &mut Vec<String>) -> Result<String, Error> {
+        let authorized = context
+            .gate
+            .authorise::<Storage>("doctor", SLOT, &[StorageAccess::Read])
+            .map_err(rota_capability::denied)?;
+        let connections = self
+            .plugins()
+            .sandbox()
+            .services()
+            .get::<rota_capability_storage::Connections>()
+            .ok_or(Error::Cancelled)?;
+        let client = rota_capability_storage::Client::connect(&connections, &authorized).await?;
+        // Whether it is there does not matter, only that the store answers.
+        let name = rota_capability_storage::Name::parse("rota-doctor")
+            .map_err(|error| Error::InvalidArgument(error.to_string()))?;
+        match client.stat(&authorized, &name).await {
+            Ok(_) | Err(Error::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let left = match client.leftovers(&authorized, UNFINISHED_AFTER).await {
+            Ok(left) => left.len(),
+            Err(error) => return Ok(format!("reached; unfinished uploads cannot be listed: {error}")),
+        };
+        if left > 0 && fix {
+            let authorized = context
+                .gate
+                .authorise::<Storage>("doctor", SLOT, &[StorageAccess::Delete])
+                .map_err(rota_capability::denied)?;
+            let effect = Effect {
+                object: String::new(),
+                detail: format!("remove {left} unfinished uploads"),
+                class: EffectClass::Write,
+            };
+            if let Decision::Perform(permit) = authorized.effect(effect).await.map_err(rota_capability::refused)? {
+                let swept = client.sweep(&permit, UNFINISHED_AFTER).await;
+                let swept = permit.conclude(swept, |swept| format!("{} removed", swept.len())).await?;
+                mended.extend(swept.into_iter().map(|left| format!("removed the unfinished {}", left.name)));
+            }
+            return Ok("reached".into());
+        }
+        Ok(if left == 0 {
+            "reached".into()
+        } else {
+            format!("reached; {left} unfinished uploads, which --fix removes")
+        })
+    }
+
+    async fn reach_tool(&self, context: &Arc<RunContext>) -> Result<String, Error> {
+        let shared =
+            self.plugins().sandbox().services().get::<Arc<rota_capability_tools::Shared>>().ok_or(Error::Cancelled)?;
+        let client = rota_capability_tools::Client::new(context.clone(), (*shared).clone());
+        let version = client.info(SLOT).await?;
+        Ok(format!("version {}", version.text))
+    }
+}
+
+fn reach_key(context: &RunContext) -> Result<String, Error> {
+    let authorized = context.gate.authorise::<Key>("doctor", SLOT, &[]).map_err(rota_capability::denied)?;
+    let secret = authorized.binding().identity.resolve().map_err(|error| Error::Unavailable(error.to_string()))?;
+    let identities = secret.expose().lines().filter(|line| line.starts_with("AGE-SECRET-KEY-1")).count();
+    if identities == 0 {
+        Err(Error::InvalidArgument("there is no line AGE-SECRET-KEY-1... in it".into()))
+    } else {
+        Ok(format!("{identities} age identities"))
+    }
+}
+
+fn hint(binding: &Binding) -> &'static str {
+    match binding {
+        Binding::Sql(_) => {
+            "look at `url`, `role`, `password` and `tls` of the binding, and at pg_hba.conf of the server"
+        }
+        Binding::Storage(_) => {
+            "look at `url`, `endpoint`, `access_key` and `secret_key` of the binding, and at the bucket's policy"
+        }
+        Binding::Tool(_) => "look at `path` of the binding; `which PROGRAM` tells the path",
+        Binding::Key(_) => "look at `identity` of the binding; age-keygen makes one",
+    }
+}
+
+/// A run of the doctor's own: it may read, and, to mend, delete.
+fn context(name: &str, binding: &Binding, fix: bool) -> Arc<RunContext> {
+    let accesses: Vec<String> = match binding {
+        Binding::Sql(_) => vec!["read".into()],
+        Binding::Storage(_) if fix => vec![StorageAccess::Read.to_string(), StorageAccess::Delete.to_string()],
+        Binding::Storage(_) => vec![StorageAccess::Read.to_string()],
+        Binding::Tool(_) => vec![ToolAccess::Run.to_string()],
+        Binding::Key(_) => vec!["decrypt".into()],
+    };
+    let grant = Grant { slot: SLOT.into(), binding_name: name.into(), binding: binding.clone(), accesses };
+    let identity = RunIdentity { run: uuid::Uuid::now_v7().to_string(), job: "doctor".into() };
+    let gate = Gate::new(identity, Mode::Execute, Quotas::default(), Arc::new(MemoryLedger::default()), [grant]);
+    let facts = RunFacts {
+        id: gate.identity().run.clone(),
+        attempt: 1,
+        job: None,
+        trigger: Trigger::Manual,
+        started_at: SystemTime::now(),
+        slots: vec![SLOT.into()],
+    };
+    RunContext::new(gate, facts, Limits::default(), Arc::new(Quiet))
+}

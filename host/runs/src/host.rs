@@ -1,0 +1,173 @@
+//! A host's parts put together.
+
+use crate::prepare::{PrepareError, Prepared, Request, prepare};
+use crate::records::RunRecords;
+use crate::settings::Settings;
+use rota_authority::Mode;
+use rota_capability::{Capability, Trigger};
+use rota_capability_bytes::BytesCapability;
+use rota_capability_sql::{Sessions, SqlCapability};
+use rota_capability_storage::StorageCapability;
+use rota_capability_tools::Tools;
+use rota_catalog::Catalog;
+use rota_sandbox::{Sandbox, SandboxError, SandboxOptions};
+use rota_store::StoreError;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a host could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The folder for programs' private files.
+    #[error("the folder {} cannot be made: {error}", .path.display())]
+    Private {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// How long aborted uploads may take to be gone.
+const SETTLE: Duration = Duration::from_secs(10);
+
+fn private_folder(state_dir: &Path) -> Result<PathBuf, HostError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let path = state_dir.join("private");
+    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path) {
+        Ok(()) => Ok(path),
+        Err(error) => Err(HostError::Private { path, error }),
+    }
+}
+
+/// A host.
+pub struct Host {
+    settings: Settings,
+    catalog: Catalog,
+    records: RunRecords,
+    capabilities: Capabilities,
+}
+
+/// The capabilities of this version.
+#[derive(Clone, Default)]
+pub struct Capabilities {
+    sql: SqlCapability,
+    tools: rota_capability_tools::Settings,
+}
+
+impl Capabilities {
+    /// As a sandbox takes them.
+    pub fn all(&self) -> Vec<Arc<dyn Capability>> {
+        vec![
+            Arc::new(crate::run_interface::Run),
+            Arc::new(self.sql.clone()),
+            Arc::new(StorageCapability),
+            Arc::new(Tools::new(self.tools.clone())),
+            Arc::new(BytesCapability),
+        ]
+    }
+
+    /// With the private folders of programs below a folder of this user's.
+    #[must_use]
+    pub fn with_private_folder(mut self, folder: PathBuf) -> Self {
+        self.tools.folder = folder;
+        self
+    }
+}
+
+impl Host {
+    /// Put a host together over its state directory.
+    ///
+    /// # Errors
+    /// When the sandbox or the store cannot be set up.
+    pub async fn open(
+        settings: Settings,
+        sandbox: SandboxOptions,
+        plugins: Option<PathBuf>,
+    ) -> Result<Self, HostError> {
+        let records = RunRecords::open(&settings.state_dir).await?;
+        let private = private_folder(&settings.state_dir)?;
+        let capabilities = Capabilities::default().with_private_folder(private);
+        let catalog = Catalog::new(Arc::new(Sandbox::new(sandbox, &capabilities.all())?), plugins);
+        Ok(Self { settings, catalog, records, capabilities })
+    }
+
+    /// The catalog alone, for what needs no records.
+    ///
+    /// # Errors
+    /// When the sandbox cannot be set up.
+    pub fn catalog(sandbox: SandboxOptions, plugins: Option<PathBuf>) -> Result<Catalog, SandboxError> {
+        Ok(Catalog::new(Arc::new(Sandbox::new(sandbox, &Capabilities::default().all())?), plugins))
+    }
+
+    /// What the configuration says.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The plugins.
+    pub fn plugins(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The records.
+    pub fn records(&self) -> &RunRecords {
+        &self.records
+    }
+
+    /// Find everything that is wrong with a request, before anything is contacted.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub async fn prepare(&self, request: &Request) -> Result<Prepared, PrepareError> {
+        prepare(&self.settings, &self.catalog, request).await
+    }
+
+    /// Check a job as if it were to be run.
+    ///
+    /// # Errors
+    /// What a run of it would be refused for.
+    pub async fn check_job(&self, job: &str) -> Result<(), PrepareError> {
+        let request = Request {
+            what: job.to_owned(),
+            parameters: Vec::new(),
+            mode: Mode::Plan,
+            confirm: None,
+            bind: Vec::new(),
+            grant: Vec::new(),
+            timeout: None,
+            limits: Vec::new(),
+            trigger: Trigger::Manual,
+        };
+        self.prepare(&request).await.map(drop)
+    }
+
+    /// The sessions that runs of this host hold.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        self.capabilities.sql.sessions()
+    }
+
+    /// Where programs get their private folders.
+    pub(crate) fn private_folder(&self) -> PathBuf {
+        self.settings.state_dir.join("private")
+    }
+
+    /// Wait until what was cancelled has reached its targets and what was said is on record. Before the process ends.
+    pub async fn close(self) {
+        self.quiesce().await;
+        self.records.close().await;
+    }
+
+    /// Wait until what was cancelled has reached its targets.
+    pub async fn quiesce(&self) {
+        self.sessions().quiesce().await;
+        rota_capability_storage::settled(SETTLE).await;
+    }
+}

@@ -1,0 +1,429 @@
+//! From what a person or a job asks for to a run that may begin: plugin, parameters, slots bound and granted, limits.
+//!
+//! Everything wrong is found here, before anything is contacted or recorded.
+
+use crate::bindings::Bindings;
+use crate::limits::{LimitError, set_limit};
+use crate::parameters::{self, ParameterError};
+use crate::settings::{JobSettings, Settings};
+use rota_authority::Grant;
+use rota_authority::Mode;
+use rota_capability::{Limits, Trigger};
+use rota_catalog::{Catalog, CatalogError, Loaded};
+use rota_contract::reports::Slot;
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// A job, a plugin or a file.
+    pub what: String,
+    /// `key=value` and `@file.json`.
+    pub parameters: Vec<String>,
+    /// Plan or execute.
+    pub mode: Mode,
+    /// The typed confirmation.
+    pub confirm: Option<String>,
+    /// `slot=binding`.
+    pub bind: Vec<String>,
+    /// `slot=access,...` or `declared`.
+    pub grant: Vec<String>,
+    /// The run's time.
+    pub timeout: Option<Duration>,
+    /// `limit=value`.
+    pub limits: Vec<String>,
+    /// What set it off.
+    pub trigger: Trigger,
+}
+
+/// A run that may begin.
+pub struct Prepared {
+    /// The plugin.
+    pub loaded: Loaded,
+    /// The job, when it is one.
+    pub job: Option<String>,
+    /// The parameters, checked against the schema.
+    pub parameters: String,
+    /// The slots bound, with what is granted on each.
+    pub grants: Vec<Grant>,
+    /// The limits.
+    pub limits: Limits,
+    /// The mode.
+    pub mode: Mode,
+    /// What set it off.
+    pub trigger: Trigger,
+    /// What the plugin declares and is not granted.
+    pub wanted: Vec<Wanted>,
+}
+
+/// Accesses that a plugin declares and a run does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The slot.
+    pub slot: String,
+    /// The binding in it.
+    pub binding: String,
+    /// The accesses.
+    pub accesses: Vec<String>,
+    /// Why the plugin wants the slot.
+    pub purpose: String,
+}
+
+/// Why a run may not begin. Exit status 2, but for what a catalog or a grant refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The plugin.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The parameters.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// A limit.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// A slot.
+    #[error("`{plugin}` has no slot `{slot}`{}; it has: {}", did_you_mean(nearest.as_deref()), known.join(", "))]
+    UnknownSlot {
+        /// The plugin.
+        plugin: String,
+        /// What was named.
+        slot: String,
+        /// The nearest.
+        nearest: Option<String>,
+        /// All of them.
+        known: Vec<String>,
+    },
+    /// `--bind` or `--grant` is not of its form.
+    #[error("`{text}` is no {what}")]
+    Form {
+        /// What was given.
+        text: String,
+        /// What it should be.
+        what: &'static str,
+    },
+    /// A slot is bound or granted twice.
+    #[error("slot `{0}` is given twice")]
+    Twice(String),
+    /// A binding.
+    #[error("slot `{slot}`: {reason}")]
+    Binding {
+        /// The slot.
+        slot: String,
+        /// Why.
+        reason: String,
+    },
+    /// A slot that the plugin needs is not bound.
+    #[error("`{plugin}` needs a binding in slot `{slot}` ({capability}: {purpose}); add {}", flags.join(" "))]
+    Unbound {
+        /// The plugin.
+        plugin: String,
+        /// The slot.
+        slot: String,
+        /// Its capability.
+        capability: String,
+        /// Why it needs it.
+        purpose: String,
+        /// All flags that are missing.
+        flags: Vec<String>,
+    },
+    /// A grant of something that the plugin does not declare.
+    #[error("`{plugin}` does not declare the access `{access}` on slot `{slot}`{}; it declares: {}", did_you_mean(nearest.as_deref()), declared.join(", "))]
+    UnknownAccess {
+        /// The plugin.
+        plugin: String,
+        /// The slot.
+        slot: String,
+        /// What was granted.
+        access: String,
+        /// The nearest that is declared.
+        nearest: Option<String>,
+        /// All that are.
+        declared: Vec<String>,
+    },
+    /// A grant beyond what the operator allows on a binding.
+    #[error("the access `{access}` on slot `{slot}` is more than the binding `{binding}` allows to anyone ({})", if ceiling.is_empty() { "nothing".to_owned() } else { ceiling.join(", ") })]
+    Ceiling {
+        /// The slot.
+        slot: String,
+        /// The binding.
+        binding: String,
+        /// What was granted.
+        access: String,
+        /// What the binding allows.
+        ceiling: Vec<String>,
+    },
+    /// The typed confirmation is missing or wrong.
+    #[error("`{plugin}` can lose data or availability and executes only with --confirm {word}{}; --plan shows first what it would do", if *given { " (another word was given)" } else { "" })]
+    Unconfirmed {
+        /// The plugin.
+        plugin: String,
+        /// The word.
+        word: String,
+        /// Whether another one was given.
+        given: bool,
+    },
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default()
+}
+
+/// The nearest of some names, when one is near.
+pub(crate) fn nearest<'n>(to: &str, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
+    let likely =
+        names.into_iter().map(|name| (strsim::jaro_winkler(name, to), name)).filter(|(likeness, _)| *likeness > 0.75);
+    likely.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name.to_owned())
+}
+
+/// Prepare a run.
+///
+/// # Errors
+/// [`PrepareError`], the first thing that is wrong.
+pub async fn prepare(settings: &Settings, catalog: &Catalog, request: &Request) -> Result<Prepared, PrepareError> {
+    let job = settings.jobs.get(&request.what);
+    let reference = job.map_or(request.what.as_str(), |job| job.plugin.as_str());
+    let loaded = catalog.load(reference).await.map_err(|error| with_jobs(error, settings, &request.what))?;
+    let descriptor = loaded.descriptor.clone();
+    let plugin = descriptor.name.as_str();
+
+    let parameters = parameters_of(plugin, &descriptor.parameters, job, &request.parameters)?;
+    let bound = bind(settings, plugin, &descriptor.slots, job, &request.bind)?;
+    let grants = grant(plugin, &descriptor.slots, job, bound, &request.grant)?;
+    let wanted = wanted(&descriptor.slots, &grants);
+    let limits = limits(settings, job, request)?;
+    confirmed(plugin, descriptor.confirmation.as_deref(), job, request)?;
+    Ok(Prepared {
+        loaded,
+        job: job.map(|_| request.what.clone()),
+        parameters,
+        grants,
+        limits,
+        mode: request.mode,
+        trigger: request.trigger,
+        wanted,
+    })
+}
+
+/// A name that is no plugin may be near a job's.
+fn with_jobs(error: CatalogError, settings: &Settings, what: &str) -> CatalogError {
+    match error {
+        CatalogError::Unknown { name, nearest: None } if name == what => {
+            let nearest = nearest(what, settings.jobs.keys().map(String::as_str));
+            CatalogError::Unknown { name, nearest }
+        }
+        other => other,
+    }
+}
+
+fn parameters_of(
+    plugin: &str,
+    schema: &str,
+    job: Option<&JobSettings>,
+    arguments: &[String],
+) -> Result<String, ParameterError> {
+    // The descriptor's schema was checked when the plugin was loaded.
+    let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+    let mut all: Map<String, Value> = job.map(|job| job.parameters.clone()).unwrap_or_default();
+    all.extend(parameters::from_arguments(plugin, &schema, arguments)?);
+    parameters::check(plugin, &schema, &all)
+}
+
+fn slot_named<'s>(plugin: &str, slots: &'s [Slot], name: &str) -> Result<&'s Slot, PrepareError> {
+    slots.iter().find(|slot| slot.name == name).ok_or_else(|| PrepareError::UnknownSlot {
+        plugin: plugin.into(),
+        slot: name.into(),
+        nearest: nearest(name, slots.iter().map(|s| s.name.as_str())),
+        known: slots.iter().map(|s| s.name.clone()).collect(),
+    })
+}
+
+struct Bound<'s> {
+    slot: &'s Slot,
+    binding_name: String,
+    binding: rota_config::Binding,
+    /// What the job grants; none where the slot was bound on the command line.
+    job_access: Option<Vec<String>>,
+}
+
+fn bind<'s>(
+    settings: &Settings,
+    plugin: &str,
+    slots: &'s [Slot],
+    job: Option<&JobSettings>,
+    arguments: &[String],
+) -> Result<Vec<Bound<'s>>, PrepareError> {
+    let bindings = Bindings::new(settings);
+    let mut bound: Vec<Bound<'s>> = Vec::new();
+    for argument in arguments {
+        let (name, text) = argument
+            .split_once('=')
+            .filter(|(name, text)| !name.is_empty() && !text.is_empty())
+            .ok_or_else(|| PrepareError::Form {
+                text: crate::bindings::without_secret(argument),
+                what: "binding of a slot: write --bind SLOT=BINDING, SLOT=URL or SLOT=/path/of/a/program",
+            })?;
+        let slot = slot_named(plugin, slots, name)?;
+        if bound.iter().any(|b| b.slot.name == name) {
+            return Err(PrepareError::Twice(name.into()));
+        }
+        let (binding_name, binding) =
+            bindings.find(slot, text).map_err(|reason| PrepareError::Binding { slot: name.into(), reason })?;
+        bound.push(Bound { slot, binding_name, binding, job_access: None });
+    }
+    for (name, (binding, access)) in job.iter().flat_map(|job| &job.slots) {
+        let slot = slot_named(plugin, slots, name)?;
+        if bound.iter().any(|b| b.slot.name == *name) {
+            continue;
+        }
+        let (binding_name, binding) =
+            bindings.find(slot, binding).map_err(|reason| PrepareError::Binding { slot: name.clone(), reason })?;
+        bound.push(Bound { slot, binding_name, binding, job_access: Some(access.clone()) });
+    }
+    let missing: Vec<&Slot> =
+        slots.iter().filter(|slot| !slot.optional && !bound.iter().any(|b| b.slot.name == slot.name)).collect();
+    if let Some(first) = missing.first() {
+        return Err(PrepareError::Unbound {
+            plugin: plugin.into(),
+            slot: first.name.clone(),
+            capability: first.capability.clone(),
+            purpose: first.purpose.clone(),
+            flags: missing.iter().map(|slot| format!("--bind {}={}", slot.name, bindings.example(slot))).collect(),
+        });
+    }
+    Ok(bound)
+}
+
+fn grant(
+    plugin: &str,
+    slots: &[Slot],
+    job: Option<&JobSettings>,
+    bound: Vec<Bound<'_>>,
+    arguments: &[String],
+) -> Result<Vec<Grant>, PrepareError> {
+    let mut declared = false;
+    let mut given: Vec<(&str, Vec<String>)> = Vec::new();
+    for argument in arguments {
+        if argument == "declared" {
+            declared = true;
+            continue;
+        }
+        let form = || PrepareError::Form {
+            text: argument.clone(),
+            what: "grant: write --grant SLOT=ACCESS,ACCESS or --grant declared",
+        };
+        let (name, words) = argument.split_once('=').ok_or_else(form)?;
+        let slot = slot_named(plugin, slots, name)?;
+        let words: Vec<String> = words.split(',').map(str::trim).filter(|w| !w.is_empty()).map(str::to_owned).collect();
+        for word in &words {
+            declares(plugin, slot, word)?;
+        }
+        given.push((name, words));
+    }
+    for (name, (_, words)) in job.iter().flat_map(|job| &job.slots) {
+        let slot = slot_named(plugin, slots, name)?;
+        for word in words {
+            declares(plugin, slot, word)?;
+        }
+    }
+    bound.into_iter().map(|bound| grant_of(bound, declared, &given)).collect()
+}
+
+/// What one slot is granted: by --grant, else by the job, else what only reads; never more than the binding's ceiling.
+fn grant_of(bound: Bound<'_>, declared: bool, given: &[(&str, Vec<String>)]) -> Result<Grant, PrepareError> {
+    let ceiling: Vec<String> = bound.binding.ceiling().iter().map(ToString::to_string).collect();
+    let reads = || {
+        bound
+            .slot
+            .accesses
+            .iter()
+            .filter(|word| only_reads(&bound.slot.capability, word) && ceiling.contains(word))
+            .cloned()
+            .collect()
+    };
+    let mut accesses: Vec<String> =
+        match (declared, given.iter().find(|(name, _)| *name == bound.slot.name), bound.job_access) {
+            (true, ..) => bound.slot.accesses.clone(),
+            (false, Some((_, words)), _) => words.clone(),
+            (false, None, Some(words)) => words,
+            (false, None, None) => reads(),
+        };
+    accesses.dedup();
+    if let Some(access) = accesses.iter().find(|word| !ceiling.contains(word)) {
+        return Err(PrepareError::Ceiling {
+            slot: bound.slot.name.clone(),
+            binding: bound.binding_name,
+            access: access.clone(),
+            ceiling,
+        });
+    }
+    Ok(Grant { slot: bound.slot.name.clone(), binding_name: bound.binding_name, binding: bound.binding, accesses })
+}
+
+fn declares(plugin: &str, slot: &Slot, word: &str) -> Result<(), PrepareError> {
+    if slot.accesses.iter().any(|declared| declared == word) {
+        return Ok(());
+    }
+    Err(PrepareError::UnknownAccess {
+        plugin: plugin.into(),
+        slot: slot.name.clone(),
+        access: word.into(),
+        nearest: nearest(word, slot.accesses.iter().map(String::as_str)),
+        declared: slot.accesses.clone(),
+    })
+}
+
+/// Whether an access of a capability can only read.
+pub(crate) fn only_reads(capability: &str, word: &str) -> bool {
+    use rota_authority::{Access, KeyAccess, SqlAccess, StorageAccess, ToolAccess};
+    fn reads<A: Access>(word: &str) -> bool {
+        word.parse::<A>().is_ok_and(Access::only_reads)
+    }
+    match capability {
+        "sql" => reads::<SqlAccess>(word),
+        "storage" => reads::<StorageAccess>(word),
+        "tool" => reads::<ToolAccess>(word),
+        "key" => reads::<KeyAccess>(word),
+        _ => false,
+    }
+}
+
+fn wanted(slots: &[Slot], grants: &[Grant]) -> Vec<Wanted> {
+    let of = |grant: &Grant| {
+        let slot = slots.iter().find(|slot| slot.name == grant.slot)?;
+        let accesses: Vec<String> =
+            slot.accesses.iter().filter(|word| !grant.accesses.contains(word)).cloned().collect();
+        (!accesses.is_empty()).then(|| Wanted {
+            slot: slot.name.clone(),
+            binding: grant.binding_name.clone(),
+            accesses,
+            purpose: slot.purpose.clone(),
+        })
+    };
+    grants.iter().filter_map(of).collect()
+}
+
+fn limits(settings: &Settings, job: Option<&JobSettings>, request: &Request) -> Result<Limits, LimitError> {
+    let mut limits = job.map_or_else(|| settings.limits.clone(), |job| job.limits.clone());
+    for text in &request.limits {
+        set_limit(&mut limits, text, settings.max_memory)?;
+    }
+    if let Some(timeout) = request.timeout {
+        limits.wall = timeout;
+    }
+    Ok(limits)
+}
+
+fn confirmed(
+    plugin: &str,
+    word: Option<&str>,
+    job: Option<&JobSettings>,
+    request: &Request,
+) -> Result<(), PrepareError> {
+    let Some(word) = word.filter(|_| request.mode == Mode::Execute) else { return Ok(()) };
+    let given = request.confirm.as_deref().or(job.and_then(|job| job.confirm.as_deref()));
+    if given == Some(word) {
+        return Ok(());
+    }
+    Err(PrepareError::Unconfirmed { plugin: plugin.into(), word: word.into(), given: given.is_some() })
+}

@@ -1,0 +1,146 @@
+//! A run as it is shown: the one object of `rota run --output json`, and what the human form is made from.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use rota_contract::Report;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A run with its effects.
+#[derive(Clone, Debug)]
+pub struct RunView {
+    /// Its id.
+    pub id: String,
+    /// Its job.
+    pub job: Option<String>,
+    /// The plugin.
+    pub plugin: String,
+    /// The plugin's version.
+    pub version: String,
+    /// The plugin's digest.
+    pub digest: String,
+    /// `plan` or `execute`.
+    pub mode: String,
+    /// The run's state.
+    pub status: String,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// What set it off.
+    pub trigger: String,
+    /// The nominal instant, where it was scheduled.
+    pub scheduled_for: Option<DateTime<Utc>>,
+    /// The host it ran on.
+    pub host: String,
+    /// When it started.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// How long it took.
+    pub duration_ms: Option<i64>,
+    /// What it reported.
+    pub report: Option<Report>,
+    /// Its effects, in order.
+    pub effects: Vec<EffectView>,
+    /// Why it did not succeed.
+    pub error: Option<ErrorView>,
+    /// Log lines that were dropped.
+    pub dropped_log_lines: u64,
+    /// What it kept.
+    pub artifacts: Vec<ArtifactView>,
+}
+
+/// One effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EffectView {
+    /// Its number in the run.
+    pub sequence: u64,
+    /// `sql`, `storage`, `tool`.
+    pub capability: String,
+    /// The import.
+    pub operation: String,
+    /// The binding and object.
+    pub target: String,
+    /// The accesses it needed.
+    pub access: String,
+    /// What a person judges it by.
+    pub detail: String,
+    /// `planned`, `done`, `failed`, `interrupted`, `unknown` or `running`.
+    pub outcome: String,
+    /// What the target said of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub said: Option<String>,
+}
+
+/// Why a run did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct ErrorView {
+    /// One word: `denied`, `limit`, `trap`, `timed-out`, `cancelled`, `failed`, `unavailable` ...
+    pub kind: String,
+    /// What happened, to what.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// A file that the run kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ArtifactView {
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// Its hash.
+    pub sha256: String,
+}
+
+/// An instant as JSON has it.
+pub fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+impl RunView {
+    /// The `run` of the object, and an element of `rota runs list --output json`.
+    pub fn run_json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "job": self.job,
+            "plugin": self.plugin,
+            "version": self.version,
+            "digest": self.digest,
+            "mode": self.mode,
+            "status": self.status,
+            "attempt": self.attempt,
+            "started_at": self.started_at.map(rfc3339),
+            "finished_at": self.finished_at.map(rfc3339),
+            "duration_ms": self.duration_ms,
+            "scheduled_for": self.scheduled_for.map(rfc3339),
+            "trigger": self.trigger,
+            "host": self.host,
+        })
+    }
+
+    /// The whole object.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "run": self.run_json(),
+            "report": self.report.as_ref().map(Report::to_json),
+            "effects": self.effects,
+            "error": self.error,
+            "artifacts": self.artifacts,
+            "dropped_log_lines": self.dropped_log_lines,
+        })
+    }
+
+    /// The exit status of product.md for how it ended.
+    pub fn exit_status(&self) -> u8 {
+        match self.status.as_str() {
+            "succeeded" => 0,
+            "denied" => 3,
+            "unknown" | "running" => 5,
+            "timed-out" => 124,
+            "cancelled" => 130,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! From bytes to a plugin that can be run.
+
+use crate::digest;
+use crate::engine::Sandbox;
+use crate::inspect::{Inspected, NotAPlugin, inspect};
+use rota_capability::Guest;
+use rota_contract::ProcedurePre;
+use std::sync::Arc;
+use wasmtime::component::Component;
+
+/// A checked, compiled plugin.
+#[derive(Clone)]
+pub struct Plugin {
+    pub(crate) pre: ProcedurePre<Guest>,
+    digest: Arc<str>,
+    inspected: Arc<Inspected>,
+}
+
+impl Plugin {
+    /// SHA-256 of the component, lower-case hex.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The interfaces of `rota:runbook` that it imports.
+    pub fn interfaces(&self) -> &[String] {
+        &self.inspected.interfaces
+    }
+}
+
+/// Why a component cannot be run here.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Refused before anything was compiled.
+    #[error(transparent)]
+    NotAPlugin(#[from] NotAPlugin),
+    /// The compiler refused it.
+    #[error("the component does not compile: {0}")]
+    Compile(String),
+    /// It does not fit the linker: an import or export has another type than the contract says.
+    #[error("the component does not fit the contract: {0}; build it against the wit/ of this version")]
+    Link(String),
+}
+
+impl Sandbox {
+    /// Check and compile a component, or take it from the cache.
+    ///
+    /// # Errors
+    /// [`LoadError`], which names what is wrong with it.
+    pub async fn load(self: &Arc<Self>, component: Vec<u8>) -> Result<Plugin, LoadError> {
+        let sandbox = self.clone();
+        // Compiling takes seconds for a large component: not on the threads that runs are driven by.
+        let loaded = tokio::task::spawn_blocking(move || sandbox.load_blocking(&component)).await;
+        loaded.unwrap_or_else(|error| Err(LoadError::Compile(format!("the compiler broke: {error}"))))
+    }
+
+    fn load_blocking(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
+        let inspected = inspect(bytes)?;
+        let digest = digest(bytes);
+        let component = self.compiled(bytes, &digest)?;
+        let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
+        let pre = self.linker.instantiate_pre(&component).map_err(link)?;
+        let pre = ProcedurePre::new(pre).map_err(link)?;
+        Ok(Plugin { pre, digest: digest.into(), inspected: Arc::new(inspected) })
+    }
+
+    fn compiled(&self, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest)) {
+            return Ok(component);
+        }
+        let component =
+            Component::from_binary(&self.engine, bytes).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.put(digest, &component)
+        {
+            tracing::warn!(%error, "the compiled component could not be kept; it will be compiled again next time");
+        }
+        Ok(component)
+    }
+}

@@ -1,0 +1,30 @@
+//! Real servers for tests and the demo: PostgreSQL with pgvector ([`Postgres`]) and S3 ([`S3`]), from
+//! what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
+//! slowed down or cut ([`TcpProxy`]), a disk that is full ([`SmallDisk`]), servers that are killed, paused
+//! and started again.
+//!
+//! ```no_run
+//! # async fn test() -> anyhow::Result<()> {
+//! let database = rota_testbed::Postgres::shared().await?.fresh_database("vacuum").await?;
+//! database.execute("create table t (v vector(3))").await?;
+//! println!("{}", database.url());
+//! # Ok(()) }
+//! ```
+
+mod disk;
+mod postgres;
+mod postgres_access;
+mod proxy;
+mod s3;
+mod server;
+pub mod shared;
+mod tools;
+mod wait;
+
+pub use disk::SmallDisk;
+pub use postgres::{Postgres, PostgresOptions, PostgresVersion};
+pub use postgres_access::{Database, PostgresAccess};
+pub use proxy::TcpProxy;
+pub use s3::{S3, S3Access, S3Keys, S3Options};
+pub use tools::{free_port, is_root, random_secret, tool, tools_dir};
+pub use wait::eventually;
