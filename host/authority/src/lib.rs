@@ -5,6 +5,18 @@
 //! effects) as an argument, and both have private constructors in this crate: code that holds neither cannot reach a
 //! target, nor even see the binding's address, because [`Authorized::binding`] is the only way to it.
 //!
+//! A token cannot be made elsewhere:
+//!
+//! ```compile_fail
+//! # use rota_authority::{Authorized, Sql};
+//! let forged: Authorized<Sql> = Authorized { gate: todo!(), grant: todo!(), operation: "sql.query", needed: todo!() };
+//! ```
+//!
+//! ```compile_fail
+//! # use rota_authority::{Permit, Sql};
+//! let forged: Permit<Sql> = Permit { authorized: todo!(), sequence: 1, ledger: None };
+//! ```
+//!
 //! The order of every call is fixed: authorise -> mode -> quota -> effect record -> effect -> outcome.
 //!
 //! | step | where | refused as |

@@ -62,7 +62,10 @@ where
 }
 
 /// Count the filter in and take the bytes. A filter counts as a host call in flight until it is done, which bounds the threads of a run.
-fn take<T: Send + 'static>(access: &mut Access<'_, T, Bytes>, data: StreamReader<u8>) -> wasmtime::Result<(Reader, CallGuard)> {
+fn take<T: Send + 'static>(
+    access: &mut Access<'_, T, Bytes>,
+    data: StreamReader<u8>,
+) -> wasmtime::Result<(Reader, CallGuard)> {
     let guard = access.get().enter()?;
     let (reader, confirmations) = take_bytes(access, data)?.split();
     if let Some(confirmations) = confirmations {
@@ -88,25 +91,39 @@ fn give_failed<T: 'static>(access: &mut Access<'_, T, Bytes>, error: Error) -> w
 struct Failing(Option<std::io::Error>);
 
 impl tokio::io::AsyncRead for Failing {
-    fn poll_read(mut self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>, _: &mut tokio::io::ReadBuf<'_>) -> std::task::Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        _: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
         std::task::Poll::Ready(Err(self.0.take().unwrap_or_else(|| std::io::Error::other("the stream failed before"))))
     }
 }
 
 /// Refuse a call whose stream was not taken: the writer learns that nobody reads.
-fn refuse<T: 'static>(access: &mut Access<'_, T, Bytes>, mut data: StreamReader<u8>, error: Error) -> wasmtime::Result<Result<Answer, Error>> {
+fn refuse<T: 'static>(
+    access: &mut Access<'_, T, Bytes>,
+    mut data: StreamReader<u8>,
+    error: Error,
+) -> wasmtime::Result<Result<Answer, Error>> {
     data.close(access.as_context_mut())?;
     Ok(Err(error))
 }
 
-fn always<T: 'static>(access: &mut Access<'_, T, Bytes>, filtered: Result<Filtered, Error>) -> wasmtime::Result<Answer> {
+fn always<T: 'static>(
+    access: &mut Access<'_, T, Bytes>,
+    filtered: Result<Filtered, Error>,
+) -> wasmtime::Result<Answer> {
     match filtered {
         Ok(filtered) => give(access, filtered),
         Err(error) => give_failed(access, error),
     }
 }
 
-fn fallible<T: 'static>(access: &mut Access<'_, T, Bytes>, filtered: Result<Filtered, Error>) -> wasmtime::Result<Result<Answer, Error>> {
+fn fallible<T: 'static>(
+    access: &mut Access<'_, T, Bytes>,
+    filtered: Result<Filtered, Error>,
+) -> wasmtime::Result<Result<Answer, Error>> {
     match filtered {
         Ok(filtered) => give(access, filtered).map(Ok),
         Err(error) => Ok(Err(error)),
@@ -124,7 +141,11 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
         give(&mut access, filter::count(reader, guard))
     }
 
-    fn compress(mut access: Access<'_, T, Self>, data: StreamReader<u8>, codec: Codec) -> wasmtime::Result<Result<Answer, Error>> {
+    fn compress(
+        mut access: Access<'_, T, Self>,
+        data: StreamReader<u8>,
+        codec: Codec,
+    ) -> wasmtime::Result<Result<Answer, Error>> {
         let (reader, guard) = take(&mut access, data)?;
         fallible(&mut access, filter::compress(reader, codec, guard))
     }
@@ -134,7 +155,11 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
         always(&mut access, filter::decompress(reader, coding, guard))
     }
 
-    fn encrypt(mut access: Access<'_, T, Self>, data: StreamReader<u8>, recipients: Vec<String>) -> wasmtime::Result<Result<Answer, Error>> {
+    fn encrypt(
+        mut access: Access<'_, T, Self>,
+        data: StreamReader<u8>,
+        recipients: Vec<String>,
+    ) -> wasmtime::Result<Result<Answer, Error>> {
         let recipients = match Recipients::parse(&recipients) {
             Ok(recipients) => recipients,
             Err(error) => return refuse(&mut access, data, error),
@@ -143,7 +168,11 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
         fallible(&mut access, filter::encrypt(reader, recipients, guard))
     }
 
-    fn decrypt(mut access: Access<'_, T, Self>, data: StreamReader<u8>, slot: String) -> wasmtime::Result<Result<Answer, Error>> {
+    fn decrypt(
+        mut access: Access<'_, T, Self>,
+        data: StreamReader<u8>,
+        slot: String,
+    ) -> wasmtime::Result<Result<Answer, Error>> {
         let gate = access.get().run.gate.clone();
         let authorized = match gate.authorise::<Key>("bytes.decrypt", &slot, &[KeyAccess::Decrypt]) {
             Ok(authorized) => authorized,
@@ -157,7 +186,11 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
         fallible(&mut access, filter::decrypt(reader, identities, guard))
     }
 
-    fn rate_limit(mut access: Access<'_, T, Self>, data: StreamReader<u8>, bytes_per_second: u64) -> wasmtime::Result<Result<Answer, Error>> {
+    fn rate_limit(
+        mut access: Access<'_, T, Self>,
+        data: StreamReader<u8>,
+        bytes_per_second: u64,
+    ) -> wasmtime::Result<Result<Answer, Error>> {
         let (reader, guard) = take(&mut access, data)?;
         fallible(&mut access, filter::rate_limit(reader, bytes_per_second, guard))
     }

@@ -73,7 +73,15 @@ where
     let (feed, fed) = mpsc::channel(DEPTH);
     let (sender, receiver) = mpsc::channel(DEPTH);
     let (tell, outcome) = oneshot::channel();
-    let mut input = Input { receiver: fed, current: Vec::new(), position: 0, bytes: 0, ended: false, failure: None, pool: pool.clone() };
+    let mut input = Input {
+        receiver: fed,
+        current: Vec::new(),
+        position: 0,
+        bytes: 0,
+        ended: false,
+        failure: None,
+        pool: pool.clone(),
+    };
     let mut output = Output { sender, current: pool.take(), bytes: 0, pool: pool.clone() };
     std::thread::Builder::new()
         .name(format!("rota-{name}"))
@@ -87,19 +95,32 @@ where
         .map_err(no_thread)?;
     let stop = CancellationToken::new();
     tokio::spawn(feeder(source, feed, pool.clone(), stop.clone()));
-    let drawn = Drawn { receiver, current: Vec::new(), position: 0, pool, tell: Some(tell), over: None, stop: Some(stop.drop_guard()) };
+    let drawn = Drawn {
+        receiver,
+        current: Vec::new(),
+        position: 0,
+        pool,
+        tell: Some(tell),
+        over: None,
+        stop: Some(stop.drop_guard()),
+    };
     Ok(Filtered { reader: Box::pin(drawn), outcome })
 }
 
 fn no_thread(error: io::Error) -> Error {
-    Error::Unavailable(format!("the host has no thread left for a filter ({error}); let fewer runs go on at once, or raise the limit of tasks of the host's process"))
+    Error::Unavailable(format!(
+        "the host has no thread left for a filter ({error}); let fewer runs go on at once, or raise the limit of tasks of the host's process"
+    ))
 }
 
 /// The last message of a stage. What the source said counts more than what a codec made of it.
 fn conclude(result: io::Result<Option<String>>, input: &mut Input, output: &mut Output) -> Message<Passed> {
     let result = result.and_then(|sha256| {
         if !input.fill_buf()?.is_empty() {
-            return Err(crate::filter::damaged("trailing-data", "there are bytes after the end of the data; what is stored is not what was written, or not one file"));
+            return Err(crate::filter::damaged(
+                "trailing-data",
+                "there are bytes after the end of the data; what is stored is not what was written, or not one file",
+            ));
         }
         output.send()?;
         Ok(Passed { bytes_in: input.bytes, bytes_out: output.bytes, sha256 })
@@ -357,5 +378,10 @@ impl AsyncRead for Drawn {
 
 /// A stage's thread ended without a word: it panicked.
 fn broke() -> Error {
-    Error::Failed(Fault { code: "host-panic".into(), message: "the host broke while it filtered a stream; please report it with the run's log".into(), detail: None, retryable: false })
+    Error::Failed(Fault {
+        code: "host-panic".into(),
+        message: "the host broke while it filtered a stream; please report it with the run's log".into(),
+        detail: None,
+        retryable: false,
+    })
 }

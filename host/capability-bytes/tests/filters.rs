@@ -113,7 +113,8 @@ async fn frames_and_members_one_after_the_other_are_one_stream() {
 async fn data_cut_anywhere_is_an_error() {
     let keys = key_pair();
     // Age's parts are 64 KiB: two whole ones and a rest, so that cuts between parts are among the points.
-    for (format, data) in FORMATS.iter().flat_map(|f| [(f, noise(150_000, 9)), (f, b"short".to_vec()), (f, Vec::new())]) {
+    for (format, data) in FORMATS.iter().flat_map(|f| [(f, noise(150_000, 9)), (f, b"short".to_vec()), (f, Vec::new())])
+    {
         let whole_file = packed(format, data, &keys).await;
         let length = whole_file.len();
         let ends = (0..32.min(length)).chain(length.saturating_sub(40)..length);

@@ -24,12 +24,15 @@ fn key_grant(identity: &age::x25519::Identity, accesses: &[&str]) -> Grant {
     Grant {
         slot: "key".into(),
         binding_name: "backup-key".into(),
-        binding: Binding::Key(KeyBinding { identity: SecretRef::Literal(rota_telemetry::Secret::new(text)) }),
+        binding: Binding::Key(KeyBinding { identity: SecretRef::Given(rota_telemetry::Secret::new(text)) }),
         accesses: accesses.iter().map(ToString::to_string).collect(),
     }
 }
 
-fn host_stream(store: &mut StoreContextMut<'_, rota_capability::Guest>, reader: rota_capability::streams::Reader) -> StreamReader<u8> {
+fn host_stream(
+    store: &mut StoreContextMut<'_, rota_capability::Guest>,
+    reader: rota_capability::streams::Reader,
+) -> StreamReader<u8> {
     StreamReader::new(store.as_context_mut(), HostBytes::new(reader)).unwrap()
 }
 
@@ -68,7 +71,11 @@ async fn a_guests_own_stream_ends_well_while_the_run_lives() {
         .run_concurrent(async |accessor| {
             let (mut reader, outcome) = accessor.with(|mut a| {
                 let mut store = a.as_context_mut();
-                let source = StreamReader::new(store.as_context_mut(), GuestLike { data: b"from the guest".to_vec(), ends: true }).unwrap();
+                let source = StreamReader::new(
+                    store.as_context_mut(),
+                    GuestLike { data: b"from the guest".to_vec(), ends: true },
+                )
+                .unwrap();
                 let answer = Bytes::tee_sha256(access(&mut store), source).unwrap();
                 taken(&mut store, answer)
             });
@@ -88,18 +95,45 @@ async fn a_run_that_ends_half_way_is_an_error_for_whoever_stores_the_stream() {
         let mut store = store(Vec::new(), Limits::default());
         let (mut reader, outcome) = {
             let mut context = store.as_context_mut();
-            let source = StreamReader::new(context.as_context_mut(), GuestLike { data: b"half of it".to_vec(), ends }).unwrap();
-            let (stream, outcome) = Bytes::compress(access(&mut context), source, Codec::Zstd(1)).unwrap().unwrap();
+            let source =
+                StreamReader::new(context.as_context_mut(), GuestLike { data: b"half of it".to_vec(), ends }).unwrap();
+            let (stream, _) = Bytes::compress(access(&mut context), source, Codec::Zstd(1)).unwrap().unwrap();
             let (teed, outcome2) = Bytes::tee_sha256(access(&mut context), stream).unwrap();
-            drop(outcome);
             taken(&mut context, (teed, outcome2))
         };
         drop(store);
         let mut out = Vec::new();
-        let error = tokio::time::timeout(Duration::from_secs(10), reader.read_to_end(&mut out)).await.expect("the reader learns of it").expect_err("half a stream is no stream");
+        let error = tokio::time::timeout(Duration::from_secs(10), reader.read_to_end(&mut out))
+            .await
+            .expect("the reader learns of it")
+            .expect_err("half a stream is no stream");
         assert!(error.get_ref().is_some_and(|e| e.is::<Interrupted>()), "{error:?}");
         assert!(outcome.await.is_err(), "the guest is gone: nobody is told");
     }
+}
+
+#[tokio::test]
+async fn a_run_that_ends_after_some_bytes_have_passed_is_an_error_too() {
+    let mut store = store(Vec::new(), Limits::default());
+    let mut reader = store
+        .run_concurrent(async |accessor| {
+            let mut reader = accessor.with(|mut a| {
+                let mut store = a.as_context_mut();
+                let source = GuestLike { data: b"half of it".to_vec(), ends: false };
+                let source = StreamReader::new(store.as_context_mut(), source).unwrap();
+                let answer = Bytes::tee_sha256(access(&mut store), source).unwrap();
+                taken(&mut store, answer).0
+            });
+            let mut half = [0; 10];
+            reader.read_exact(&mut half).await.unwrap();
+            assert_eq!(&half, b"half of it");
+            reader
+        })
+        .await
+        .unwrap();
+    drop(store);
+    let read = tokio::time::timeout(Duration::from_secs(10), reader.read_to_end(&mut Vec::new())).await;
+    assert!(read.expect("the reader learns of it").is_err());
 }
 
 #[tokio::test]
@@ -107,7 +141,11 @@ async fn decrypt_needs_its_access_and_never_shows_the_identity() {
     let identity = age::x25519::Identity::generate();
     let recipients = Recipients::parse(&[identity.to_public().to_string()]).unwrap();
     let stored = whole(filter::encrypt(bytes("the secret data"), recipients, ()).unwrap()).await.0;
-    for (grants, allowed) in [(Vec::new(), false), (vec![key_grant(&identity, &[])], false), (vec![key_grant(&identity, &["decrypt"])], true)] {
+    for (grants, allowed) in [
+        (Vec::new(), false),
+        (vec![key_grant(&identity, &[])], false),
+        (vec![key_grant(&identity, &["decrypt"])], true),
+    ] {
         let mut store = store(grants, Limits::default());
         let stored = stored.clone();
         let denials = store
@@ -124,7 +162,10 @@ async fn decrypt_needs_its_access_and_never_shows_the_identity() {
                         reader.read_to_end(&mut out).await.unwrap();
                         assert!(allowed && out == b"the secret data");
                     }
-                    Err(Error::Denied(text)) => assert!(!allowed && text.contains("--grant key=decrypt") && !text.contains("AGE-SECRET"), "{text}"),
+                    Err(Error::Denied(text)) => assert!(
+                        !allowed && text.contains("--grant key=decrypt") && !text.contains("AGE-SECRET"),
+                        "{text}"
+                    ),
                     Err(other) => panic!("{other:?}"),
                 }
                 accessor.with(|mut a| a.get().run.gate.denials().1)
@@ -146,11 +187,20 @@ async fn a_broken_source_fails_drain_and_bad_arguments_are_values() {
             accessor.with(|mut a| {
                 let mut store = a.as_context_mut();
                 let source = host_stream(&mut store, bytes("x"));
-                assert!(matches!(Bytes::rate_limit(access(&mut store), source, 0).unwrap(), Err(Error::InvalidArgument(_))));
+                assert!(matches!(
+                    Bytes::rate_limit(access(&mut store), source, 0).unwrap(),
+                    Err(Error::InvalidArgument(_))
+                ));
                 let source = host_stream(&mut store, bytes("x"));
-                assert!(matches!(Bytes::compress(access(&mut store), source, Codec::Gzip(0)).unwrap(), Err(Error::InvalidArgument(_))));
+                assert!(matches!(
+                    Bytes::compress(access(&mut store), source, Codec::Gzip(0)).unwrap(),
+                    Err(Error::InvalidArgument(_))
+                ));
                 let source = host_stream(&mut store, bytes("x"));
-                assert!(matches!(Bytes::encrypt(access(&mut store), source, Vec::new()).unwrap(), Err(Error::InvalidArgument(_))));
+                assert!(matches!(
+                    Bytes::encrypt(access(&mut store), source, Vec::new()).unwrap(),
+                    Err(Error::InvalidArgument(_))
+                ));
             });
         })
         .await

@@ -53,7 +53,8 @@ async fn pump() {
         let started = Instant::now();
         store
             .run_concurrent(async |accessor| {
-                let stream = accessor.with(|mut a| StreamReader::new(a.as_context_mut(), HostBytes::new(Zeros(SIZE))).unwrap());
+                let stream =
+                    accessor.with(|mut a| StreamReader::new(a.as_context_mut(), HostBytes::new(Zeros(SIZE))).unwrap());
                 let accessor = accessor.with_getter::<Bytes>(rig::data);
                 Bytes::drain(&accessor, stream).await.unwrap().unwrap();
             })
@@ -96,11 +97,21 @@ async fn stages() {
         let bare = started.elapsed().as_secs_f64();
         let zstd = seconds(filter::compress(bytes(data.clone()), Codec::Zstd(1), ()).unwrap().reader).await;
         let sha = seconds(filter::tee_sha256(bytes(data.clone()), ()).unwrap().reader).await;
-        let age = seconds(filter::encrypt(bytes(data.clone()), Recipients::parse(&[age::x25519::Identity::generate().to_public().to_string()]).unwrap(), ()).unwrap().reader).await;
+        let age = seconds(
+            filter::encrypt(
+                bytes(data.clone()),
+                Recipients::parse(&[age::x25519::Identity::generate().to_public().to_string()]).unwrap(),
+                (),
+            )
+            .unwrap()
+            .reader,
+        )
+        .await;
         let one = filter::tee_sha256(bytes(data.clone()), ()).unwrap();
         let two = filter::compress(one.reader, Codec::Zstd(1), ()).unwrap();
         let pipeline = seconds(filter::tee_sha256(two.reader, ()).unwrap().reader).await;
-        let gzip = seconds(filter::compress(bytes(data[..64 << 20].to_vec()), Codec::Gzip(6), ()).unwrap().reader).await;
+        let gzip =
+            seconds(filter::compress(bytes(data[..64 << 20].to_vec()), Codec::Gzip(6), ()).unwrap().reader).await;
         println!(
             "stages {round} (MiB/s of vectors as text): zstd:1 bare {:.0}, as a filter {:.0} ({:.2}x); sha256 {:.0}; age {:.0}; sha256 | zstd | sha256 {:.0} ({:.2}x of bare zstd); gzip:6 {:.0}",
             mib(bare),

@@ -79,8 +79,13 @@ pub(crate) async fn end(connection: Box<Connection>) {
     };
     match tokio::time::timeout(BOUND, work).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(binding = target.binding, %error, "a statement could not be cancelled; its connection was closed"),
-        Err(_) => tracing::warn!(binding = target.binding, "a statement could not be cancelled in time; its connection was closed"),
+        Ok(Err(error)) => {
+            tracing::warn!(binding = target.binding, %error, "a statement could not be cancelled; its connection was closed")
+        }
+        Err(_) => tracing::warn!(
+            binding = target.binding,
+            "a statement could not be cancelled in time; its connection was closed"
+        ),
     }
 }
 
@@ -110,7 +115,8 @@ async fn gone_within(other: &mut PgConnection, identity: &Identity, time: Durati
                where pid = $1 and (extract(epoch from backend_start) * 1000000)::int8 = $2)";
     let deadline = tokio::time::Instant::now() + time;
     loop {
-        let row = sqlx::query(sql).bind(identity.pid).bind(identity.start).persistent(false).fetch_one(&mut *other).await?;
+        let row =
+            sqlx::query(sql).bind(identity.pid).bind(identity.start).persistent(false).fetch_one(&mut *other).await?;
         if !row.try_get::<bool, _>(0)? {
             return Ok(true);
         }
@@ -120,4 +126,3 @@ async fn gone_within(other: &mut PgConnection, identity: &Identity, time: Durati
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
-

@@ -82,12 +82,21 @@ impl Cell {
         let busy = |what: &str| Some(Err(Error::Conflict(format!("the session is busy: {what}"))));
         match &*state {
             State::Busy(Work::Call) => return None,
-            State::Busy(Work::Stream) => return busy("an answer on it is still being read; read or drop it first, or open a second session"),
-            State::Busy(Work::Transaction) => return busy("a transaction is open on it; use that one, or end it first"),
+            State::Busy(Work::Stream) => {
+                return busy("an answer on it is still being read; read or drop it first, or open a second session");
+            }
+            State::Busy(Work::Transaction) => {
+                return busy("a transaction is open on it; use that one, or end it first");
+            }
             State::Closed => return Some(Err(Error::InvalidArgument("the transaction has ended".into()))),
             State::Idle(_) | State::Lost(_) => {}
         }
-        let lease = |connection: Option<Box<Connection>>| Lease { vacant: connection.is_none(), connection, cell: self.clone(), drainable: true };
+        let lease = |connection: Option<Box<Connection>>| Lease {
+            vacant: connection.is_none(),
+            connection,
+            cell: self.clone(),
+            drainable: true,
+        };
         Some(Ok(match std::mem::replace(&mut *state, State::Busy(work)) {
             State::Idle(connection) => Taken::Lease(lease(Some(connection))),
             State::Lost(error) => Taken::Vacant(lease(None), error),
@@ -237,7 +246,11 @@ impl Lease {
             Err(error) => {
                 let binding = self.connection.as_ref().map_or("?", |c| c.target.binding.as_str());
                 let seen = crate::error::of_statement(binding, &error);
-                if crate::error::survives(&error) { self.finish() } else { self.lose(seen.clone()) }
+                if crate::error::survives(&error) {
+                    self.finish()
+                } else {
+                    self.lose(seen.clone())
+                }
                 Err(seen)
             }
         }

@@ -43,7 +43,8 @@ async fn identify(pg: &mut PgConnection) -> Result<Identity, sqlx::Error> {
 /// literals as `standard_conforming_strings` has them, so the server must too.
 pub(crate) async fn set_up(connection: &mut Connection, target: &Arc<Target>) -> Result<(), sqlx::Error> {
     connection.target = target.clone();
-    let Settings { application_name, role, statement_timeout, lock_timeout, idle_in_transaction, read_only } = &target.session;
+    let Settings { application_name, role, statement_timeout, lock_timeout, idle_in_transaction, read_only } =
+        &target.session;
     let sql = "select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('statement_timeout', $2, false), \
                pg_catalog.set_config('lock_timeout', $3, false), pg_catalog.set_config('idle_in_transaction_session_timeout', $4, false), \
                pg_catalog.set_config('default_transaction_read_only', $5, false), pg_catalog.set_config('role', $6, false), \

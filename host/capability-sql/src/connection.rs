@@ -6,6 +6,7 @@ use crate::wit::Value;
 use sqlx::postgres::{PgConnection, PgStatement, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Either, Executor as _, Row as _, SqlSafeStr as _, Statement as _};
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 /// Who a backend is, so that another connection can cancel it and nobody else.
@@ -29,6 +30,9 @@ pub(crate) enum Block {
     Savepoint,
 }
 
+/// How many statements are remembered before all are forgotten.
+const REMEMBERED: usize = 1_000;
+
 /// One connection.
 pub(crate) struct Connection {
     pub(crate) pg: PgConnection,
@@ -37,15 +41,25 @@ pub(crate) struct Connection {
     pub(crate) block: Block,
     /// A statement on it was cancelled: it serves its session to the end, and no other.
     pub(crate) tainted: bool,
-    /// The statements that sqlx keeps prepared, by their text alone.
-    prepared: HashSet<String>,
+    /// The statements that sqlx may keep prepared, as hashes of their text. One that is taken for another costs a round trip.
+    prepared: HashSet<u64>,
+    hasher: RandomState,
     /// The OID of the type `vector`, once it was asked for.
     vector: Option<Option<u32>>,
 }
 
 impl Connection {
     pub(crate) fn new(pg: PgConnection, target: Arc<Target>, identity: Identity) -> Self {
-        Self { pg, target, identity, block: Block::None, tainted: false, prepared: HashSet::new(), vector: None }
+        Self {
+            pg,
+            target,
+            identity,
+            block: Block::None,
+            tainted: false,
+            prepared: HashSet::new(),
+            hasher: RandomState::new(),
+            vector: None,
+        }
     }
 
     /// Run a statement of the host's own that has no parameters.
@@ -55,22 +69,17 @@ impl Connection {
 
     /// Prepare a statement and learn its columns.
     pub(crate) async fn prepare(&mut self, sql: &str, types: &[PgTypeInfo]) -> Result<PgStatement, sqlx::Error> {
-        self.forget(sql).await?;
-        self.prepared.insert(sql.to_owned());
+        let hash = self.hasher.hash_one(sql);
+        // sqlx takes a statement for one that it has prepared before by its text alone, but the types of the parameters or the tables
+        // may have changed.
+        if self.prepared.contains(&hash) || self.prepared.len() >= REMEMBERED {
+            self.forget_all().await?;
+        }
+        self.prepared.insert(hash);
         self.pg.prepare_with(AssertSqlSafe(sql.to_owned()).into_sql_str(), types).await
     }
 
-    /// Make sure that sqlx does not take a statement for one that it has prepared before: it compares the text alone, but the
-    /// types of the parameters or the tables may have changed.
-    async fn forget(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        if self.prepared.contains(sql) {
-            sqlx::Connection::clear_cached_statements(&mut self.pg).await?;
-            self.prepared.clear();
-        }
-        Ok(())
-    }
-
-    /// Forget all of them, before the server does.
+    /// Forget all prepared statements, on both sides.
     pub(crate) async fn forget_all(&mut self) -> Result<(), sqlx::Error> {
         self.prepared.clear();
         sqlx::Connection::clear_cached_statements(&mut self.pg).await
@@ -101,7 +110,11 @@ impl Connection {
     }
 
     async fn relation(&mut self, name: &str) -> Result<u32, sqlx::Error> {
-        let row = sqlx::query("select $1::text::pg_catalog.regclass::oid").bind(name).persistent(false).fetch_one(&mut self.pg).await?;
+        let row = sqlx::query("select $1::text::pg_catalog.regclass::oid")
+            .bind(name)
+            .persistent(false)
+            .fetch_one(&mut self.pg)
+            .await?;
         row.try_get::<sqlx::postgres::types::Oid, _>(0).map(|oid| oid.0)
     }
 
@@ -134,9 +147,9 @@ impl Connection {
 /// The server's own words on a wrong number of parameters name the wire protocol.
 pub(crate) fn check_count(statement: &PgStatement, given: usize) -> Result<(), sqlx::Error> {
     match statement.parameters() {
-        Some(Either::Left(types)) if types.len() != given => {
-            Err(sqlx::Error::Encode(format!("the statement has {} parameters, and {given} were given", types.len()).into()))
-        }
+        Some(Either::Left(types)) if types.len() != given => Err(sqlx::Error::Encode(
+            format!("the statement has {} parameters, and {given} were given", types.len()).into(),
+        )),
         _ => Ok(()),
     }
 }

@@ -39,7 +39,8 @@ impl Session {
         let (sender, receiver) = mpsc::channel(CHUNKS);
         let shared = self.0.clone();
         let cell: &Arc<Cell> = &self.0.cell;
-        let mut reader = CopyReader { chunks: Batches::new(receiver, cell.clone()), current: Bytes::new(), ended: false };
+        let mut reader =
+            CopyReader { chunks: Batches::new(receiver, cell.clone()), current: Bytes::new(), ended: false };
         cell.sessions.spawn(async move { shared.listening(send_out(&shared, lease, &statement, sender)).await });
         // The first word of the server: an error here is the call's.
         match reader.chunks.recv().await {

@@ -50,8 +50,13 @@ fn shown(value: &Value) -> String {
         Value::Integers(items) => list(items.len(), "integers"),
         Value::Floats(items) => list(items.len(), "floats"),
         Value::Texts(items) => {
-            let first: Vec<String> = items.iter().take(5).map(|item| item.as_ref().map_or_else(|| "NULL".into(), |t| cut(t, 40))).collect();
-            format!("[{}{}]", first.join(", "), if items.len() > 5 { format!(" ... {} in all", items.len()) } else { String::new() })
+            let first: Vec<String> =
+                items.iter().take(5).map(|item| item.as_ref().map_or_else(|| "NULL".into(), |t| cut(t, 40))).collect();
+            format!(
+                "[{}{}]",
+                first.join(", "),
+                if items.len() > 5 { format!(" ... {} in all", items.len()) } else { String::new() }
+            )
         }
         Value::Vector(elements) => list(elements.len(), "dimensions"),
     }
@@ -72,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_detail_shows_the_statement_and_its_parameters_within_bounds() {
-        let detail = statement_detail("  update t set a = $1 where b = $2", &[Value::Int32(5), Value::Text("it's".into())]);
+        let detail =
+            statement_detail("  update t set a = $1 where b = $2", &[Value::Int32(5), Value::Text("it's".into())]);
         assert_eq!(detail, "update t set a = $1 where b = $2\n-- $1 = 5, $2 = 'it''s'");
         let long = statement_detail(&"x".repeat(100_000), &vec![Value::Text("y".repeat(10_000)); 1_000]);
         assert!(long.len() <= LONGEST, "{}", long.len());

@@ -7,7 +7,9 @@ use sqlx::postgres::{PgDatabaseError, PgSeverity};
 /// Whether the connection can still be used after an error: a server's ordinary error leaves it in order.
 pub(crate) fn survives(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(_) => server_error(error).is_some_and(|e| !matches!(e.severity(), PgSeverity::Fatal | PgSeverity::Panic)),
+        sqlx::Error::Database(_) => {
+            server_error(error).is_some_and(|e| !matches!(e.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+        }
         // Refused before anything was sent.
         sqlx::Error::TypeNotFound { .. } | sqlx::Error::Encode(_) | sqlx::Error::RowNotFound => true,
         // Whole messages were read, and what is left of the answer is skipped before the next command.
@@ -55,7 +57,9 @@ pub(crate) fn of_server(said: &PgDatabaseError) -> Error {
         "57014" => Error::TimedOut(format!(
             "{message}; the limit is `statement_timeout` of the binding, or what the procedure set by `configure`"
         )),
-        "25P03" | "25P04" | "57P05" => Error::TimedOut(format!("{message}; the server closed the session, open another")),
+        "25P03" | "25P04" | "57P05" => {
+            Error::TimedOut(format!("{message}; the server closed the session, open another"))
+        }
         code => Error::Failed(fault(code, &message, detail(said), retryable(code))),
     }
 }
@@ -68,7 +72,9 @@ fn retryable(code: &str) -> bool {
 /// The server's detail and hint, and what Rota knows of some codes.
 fn detail(said: &PgDatabaseError) -> Option<String> {
     let ours = match said.code() {
-        "25006" => Some("this session only reads: the run is a plan, the call is `query`, or the job grants nothing that writes"),
+        "25006" => Some(
+            "this session only reads: the run is a plan, the call is `query`, or the job grants nothing that writes",
+        ),
         "55P03" => Some("another session holds the lock; the limit is `lock_timeout`"),
         _ => None,
     };
@@ -92,7 +98,9 @@ pub(crate) fn of_connect(binding: &str, error: &sqlx::Error) -> Error {
             let what = if said.contains("does not support TLS") {
                 "the server does not speak TLS, and the binding requires it; turn `ssl` on in the server, or set the binding's tls = \"prefer\" or \"disable\"".to_owned()
             } else {
-                format!("the TLS handshake failed ({said}); check the binding's tls mode, ca_file and client certificate")
+                format!(
+                    "the TLS handshake failed ({said}); check the binding's tls mode, ca_file and client certificate"
+                )
             };
             Error::Unavailable(format!("binding `{binding}`: {what}"))
         }
@@ -110,11 +118,24 @@ fn unreachable_because(io: &std::io::Error) -> String {
     use std::io::ErrorKind;
     match io.kind() {
         ErrorKind::ConnectionRefused => {
-            "nothing listens at its address; see whether the server is running, and check host and port of its url".into()
+            "nothing listens at its address; see whether the server is running, and check host and port of its url"
+                .into()
         }
-        ErrorKind::NotFound => "there is no socket at its path; see whether the server is running, and check its url".into(),
+        ErrorKind::NotFound => {
+            "there is no socket at its path; see whether the server is running, and check its url".into()
+        }
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
             "the server closed the connection at once; it may be starting, stopping, or no PostgreSQL".into()
+        }
+        // How rustls' errors arrive.
+        ErrorKind::InvalidData => {
+            let said = io.to_string();
+            let advice = if said.contains("CaUsedAsEndEntity") {
+                "its certificate is its own authority, which is not accepted: have it issued by an authority, and name that in ca_file"
+            } else {
+                "check the binding's tls mode, ca_file and host"
+            };
+            format!("the TLS handshake failed ({}); {advice}", mask(&said))
         }
         ErrorKind::TimedOut => "the server does not answer; check the network, and host and port of its url".into(),
         _ => format!("the server cannot be reached ({}); check host and port of its url", mask(&io.to_string())),
@@ -125,7 +146,9 @@ fn of_login(binding: &str, said: &PgDatabaseError) -> Error {
     let message = mask(said.message()).into_owned();
     let code = said.code();
     let advice = match code {
-        "28P01" => "the password was refused: check the binding's `password` (or the one in its url) and the user's name",
+        "28P01" => {
+            "the password was refused: check the binding's `password` (or the one in its url) and the user's name"
+        }
         "28000" if message.contains("no encryption") || message.contains("SSL off") => {
             "the server takes this user only over TLS, or not from this host: set the binding's tls = \"require\", or see pg_hba.conf"
         }

@@ -36,7 +36,12 @@ pub(crate) async fn conclude(permit: Permit<Sql>, result: Result<u64, Error>) ->
 }
 
 /// Run a statement on a leased connection.
-pub(crate) async fn perform(shared: &Shared, mut lease: Lease, statement: &str, parameters: &[Value]) -> Result<u64, Error> {
+pub(crate) async fn perform(
+    shared: &Shared,
+    mut lease: Lease,
+    statement: &str,
+    parameters: &[Value],
+) -> Result<u64, Error> {
     let result = shared.listening(run(lease.connection()?, statement, parameters)).await;
     lease.settle(result)
 }

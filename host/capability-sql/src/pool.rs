@@ -9,8 +9,9 @@ use rota_authority::{Authorized, Sql};
 use rota_contract::Error;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 /// How many idle connections are kept for one binding.
@@ -28,6 +29,8 @@ struct Inner {
     /// Sessions open, by run and binding.
     open: Mutex<HashMap<(String, String), usize>>,
     tasks: TaskTracker,
+    /// Where the work goes when a store is dropped outside of the runtime.
+    runtime: OnceLock<Handle>,
 }
 
 /// A binding as it is configured now: another password or address is another pool.
@@ -49,6 +52,7 @@ impl Sessions {
     /// `unavailable` or `failed` where the server cannot be reached or refuses, with what to do; `quota` where the run has as
     /// many sessions as its binding allows.
     pub async fn open(&self, authorized: &Authorized<Sql>) -> Result<Session, Error> {
+        self.0.runtime.get_or_init(Handle::current);
         let target = Arc::new(Target::of(authorized)?);
         let place = self.reserve(authorized, &target)?;
         let connection = self.connection(&target).await?;
@@ -79,7 +83,8 @@ impl Sessions {
     pub(crate) fn give_back(&self, mut connection: Box<Connection>) {
         let sessions = self.clone();
         self.spawn(async move {
-            let usable = !connection.tainted && matches!(tokio::time::timeout(cancel::BOUND, reset(&mut connection)).await, Ok(Ok(true)));
+            let usable = !connection.tainted
+                && matches!(tokio::time::timeout(cancel::BOUND, reset(&mut connection)).await, Ok(Ok(true)));
             let key = (connection.target.binding.clone(), connection.target.fingerprint);
             if usable {
                 let mut idle = lock(&sessions.0.idle);
@@ -116,10 +121,9 @@ impl Sessions {
 
     /// Do something that outlives its caller; [`Sessions::quiesce`] waits for it.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(self.0.tasks.spawn_on(work, &runtime)),
-            // The runtime is gone, and its connections with it.
-            Err(_) => tracing::debug!("a connection was dropped after the runtime had ended"),
+        // There is no connection without an `open`, which knows the runtime.
+        if let Some(runtime) = self.0.runtime.get() {
+            self.0.tasks.spawn_on(work, runtime);
         }
     }
 

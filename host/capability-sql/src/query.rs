@@ -98,23 +98,37 @@ impl Session {
     ///
     /// # Errors
     /// What the server says before the first row; `conflict` while the session is busy. Later errors come as the outcome.
-    pub async fn query(&self, authorized: &Authorized<Sql>, statement: String, parameters: Vec<Value>, selects: bool, row_limit: usize) -> Result<Rows, Error> {
+    pub async fn query(
+        &self,
+        authorized: &Authorized<Sql>,
+        statement: String,
+        parameters: Vec<Value>,
+        selects: bool,
+        row_limit: usize,
+    ) -> Result<Rows, Error> {
         self.0.check(authorized)?;
         let lease = self.0.take(Work::Stream).await?;
         let question = Question { statement, parameters, selects, row_limit };
-    ask(self.0.clone(), &self.0.cell, lease, question, Wall::Transaction).await
+        ask(self.0.clone(), &self.0.cell, lease, question, Wall::Transaction).await
     }
 }
 
 /// Send a question on a connection, and wait for its columns and for the first rows (or their absence).
-pub(crate) async fn ask(shared: Arc<Shared>, cell: &Arc<Cell>, lease: Lease, question: Question, wall: Wall) -> Result<Rows, Error> {
+pub(crate) async fn ask(
+    shared: Arc<Shared>,
+    cell: &Arc<Cell>,
+    lease: Lease,
+    question: Question,
+    wall: Wall,
+) -> Result<Rows, Error> {
     let (batch_sender, batches) = mpsc::channel(BATCHES);
     let batches = Batches::new(batches, cell.clone());
     let (head_sender, head) = oneshot::channel();
     let (outcome_sender, outcome) = oneshot::channel();
     let sessions = shared.cell.sessions.clone();
     let output = Output { head: Some(head_sender), batches: batch_sender, columns: Vec::new() };
-    sessions.spawn(async move { shared.listening(answer(&shared, lease, question, wall, output, outcome_sender)).await });
+    sessions
+        .spawn(async move { shared.listening(answer(&shared, lease, question, wall, output, outcome_sender)).await });
     match head.await {
         Ok(columns) => Ok(Rows { columns, batches, outcome }),
         // No first row: the outcome says why.
@@ -146,7 +160,14 @@ impl From<sqlx::Error> for Trouble {
 }
 
 /// The task: run the statement, and bring the connection in order before the guest sees the end.
-async fn answer(shared: &Shared, mut lease: Lease, question: Question, wall: Wall, mut output: Output, outcome: oneshot::Sender<Result<u64, Error>>) {
+async fn answer(
+    shared: &Shared,
+    mut lease: Lease,
+    question: Question,
+    wall: Wall,
+    mut output: Output,
+    outcome: oneshot::Sender<Result<u64, Error>>,
+) {
     let unread = output.batches.clone();
     let result = match lease.connection() {
         Ok(connection) => tokio::select! {
@@ -194,11 +215,17 @@ async fn close_block(mut lease: Lease, well: bool) -> Result<(), Error> {
     lease.settle(result)
 }
 
-async fn run(connection: &mut Connection, question: &Question, wall: Wall, output: &mut Output) -> Result<u64, Trouble> {
+async fn run(
+    connection: &mut Connection,
+    question: &Question,
+    wall: Wall,
+    output: &mut Output,
+) -> Result<u64, Trouble> {
     put_up(connection, wall).await?;
     let lookups = connection.lookups(&question.parameters).await?;
     let arguments = parameter::arguments(&question.parameters, &lookups)?;
-    let mut statement = connection.prepare(&question.statement, &parameter::types(&question.parameters, &lookups)).await?;
+    let mut statement =
+        connection.prepare(&question.statement, &parameter::types(&question.parameters, &lookups)).await?;
     check_count(&statement, question.parameters.len())?;
     let plans = columns::plan(statement.columns());
     if let Some(wrapped) = columns::wrapped(&question.statement, &plans).filter(|_| question.selects) {
@@ -296,7 +323,12 @@ impl Batch {
             let raw = raw.as_bytes().map_err(sqlx::Error::Decode)?;
             bytes += raw.len();
             values.push((plan.decode)(raw).map_err(|bad| {
-                Trouble::Ours(Error::Failed(error::fault("host-decode", &format!("column {}: {bad}", plan.column.name), None, false)))
+                Trouble::Ours(Error::Failed(error::fault(
+                    "host-decode",
+                    &format!("column {}: {bad}", plan.column.name),
+                    None,
+                    false,
+                )))
             })?);
         }
         if bytes > limit {

@@ -35,7 +35,13 @@ impl Session {
     /// # Errors
     /// What the server says; `invalid-argument` for the session itself; `failed` with 42501 where the role may not see when the
     /// backend started, so that nobody can tell whether it is the one.
-    pub async fn signal(&self, permit: Permit<Sql>, signal: Signal, pid: u32, backend_start: i64) -> Result<bool, Error> {
+    pub async fn signal(
+        &self,
+        permit: Permit<Sql>,
+        signal: Signal,
+        pid: u32,
+        backend_start: i64,
+    ) -> Result<bool, Error> {
         let result = match self.0.check_permit(&permit) {
             Ok(()) => self.send_signal(signal, pid, backend_start).await,
             Err(error) => Err(error),
@@ -59,14 +65,20 @@ impl Session {
             }
         };
         let mut lease = self.0.take(Work::Call).await?;
-        let query = sqlx::query(sql).bind(pid).bind(backend_start).persistent(false).fetch_optional(&mut lease.connection()?.pg);
+        let query = sqlx::query(sql)
+            .bind(pid)
+            .bind(backend_start)
+            .persistent(false)
+            .fetch_optional(&mut lease.connection()?.pg);
         let row = self.0.listening(query).await;
         let Some(row) = lease.settle(row)? else { return Ok(false) };
         let broken = |e: sqlx::Error| of_statement(self.0.binding(), &e);
         if row.try_get::<bool, _>(1).map_err(broken)? {
             return Err(Error::Failed(Fault {
                 code: "42501".into(),
-                message: format!("the role may not see when backend {pid} started, so it cannot be told whether it is the one that was meant"),
+                message: format!(
+                    "the role may not see when backend {pid} started, so it cannot be told whether it is the one that was meant"
+                ),
                 detail: Some("grant the role pg_monitor (or pg_read_all_stats)".into()),
                 retryable: false,
             }));
@@ -130,9 +142,17 @@ async fn promote(connection: &mut Connection, wait_seconds: u32) -> Result<bool,
     let set = "select pg_catalog.set_config('statement_timeout', $1, true)";
     sqlx::query(set).bind(timeout.to_string()).persistent(false).execute(&mut connection.pg).await?;
     let wait = i32::try_from(wait_seconds).unwrap_or(i32::MAX);
-    sqlx::query("select pg_catalog.pg_promote($1, $2)").bind(wait > 0).bind(wait.max(1)).persistent(false).execute(&mut connection.pg).await?;
+    sqlx::query("select pg_catalog.pg_promote($1, $2)")
+        .bind(wait > 0)
+        .bind(wait.max(1))
+        .persistent(false)
+        .execute(&mut connection.pg)
+        .await?;
     connection.simple("COMMIT").await?;
     connection.block = Block::None;
-    let row = sqlx::query("select not pg_catalog.pg_is_in_recovery()").persistent(false).fetch_one(&mut connection.pg).await?;
+    let row = sqlx::query("select not pg_catalog.pg_is_in_recovery()")
+        .persistent(false)
+        .fetch_one(&mut connection.pg)
+        .await?;
     row.try_get(0)
 }

@@ -52,7 +52,13 @@ struct Notices {
 }
 
 impl Session {
-    pub(crate) fn new(connection: Box<Connection>, authorized: Authorized<Sql>, target: Arc<Target>, sessions: Sessions, place: Place) -> Self {
+    pub(crate) fn new(
+        connection: Box<Connection>,
+        authorized: Authorized<Sql>,
+        target: Arc<Target>,
+        sessions: Sessions,
+        place: Place,
+    ) -> Self {
         let pid = AtomicI32::new(connection.identity.pid);
         // Room for a burst; what is kept is cut to the newest.
         let (sender, receiver) = notice_channel(NOTICES * 4);
@@ -118,7 +124,9 @@ impl Shared {
         let mut connection = self.cell.sessions.connection(&self.target).await?;
         let configured = lock(&self.configured).clone();
         for (name, value) in configured {
-            crate::settings::set(&mut connection, &name, &value).await.map_err(|e| crate::error::of_statement(&self.target.binding, &e))?;
+            crate::settings::set(&mut connection, &name, &value)
+                .await
+                .map_err(|e| crate::error::of_statement(&self.target.binding, &e))?;
         }
         self.pid.store(connection.identity.pid, Ordering::Relaxed);
         Ok(connection)
@@ -159,8 +167,13 @@ impl Shared {
 
     /// A token serves only the slot that it was made for.
     pub(crate) fn check(&self, authorized: &Authorized<Sql>) -> Result<(), Error> {
-        let same = authorized.slot() == self.authorized.slot() && Arc::ptr_eq(authorized.gate(), self.authorized.gate());
-        if same { Ok(()) } else { Err(Error::Denied("the call is authorised for another slot than the session's".into())) }
+        let same =
+            authorized.slot() == self.authorized.slot() && Arc::ptr_eq(authorized.gate(), self.authorized.gate());
+        if same {
+            Ok(())
+        } else {
+            Err(Error::Denied("the call is authorised for another slot than the session's".into()))
+        }
     }
 
     /// The same for a permit.

@@ -67,7 +67,10 @@ pub(crate) async fn set(connection: &mut Connection, name: &str, value: &str) ->
 fn allowed(name: &str) -> Result<&'static str, Error> {
     ALLOWED.into_iter().find(|allowed| allowed.eq_ignore_ascii_case(name)).ok_or_else(|| {
         let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-        Error::InvalidArgument(format!("the parameter `{shown}` cannot be configured; these can: {}", ALLOWED.join(", ")))
+        Error::InvalidArgument(format!(
+            "the parameter `{shown}` cannot be configured; these can: {}",
+            ALLOWED.join(", ")
+        ))
     })
 }
 
@@ -109,7 +112,14 @@ mod tests {
     #[test]
     fn only_listed_parameters_are_set() {
         assert_eq!(allowed("Work_Mem").unwrap(), "work_mem");
-        for name in ["role", "session_authorization", "default_transaction_read_only", "log_statement", "x; drop table t", "standard_conforming_strings"] {
+        for name in [
+            "role",
+            "session_authorization",
+            "default_transaction_read_only",
+            "log_statement",
+            "x; drop table t",
+            "standard_conforming_strings",
+        ] {
             assert!(allowed(name).is_err(), "{name}");
         }
     }
@@ -119,7 +129,18 @@ mod tests {
         for path in ["public", "a, b", "\"Odd schema\", public", "größe", "\"$user\", public"] {
             assert!(check_search_path(path).is_ok(), "{path}");
         }
-        for path in ["", "a,", "evil, pg_catalog", "PG_CATALOG", "\"pg_temp\"", "pg_temp_3", "a; drop", "'a'", "\"a\"\"b\"", "1a"] {
+        for path in [
+            "",
+            "a,",
+            "evil, pg_catalog",
+            "PG_CATALOG",
+            "\"pg_temp\"",
+            "pg_temp_3",
+            "a; drop",
+            "'a'",
+            "\"a\"\"b\"",
+            "1a",
+        ] {
             assert!(check_search_path(path).is_err(), "{path}");
         }
     }

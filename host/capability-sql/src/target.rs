@@ -55,7 +55,12 @@ impl Target {
     }
 
     /// The one place that knows the shape of a configured binding.
-    pub(crate) fn from_binding(name: &str, binding: &SqlBinding, application_name: String, read_only: bool) -> Result<Self, Error> {
+    pub(crate) fn from_binding(
+        name: &str,
+        binding: &SqlBinding,
+        application_name: String,
+        read_only: bool,
+    ) -> Result<Self, Error> {
         let refuse = |what: String| Error::InvalidArgument(format!("binding `{name}` cannot be used: {what}"));
         no_inherited_settings().map_err(refuse)?;
         let address = binding.target().map_err(|e| refuse(e.to_string()))?;
@@ -75,7 +80,9 @@ impl Target {
         if let Some(user) = &address.user {
             options = options.username(user);
         } else if std::env::var_os("PGUSER").is_some() {
-            return Err(refuse("its url names no user, and the environment variable PGUSER does not count; name it in the url".into()));
+            return Err(refuse(
+                "its url names no user, and the environment variable PGUSER does not count; name it in the url".into(),
+            ));
         }
         let database = address.database.clone().unwrap_or_else(|| options.get_username().to_owned());
         options = options.database(&database);
@@ -115,13 +122,16 @@ fn only_reads(authorized: &Authorized<Sql>) -> bool {
         let harmless = [SqlAccess::Read, SqlAccess::CopyOut, SqlAccess::Signal, SqlAccess::Promote];
         !word.parse::<SqlAccess>().is_ok_and(|access| harmless.contains(&access))
     };
-    let granted_writes = gate.bound().any(|(slot, _, accesses)| slot == authorized.slot() && accesses.iter().any(writes));
+    let granted_writes =
+        gate.bound().any(|(slot, _, accesses)| slot == authorized.slot() && accesses.iter().any(writes));
     gate.mode() == Mode::Plan || !granted_writes
 }
 
 fn no_inherited_settings() -> Result<(), String> {
     match INHERITED.iter().find(|name| std::env::var_os(name).is_some()) {
-        Some(name) => Err(format!("the environment variable {name} would change the connection behind the configuration's back; unset it, and say what it says in the binding")),
+        Some(name) => Err(format!(
+            "the environment variable {name} would change the connection behind the configuration's back; unset it, and say what it says in the binding"
+        )),
         None => Ok(()),
     }
 }

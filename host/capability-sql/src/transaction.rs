@@ -49,7 +49,10 @@ impl Session {
             (Some(connection), home) => {
                 let cell = Cell::new(connection, Home::Session(home), sessions);
                 let owner = Arc::new(Owner(cell.clone()));
-                Ok(Transaction(Arc::new(Open { shared: self.0.clone(), cell, asked_read_only: options.read_only, read_only }), owner))
+                Ok(Transaction(
+                    Arc::new(Open { shared: self.0.clone(), cell, asked_read_only: options.read_only, read_only }),
+                    owner,
+                ))
             }
             (None, _) => Err(Error::Cancelled),
         }
@@ -99,7 +102,14 @@ impl Transaction {
     ///
     /// # Errors
     /// What the server says before the first row; later errors come as the outcome.
-    pub async fn query(&self, authorized: &Authorized<Sql>, statement: String, parameters: Vec<Value>, selects: bool, row_limit: usize) -> Result<Rows, Error> {
+    pub async fn query(
+        &self,
+        authorized: &Authorized<Sql>,
+        statement: String,
+        parameters: Vec<Value>,
+        selects: bool,
+        row_limit: usize,
+    ) -> Result<Rows, Error> {
         self.0.shared.check(authorized)?;
         let lease = self.take(Work::Stream).await?;
         let question = Question { statement, parameters, selects, row_limit };
@@ -126,7 +136,12 @@ impl Transaction {
     ///
     /// # Errors
     /// What the server says.
-    pub async fn execute_reading(&self, authorized: &Authorized<Sql>, statement: &str, parameters: &[Value]) -> Result<u64, Error> {
+    pub async fn execute_reading(
+        &self,
+        authorized: &Authorized<Sql>,
+        statement: &str,
+        parameters: &[Value],
+    ) -> Result<u64, Error> {
         self.0.shared.check(authorized)?;
         if !self.0.read_only {
             return Err(Error::InvalidArgument("the transaction is not READ ONLY".into()));

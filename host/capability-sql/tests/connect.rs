@@ -1,5 +1,7 @@
 //! Connections that do not come about: what is said, and what never is.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test says so by a panic")]
+
 mod support;
 
 use rota_authority::Mode;
@@ -44,7 +46,11 @@ async fn a_refused_login_says_what_to_look_at() {
 #[tokio::test]
 async fn a_server_that_is_not_there_says_what_to_look_at() {
     let port = rota_testbed::free_port().unwrap();
-    says(&refused(binding(&format!("postgres://me:c4nary-pass%2Fword@127.0.0.1:{port}/x"))).await, "unavailable", &["nothing listens", "running"]);
+    says(
+        &refused(binding(&format!("postgres://me:c4nary-pass%2Fword@127.0.0.1:{port}/x"))).await,
+        "unavailable",
+        &["nothing listens", "running"],
+    );
     says(&refused(binding("postgres://me@host.invalid/x")).await, "unavailable", &["cannot be reached"]);
     says(&refused(binding("postgres://me@localhost/x?host=/nowhere")).await, "unavailable", &["no socket"]);
     // Something that talks, and no PostgreSQL.
@@ -85,4 +91,62 @@ async fn a_password_of_its_own_is_used_and_masked() {
     assert!(told.contains("***") && !told.contains("c4nary"), "{told}");
     drop(session);
     run.sessions.quiesce().await;
+}
+
+/// Runs only as a process of its own, with the environment that [`settings_of_the_environment_do_not_count`] gives it.
+#[tokio::test]
+#[ignore = "run by another test"]
+async fn in_an_environment() {
+    let url = std::env::var("TEST_URL").unwrap();
+    let run = Run::new(binding(&url), Mode::Execute, &["read"]);
+    match run.open().await {
+        Ok(session) => {
+            let seen = "select current_database() || ' ' || session_user || ' ' || current_setting('application_name') || ' ' || current_setting('work_mem')";
+            println!("opened: {:?}", run.value(&session, seen).await);
+        }
+        Err(error) => println!("refused: {error:?}"),
+    }
+}
+
+fn in_environment(url: &str, variables: &[(&str, &str)]) -> String {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "in_an_environment", "--ignored", "--nocapture"])
+        .env("TEST_URL", url)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test]
+async fn settings_of_the_environment_do_not_count() {
+    let database = database("environment").await;
+    let wrong = [
+        ("PGHOST", "host.invalid"),
+        ("PGHOSTADDR", "10.255.255.1"),
+        ("PGPORT", "1"),
+        ("PGUSER", "nobody"),
+        ("PGPASSWORD", "wrong"),
+        ("PGDATABASE", "nowhere"),
+        ("PGAPPNAME", "other"),
+        ("PGSSLMODE", "verify-full"),
+        ("PGPASSFILE", "/nowhere"),
+    ];
+    let told = in_environment(&database.url(), &wrong);
+    assert!(told.contains(&format!("\"{} postgres rota/nightly/run-1 4MB\"", database.name())), "{told}");
+    // These cannot be undone, so that they are refused.
+    for (name, value) in [
+        ("PGOPTIONS", "-c work_mem=1GB"),
+        ("PGSSLCERT", "/nowhere"),
+        ("PGSSLKEY", "/nowhere"),
+        ("PGSSLROOTCERT", "/nowhere"),
+    ] {
+        let told = in_environment(&database.url(), &[(name, value)]);
+        assert!(told.contains("refused") && told.contains(name) && told.contains("unset"), "{told}");
+    }
+    // No password is none, also where the environment has the right one.
+    let (user, password) = database.server().fresh_role("bare", "").await.unwrap();
+    let bare = format!("postgres://{user}@127.0.0.1:{}/{}", database.server().port(), database.name());
+    let told = in_environment(&bare, &[("PGPASSWORD", &password)]);
+    assert!(told.contains("refused"), "{told}");
 }

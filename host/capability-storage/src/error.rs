@@ -71,6 +71,14 @@ impl Place {
 
     /// What a store answered.
     pub(crate) fn remote(&self, name: Option<&Name>, error: &opendal::Error) -> Error {
+        if error.message() == UNSIGNED {
+            let message = format!(
+                "there are no keys to sign requests to {} with; set `access_key` and `secret_key` of [bindings.{}]",
+                self.of(None),
+                self.binding
+            );
+            return fault("no-credentials", message, None, false);
+        }
         if let Some(broken) = broken(error) {
             return self.unreachable(broken);
         }
@@ -189,6 +197,9 @@ impl Place {
         }
     }
 }
+
+/// What OpenDAL says when it finds no keys.
+pub(crate) const UNSIGNED: &str = "signing http request";
 
 /// What went wrong on the way, when it did not come from the store.
 fn broken(error: &opendal::Error) -> Option<&Broken> {

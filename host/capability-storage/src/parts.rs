@@ -3,12 +3,12 @@
 //! A store takes at most 10,000 parts of at most 5 GiB (Azure: 4,000 MiB a block), and the host holds a few parts in memory. So
 //! parts begin as small as the estimate allows, stay so for the first half, and then double every 500 parts:
 //!
-//! | stream (no estimate, first part 8 MiB) | part | memory (4 parts) |
+//! | stream (no estimate, first part 8 MiB) | part | memory (5 parts) |
 //! | --- | --- | --- |
-//! | up to 39 GiB | 8 MiB | 32 MiB |
-//! | up to 47 GiB | 16 MiB | 64 MiB |
-//! | up to 93 GiB | 64 MiB | 256 MiB |
-//! | up to 5.8 TiB | 4,000 MiB | 16 GiB |
+//! | up to 39 GiB | 8 MiB | 40 MiB |
+//! | up to 47 GiB | 16 MiB | 80 MiB |
+//! | up to 93 GiB | 64 MiB | 320 MiB |
+//! | up to 5.8 TiB | 4,000 MiB | 20 GiB |
 //!
 //! The binding's `part_size` (16 MiB where the operator says nothing) is the least first size: with it, twice of everything but the
 //! last line. With a good estimate the parts do not grow at all: 1 TiB goes up in parts of 231 MiB.

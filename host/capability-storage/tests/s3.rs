@@ -212,6 +212,8 @@ async fn what_is_wrong_with_a_binding_is_told_and_no_secret() {
     let canary = "c4nary+of/the=storage";
     let wrong_secret = S3Keys { access_key: s3.keys().access_key.clone(), secret_key: canary.into() };
     let unknown = S3Keys { access_key: "C4NARYACCESSKEY".into(), secret_key: canary.into() };
+    let mut no_keys = at(s3.port(), &bucket, s3.keys());
+    (no_keys.access_key, no_keys.secret_key) = (None, None);
     let mut nowhere = at(s3.port(), &bucket, s3.keys());
     nowhere.endpoint = Some("https://no-such-host.invalid".into());
     let mut texts = Vec::new();
@@ -228,6 +230,7 @@ async fn what_is_wrong_with_a_binding_is_told_and_no_secret() {
         ),
         ("no bucket", at(s3.port(), "no-such-bucket", s3.keys()), "does not exist; create it"),
         ("a closed port", at(1, &bucket, s3.keys()), "cannot be reached"),
+        ("no keys", no_keys, "access_key"),
         ("a host that is none", nowhere, "cannot be reached"),
     ] {
         let bench = Bench::open(binding).await.unwrap();

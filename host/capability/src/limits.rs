@@ -11,7 +11,7 @@ use wasmtime::ResourceLimiter;
 /// | `table_elements` | `table_elements` | elements of all tables |
 /// | `stack` | `stack` of `[sandbox]` | wasm stack (one for the whole host) |
 /// | `cpu` | `cpu` | time in which guest code is running |
-/// | `wall` | `timeout` | time since the run started |
+/// | `wall` | `wall` (`timeout` of a job) | time since the run started |
 /// | `calls_in_flight` | `host_calls_in_flight` | async host calls at once |
 /// | `handles` | `handles` | resources, streams and futures held at once |
 /// | `call_bytes` | `host_call_bytes` | bytes copied out of the guest by one host call |
@@ -69,9 +69,7 @@ impl Default for Limits {
 
 /// A run went over one of its limits and is ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the run went over its limit of {limit} {what}; raise it with --limit {setting}=... or [jobs.NAME.limits] {setting} = ..."
-)]
+#[error("the run went over its limit of {limit} {what}; raise it with {}", raise(.setting))]
 pub struct LimitExceeded {
     /// The setting.
     pub setting: &'static str,
@@ -85,6 +83,14 @@ impl LimitExceeded {
     /// A limit that was gone over.
     pub fn new(setting: &'static str, limit: impl ToString, what: &'static str) -> Self {
         Self { setting, limit: limit.to_string(), what }
+    }
+}
+
+/// The stack is the whole host's; every other limit is set by run, by job, or for all.
+fn raise(setting: &str) -> String {
+    match setting {
+        "stack" => "[sandbox] stack = ... (for the whole host)".to_owned(),
+        setting => format!("--limit {setting}=..., or {setting} = ... in [jobs.NAME.limits] or [limits]"),
     }
 }
 

@@ -54,7 +54,8 @@ pub struct Sandbox {
     pub(crate) services: Arc<Services>,
     pub(crate) cache: Option<CompileCache>,
     pub(crate) ticker: Ticker,
-    pub(crate) options: SandboxOptions,
+    /// Wasm stack, bytes; for the error of a run that went over it.
+    pub(crate) stack: usize,
 }
 
 impl Sandbox {
@@ -73,7 +74,7 @@ impl Sandbox {
         }
         let cache = options.cache.clone().map(|folder| CompileCache::new(folder, &engine));
         let ticker = Ticker::start(&engine)?;
-        Ok(Self { engine, linker, services: Arc::new(services), cache, ticker, options })
+        Ok(Self { engine, linker, services: Arc::new(services), cache, ticker, stack: options.stack })
     }
 
     /// What capabilities provided.

@@ -91,7 +91,7 @@ impl Sandbox {
         let ended = tokio::select! {
             // A run that is over its time and has ended at once counts as ended.
             biased;
-            result = call => end_of(result, &limits),
+            result = call => end_of(result, &limits, self.stack),
             () = cancel.cancelled() => Ended::Cancelled,
             () = tokio::time::sleep(limits.wall) => Ended::TimedOut(limits.wall),
         };
@@ -119,7 +119,7 @@ impl Sandbox {
         let described = tokio::time::timeout(limits.wall, call).await;
         match described {
             Ok(Ok(descriptor)) => Ok(descriptor),
-            Ok(Err(error)) => Err(match end_of_error(&error, &limits) {
+            Ok(Err(error)) => Err(match end_of_error(&error, &limits, self.stack) {
                 Ended::Limit(limit) => limit.to_string(),
                 Ended::Trapped(said) | Ended::Host(said) => said,
                 _ => error.to_string(),
@@ -166,7 +166,7 @@ fn nothing_granted(limits: Limits) -> Arc<RunContext> {
     RunContext::new(gate, facts, limits, Arc::new(Quiet))
 }
 
-fn end_of(result: wasmtime::Result<Result<Report, Failure>>, limits: &Limits) -> Ended {
+fn end_of(result: wasmtime::Result<Result<Report, Failure>>, limits: &Limits, stack: usize) -> Ended {
     match result {
         Ok(Ok(report)) => match report_size(&report) {
             size if size > limits.report => {
@@ -175,7 +175,7 @@ fn end_of(result: wasmtime::Result<Result<Report, Failure>>, limits: &Limits) ->
             _ => Ended::Reported(report),
         },
         Ok(Err(failure)) => Ended::Failed(failure),
-        Err(error) => end_of_error(&error, limits),
+        Err(error) => end_of_error(&error, limits, stack),
     }
 }
 
@@ -196,7 +196,7 @@ fn report_size(report: &Report) -> usize {
     report.summary.len() + report.data.len() + findings + rows
 }
 
-fn end_of_error(error: &wasmtime::Error, limits: &Limits) -> Ended {
+fn end_of_error(error: &wasmtime::Error, limits: &Limits, stack: usize) -> Ended {
     if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
         return Ended::Limit(limit.clone());
     }
@@ -206,7 +206,9 @@ fn end_of_error(error: &wasmtime::Error, limits: &Limits) -> Ended {
         );
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => return Ended::Limit(LimitExceeded::new("stack", "512 KiB", "of stack")),
+        Some(Trap::StackOverflow) => {
+            return Ended::Limit(LimitExceeded::new("stack", format!("{} KiB", stack >> 10), "of stack"));
+        }
         Some(trap) => return Ended::Trapped(format!("{trap}{}", place(error))),
         None => {}
     }

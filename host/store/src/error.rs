@@ -115,6 +115,14 @@ impl StoreError {
 
     /// Whether the file itself is unwell, so that nothing of a transaction can be trusted.
     pub(crate) fn is_of_the_file(&self) -> bool {
-        matches!(self, Self::Corrupt { .. } | Self::Full { .. } | Self::ReadOnly { .. } | Self::Busy { .. } | Self::Folder { .. } | Self::Database(_))
+        matches!(
+            self,
+            Self::Corrupt { .. }
+                | Self::Full { .. }
+                | Self::ReadOnly { .. }
+                | Self::Busy { .. }
+                | Self::Folder { .. }
+                | Self::Database(_)
+        )
     }
 }

@@ -12,14 +12,22 @@ impl StateFolder {
     /// Make it (mode 0700, with the folders above it) or check the one that is there.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let refuse = |reason: String| StoreError::Folder { path: path.to_owned(), reason };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| refuse(format!("it cannot be made: {error}")))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| refuse(format!("it cannot be made: {error}")))?;
         let found = fs::metadata(path).map_err(|error| refuse(error.to_string()))?;
         let me = rustix::process::geteuid().as_raw();
         if found.uid() != me {
             return Err(refuse(format!("it belongs to user {}, and this is user {me}", found.uid())));
         }
         if found.mode() & 0o022 != 0 {
-            return Err(refuse(format!("others may write to it (mode {:04o}); take that away with: chmod go-w {}", found.mode() & 0o7777, path.display())));
+            return Err(refuse(format!(
+                "others may write to it (mode {:04o}); take that away with: chmod go-w {}",
+                found.mode() & 0o7777,
+                path.display()
+            )));
         }
         Ok(Self(path.to_owned()))
     }
@@ -36,13 +44,18 @@ impl StateFolder {
             return Err(corrupt("it is no plain file".into()));
         }
         if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
-            return Err(corrupt(format!("it belongs to user {} and has mode {:04o}: somebody else could have written it", found.uid(), found.mode() & 0o7777)));
+            return Err(corrupt(format!(
+                "it belongs to user {} and has mode {:04o}: somebody else could have written it",
+                found.uid(),
+                found.mode() & 0o7777
+            )));
         }
         if found.len() == 0 {
             return Err(corrupt("it is empty, which Rota never leaves it".into()));
         }
         if found.mode() & 0o077 != 0 {
-            fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|error| StoreError::from_io(path, &error))?;
+            fs::set_permissions(path, Permissions::from_mode(0o600))
+                .map_err(|error| StoreError::from_io(path, &error))?;
         }
         Ok(())
     }

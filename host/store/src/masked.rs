@@ -23,7 +23,9 @@ fn value(found: Value) -> Value {
     match found {
         Value::String(found) => Value::String(text(found)),
         Value::Array(items) => Value::Array(items.into_iter().map(value).collect()),
-        Value::Object(fields) => Value::Object(fields.into_iter().map(|(key, found)| (text(key), value(found))).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(key, found)| (text(key), value(found))).collect())
+        }
         Value::Number(number) => {
             let digits = number.to_string();
             let masked = text(digits.clone());

@@ -19,7 +19,13 @@ impl Process {
     /// This one.
     pub(crate) fn this() -> Self {
         let pid = i64::from(std::process::id());
-        Self { host: host_name(), boot: boot(), namespace: namespace(), pid, started: started(pid).ok().flatten().unwrap_or(0) }
+        Self {
+            host: host_name(),
+            boot: boot(),
+            namespace: namespace(),
+            pid,
+            started: started(pid).ok().flatten().unwrap_or(0),
+        }
     }
 
     /// Whether it is certain that it is gone. A process on another machine, in another container or that cannot be looked at never is.

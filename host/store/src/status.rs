@@ -34,7 +34,16 @@ pub struct IllegalTransition {
 }
 
 impl RunStatus {
-    const ALL: [Self; 8] = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Denied, Self::TimedOut, Self::Cancelled, Self::Unknown];
+    const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Denied,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Unknown,
+    ];
 
     /// The word in records and JSON.
     pub fn as_str(self) -> &'static str {
@@ -73,7 +82,10 @@ impl FromStr for RunStatus {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|s| s.as_str() == word).ok_or_else(|| format!("`{word}` is no state of a run; the states are: {}", Self::words()))
+        Self::ALL
+            .into_iter()
+            .find(|s| s.as_str() == word)
+            .ok_or_else(|| format!("`{word}` is no state of a run; the states are: {}", Self::words()))
     }
 }
 

@@ -35,7 +35,12 @@ async fn filled(path: &Path) -> String {
 }
 
 async fn raw(path: &Path) -> sqlx::SqliteConnection {
-    sqlx::sqlite::SqliteConnectOptions::new().filename(path.join(SqliteStore::FILE)).create_if_missing(true).connect().await.unwrap()
+    sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(path.join(SqliteStore::FILE))
+        .create_if_missing(true)
+        .connect()
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -119,7 +124,9 @@ async fn a_damaged_file_is_refused_and_left_as_it_is() {
     scribbled[..100].fill(b'x');
     let mut inside = good.clone();
     inside[100..4096].fill(0xff);
-    for (what, content) in [("empty", Vec::new()), ("text", b"hello\n".repeat(3000)), ("cut", cut), ("head", scribbled), ("page", inside)] {
+    for (what, content) in
+        [("empty", Vec::new()), ("text", b"hello\n".repeat(3000)), ("cut", cut), ("head", scribbled), ("page", inside)]
+    {
         fs::write(&file, &content).unwrap();
         let error = refusal(&path).await;
         assert!(matches!(error, StoreError::Corrupt { .. }), "{what}: {error:?}");
@@ -236,7 +243,14 @@ async fn a_folder_that_cannot_be_written_is_said() {
         std::os::unix::fs::chown(entry.unwrap().path(), Some(65_534), Some(65_534)).unwrap();
     }
     std::os::unix::fs::chown(&path, Some(65_534), Some(65_534)).unwrap();
-    let child = Command::new(program).args(["--ignored", "--exact", "child_finds_it_read_only", "--nocapture"]).env("STATE", &path).current_dir("/").uid(65_534).gid(65_534).output().unwrap();
+    let child = Command::new(program)
+        .args(["--ignored", "--exact", "child_finds_it_read_only", "--nocapture"])
+        .env("STATE", &path)
+        .current_dir("/")
+        .uid(65_534)
+        .gid(65_534)
+        .output()
+        .unwrap();
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
 }
 
@@ -261,7 +275,13 @@ async fn secrets_do_not_reach_the_file() {
     ledger.finish(number, Outcome::Failed(format!("wrong password {}", secret.expose()))).await.unwrap();
     store.log(&id, line(&format!("trying {}", secret.expose())));
     let report = format!(r#"{{"summary":"used {}"}}"#, secret.expose());
-    store.end_run(&id, rota_store::RunEnd { report: Some(report.clone()), error: Some(report), ..end(RunStatus::Failed) }).await.unwrap();
+    store
+        .end_run(
+            &id,
+            rota_store::RunEnd { report: Some(report.clone()), error: Some(report), ..end(RunStatus::Failed) },
+        )
+        .await
+        .unwrap();
     assert_eq!(store.logs(&id, 0, 10).await.unwrap().len(), 1);
     assert_eq!(store.effects(&id).await.unwrap()[0].detail, "password=***");
     for entry in fs::read_dir(&path).unwrap() {

@@ -14,7 +14,13 @@ const EFFECTS: u64 = 40;
 
 /// This test program again, as another process that runs one of the tests below.
 fn child(test: &str, path: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap()).args(["--ignored", "--exact", test, "--nocapture"]).env("STATE", path).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", test, "--nocapture"])
+        .env("STATE", path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 fn state_of_the_parent() -> Option<PathBuf> {
@@ -78,7 +84,12 @@ async fn processes_that_begin_at_once_share_one_file() {
     let children: Vec<Child> = (0..4).map(|_| child("child_works", &path)).collect();
     for child in children {
         let done = child.wait_with_output().unwrap();
-        assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(
+            done.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
     let store = support::store(&path).await;
     let runs = store.runs(&Filter { status: Some(RunStatus::Succeeded), ..Filter::default() }).await.unwrap();

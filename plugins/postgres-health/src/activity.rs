@@ -90,8 +90,13 @@ const STUCK: &str = "\
 
 pub(crate) async fn check(session: &mut Session, parameters: &Parameters, report: &mut Report) -> Result<Activity> {
     let groups: Vec<Group> = session.query_all(GROUPS, params![]).await.context("checking activity")?;
-    let (connections, connections_limit): (i64, i64) = session.query_one(CONNECTIONS, params![]).await.context("counting connections")?;
-    let limits = params![parameters.idle_in_transaction_seconds, parameters.warn_transaction_seconds, parameters.warn_lock_seconds];
+    let (connections, connections_limit): (i64, i64) =
+        session.query_one(CONNECTIONS, params![]).await.context("counting connections")?;
+    let limits = params![
+        parameters.idle_in_transaction_seconds,
+        parameters.warn_transaction_seconds,
+        parameters.warn_lock_seconds
+    ];
     let mut sessions: Vec<Stuck> = session.query_all(STUCK, limits).await.context("looking for stuck sessions")?;
 
     judge_connections(connections, connections_limit, parameters, report);
@@ -129,8 +134,12 @@ fn judge(stuck: &Stuck, parameters: &Parameters, report: &mut Report) {
             .critical(format!("{who}: {state} for {}", spoken(since)))
             .detail(format!("Its transaction is open for {}. It keeps its locks, and vacuum cannot remove what died since.", spoken(transaction)))
             .advice("End it: pg_terminate_backend (cancelling does nothing to an idle session), and see idle_in_transaction_session_timeout");
-    } else if stuck.wait.as_deref().is_some_and(|wait| wait.starts_with("Lock: ")) && since >= parameters.warn_lock_seconds {
-        report.warning(format!("{who}: waits for a lock for {}", spoken(since))).detail(format!("{}.", stuck.wait.as_deref().unwrap_or_default()));
+    } else if stuck.wait.as_deref().is_some_and(|wait| wait.starts_with("Lock: "))
+        && since >= parameters.warn_lock_seconds
+    {
+        report
+            .warning(format!("{who}: waits for a lock for {}", spoken(since)))
+            .detail(format!("{}.", stuck.wait.as_deref().unwrap_or_default()));
     } else if transaction >= parameters.warn_transaction_seconds {
         report
             .warning(format!("{who}: its transaction is open for {}", spoken(transaction)))
@@ -152,7 +161,8 @@ fn who(stuck: &Stuck) -> String {
 }
 
 fn show(groups: &[Group], report: &mut Report) {
-    let mut table = report.table("activity", "Activity", ["backend", "state", "waits for", "sessions", "oldest transaction"]);
+    let mut table =
+        report.table("activity", "Activity", ["backend", "state", "waits for", "sessions", "oldest transaction"]);
     for group in groups {
         table.row(cells![
             group.backend_type.as_ref(),

@@ -133,15 +133,19 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
 
 fn summary(server: &Server, report: &Report) -> String {
     let kind = if server.in_recovery { "standby" } else { "primary" };
-    let subject = format!("PostgreSQL {} ({kind}, database {})", server.version, server.database);
+    let subject = format!("PostgreSQL {} ({kind}, database {})", server.release(), server.database);
     let counted = |severity, word| match report.count(severity) {
         0 => None,
         n => Some(format!("{n} {word}")),
     };
-    let parts: Vec<String> = [counted(Severity::Critical, "critical"), counted(Severity::Warning, "to look at"), counted(Severity::Unknown, "unknown")]
-        .into_iter()
-        .flatten()
-        .collect();
+    let parts: Vec<String> = [
+        counted(Severity::Critical, "critical"),
+        counted(Severity::Warning, "to look at"),
+        counted(Severity::Unknown, "unknown"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if parts.is_empty() { format!("{subject}: healthy") } else { format!("{subject}: {}", parts.join(", ")) }
 }
 

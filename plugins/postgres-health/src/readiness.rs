@@ -43,7 +43,9 @@ pub(crate) enum Canary {
 pub(crate) async fn check(cx: &Context, server: &Server, login_seconds: f64, report: &mut Report) -> Result<Readiness> {
     let uptime_seconds = server.started_at.map(|started| cx.now().seconds_since(started));
     if let Some(uptime) = uptime_seconds.filter(|uptime| *uptime < JUST_STARTED) {
-        report.note(format!("the server started {} ago", spoken(uptime))).detail("Statistics and caches may be younger than they look.");
+        report
+            .note(format!("the server started {} ago", spoken(uptime)))
+            .detail("Statistics and caches may be younger than they look.");
     }
     let (canary, canary_seconds) = match cx.canary() {
         _ if server.in_recovery => (Canary::Standby, None),
@@ -83,14 +85,16 @@ async fn canary(cx: &Context, slot: SqlSlot, server: &Server, report: &mut Repor
     };
     if error.is_denied() || error.code() == Some("42501") {
         report.incomplete();
-        report
-            .unknown("the canary write is not allowed")
-            .because(&error)
-            .advice(format!("Grant the slot `canary` write and ddl, and the role TEMPORARY on database {}", server.database));
+        report.unknown("the canary write is not allowed").because(&error).advice(format!(
+            "Grant the slot `canary` write and ddl, and the role TEMPORARY on database {}",
+            server.database
+        ));
         return Ok((Canary::NotAllowed, None));
     }
     report.critical("the primary takes no writes").because(&error).advice(match error.code() {
-        Some("25006") => "The server or the role is read-only: see default_transaction_read_only, and whether this is the primary",
+        Some("25006") => {
+            "The server or the role is read-only: see default_transaction_read_only, and whether this is the primary"
+        }
         Some("53100") => "The disk is full: make room before the log has no place left",
         _ => "See the server's log",
     });

@@ -99,7 +99,12 @@ const RECEIVER: &str = "\
            extract(epoch from clock_timestamp() - w.last_msg_receipt_time)::float8 as heard_seconds \
     from pg_catalog.pg_stat_wal_receiver w where w.pid is not null";
 
-pub(crate) async fn check(session: &mut Session, parameters: &Parameters, server: &mut Server, report: &mut Report) -> Result<Replication> {
+pub(crate) async fn check(
+    session: &mut Session,
+    parameters: &Parameters,
+    server: &mut Server,
+    report: &mut Report,
+) -> Result<Replication> {
     let replicas: Vec<Replica> = session.query_all(REPLICAS, params![]).await.context("checking replication")?;
     let slots: Vec<Slot> = session.query_all(SLOTS, params![]).await.context("checking replication slots")?;
     let mut receiver = None;
@@ -121,12 +126,20 @@ pub(crate) async fn check(session: &mut Session, parameters: &Parameters, server
 
 /// How many physical replicas stream. A base backup is connected like a replica and is none.
 fn count(replicas: &[Replica]) -> u32 {
-    let streams = |replica: &&Replica| !replica.logical && matches!(replica.state.as_deref(), Some("streaming" | "catchup"));
+    let streams =
+        |replica: &&Replica| !replica.logical && matches!(replica.state.as_deref(), Some("streaming" | "catchup"));
     u32::try_from(replicas.iter().filter(streams).count()).unwrap_or(u32::MAX)
 }
 
 fn judge_number(replicas: &[Replica], streaming: u32, parameters: &Parameters, server: &Server, report: &mut Report) {
+    // A replica whose state is hidden may stream: that it does not is not known.
+    let hidden = u32::try_from(replicas.iter().filter(|replica| replica.state.is_none()).count()).unwrap_or(u32::MAX);
     match parameters.expected_replicas {
+        Some(expected) if streaming < expected && expected <= streaming.saturating_add(hidden) => {
+            report.unknown(format!(
+                "{streaming} of {expected} replicas stream for certain; the state of {hidden} is hidden"
+            ));
+        }
         Some(expected) if streaming < expected => {
             report
                 .critical(format!("{} of {expected} replicas missing", expected - streaming))
@@ -137,7 +150,11 @@ fn judge_number(replicas: &[Replica], streaming: u32, parameters: &Parameters, s
             report
                 .unknown("no replica streams, and how many should was not said")
                 .detail("Nothing here tells a server without replicas from one that lost them.")
-                .remedy("postgres-health", &json!({ "expected_replicas": 0 }), "says that none is expected; give the number that is");
+                .remedy(
+                    "postgres-health",
+                    &json!({ "expected_replicas": 0 }),
+                    "says that none is expected; give the number that is",
+                );
         }
         _ => {}
     }
@@ -161,7 +178,9 @@ fn judge_replica(replica: &Replica, parameters: &Parameters, server: &mut Server
     let by_bytes = replica.lag_bytes.map_or(Severity::Unknown, |lag| {
         Severity::of(lag as f64, parameters.warn_lag_bytes as f64, parameters.critical_lag_bytes as f64)
     });
-    let by_time = replica.lag_seconds.map_or(Severity::Ok, |lag| Severity::of(lag, parameters.warn_lag_seconds, parameters.critical_lag_seconds));
+    let by_time = replica
+        .lag_seconds
+        .map_or(Severity::Ok, |lag| Severity::of(lag, parameters.warn_lag_seconds, parameters.critical_lag_seconds));
     let severity = by_bytes.worst(by_time);
     let behind = format!(
         "{} and {} behind",
@@ -169,9 +188,9 @@ fn judge_replica(replica: &Replica, parameters: &Parameters, server: &mut Server
         replica.lag_seconds.map_or_else(|| "an unknown time".to_owned(), spoken)
     );
     if severity != Severity::Ok {
-        report
-            .finding(severity, format!("replica {name}: {behind}"))
-            .detail(format!("It is in state {state}. A failover to it now loses or waits for what it has not replayed."));
+        report.finding(severity, format!("replica {name}: {behind}")).detail(format!(
+            "It is in state {state}. A failover to it now loses or waits for what it has not replayed."
+        ));
     } else if state != "streaming" {
         report.warning(format!("replica {name}: {state}, not streaming")).detail(format!("It is {behind}."));
     }
@@ -188,7 +207,8 @@ fn judge_slot(slot: &Slot, parameters: &Parameters, report: &mut Report) {
     let Slot { name, kind, .. } = slot;
     let retained = slot.retained_bytes.unwrap_or(0);
     let keeps = format!("It is {kind} and keeps {} of log.", size(retained));
-    let why = slot.invalidation_reason.as_ref().map_or_else(String::new, |reason| format!(" The server says: {reason}."));
+    let why =
+        slot.invalidation_reason.as_ref().map_or_else(String::new, |reason| format!(" The server says: {reason}."));
     match slot.wal_status.as_deref() {
         Some("lost") => {
             report
@@ -222,7 +242,9 @@ fn judge_receiver(receiver: Option<&Receiver>, parameters: &Parameters, report: 
     let Some(receiver) = receiver else {
         report
             .critical("no receiver: this standby does not stream")
-            .detail("It may still replay from an archive, or not at all; how far it is behind cannot be told from here.")
+            .detail(
+                "It may still replay from an archive, or not at all; how far it is behind cannot be told from here.",
+            )
             .advice("See primary_conninfo and the server's log");
         return;
     };
@@ -245,7 +267,8 @@ fn judge_receiver(receiver: Option<&Receiver>, parameters: &Parameters, report: 
 
 fn show(replicas: &[Replica], slots: &[Slot], report: &mut Report) {
     if !replicas.is_empty() {
-        let mut table = report.table("replicas", "Replicas", ["replica", "client", "state", "sync", "behind", "behind for"]);
+        let mut table =
+            report.table("replicas", "Replicas", ["replica", "client", "state", "sync", "behind", "behind for"]);
         for replica in replicas {
             table.row(cells![
                 replica.name.as_ref(),
@@ -258,7 +281,8 @@ fn show(replicas: &[Replica], slots: &[Slot], report: &mut Report) {
         }
     }
     if !slots.is_empty() {
-        let mut table = report.table("slots", "Replication slots", ["slot", "kind", "active", "WAL status", "keeps", "safe for"]);
+        let mut table =
+            report.table("slots", "Replication slots", ["slot", "kind", "active", "WAL status", "keeps", "safe for"]);
         for slot in slots {
             table.row(cells![
                 &slot.name,

@@ -61,8 +61,14 @@ const LARGEST: &str = "\
     where c.relkind in ('r', 'm') and n.nspname not in ('pg_catalog', 'information_schema') and c.relpersistence <> 't' \
     order by total_bytes desc nulls last, quoted limit $1";
 
-pub(crate) async fn check(session: &mut Session, parameters: &Parameters, server: &mut Server, report: &mut Report) -> Result<Sizes> {
-    let databases: Vec<Database> = session.query_all(DATABASES, params![]).await.context("checking the sizes of databases")?;
+pub(crate) async fn check(
+    session: &mut Session,
+    parameters: &Parameters,
+    server: &mut Server,
+    report: &mut Report,
+) -> Result<Sizes> {
+    let databases: Vec<Database> =
+        session.query_all(DATABASES, params![]).await.context("checking the sizes of databases")?;
     for hidden in databases.iter().filter(|database| database.bytes.is_none()) {
         server.hide(format!("the size of database {}: role {} may not connect to it", hidden.name, server.role));
     }
@@ -91,10 +97,18 @@ fn show(databases: &[Database], largest: Option<&[Table]>, report: &mut Report) 
     }
     let largest = largest.unwrap_or_default();
     if !largest.is_empty() {
-        let title = format!("Largest tables (all listed: {})", size(largest.iter().map(|table| table.total_bytes).sum()));
-        let mut table = report.table("largest_tables", &title, ["table", "total", "table alone", "indexes", "rows, about"]);
+        let title =
+            format!("Largest tables (all listed: {})", size(largest.iter().map(|table| table.total_bytes).sum()));
+        let mut table =
+            report.table("largest_tables", &title, ["table", "total", "table alone", "indexes", "rows, about"]);
         for one in largest {
-            table.row(cells![&one.quoted, bytes(one.total_bytes), bytes(one.table_bytes), bytes(one.index_bytes), one.rows]);
+            table.row(cells![
+                &one.quoted,
+                bytes(one.total_bytes),
+                bytes(one.table_bytes),
+                bytes(one.index_bytes),
+                one.rows
+            ]);
         }
     }
 }

@@ -30,7 +30,10 @@ fn healthy() -> MockHost {
         "group by 1, 2, 3",
         rows! { ["backend_type", "state", "wait", "sessions", "oldest_transaction_seconds"] => ["client backend", "active", None::<String>, 2_i64, 0.5] },
     );
-    database.on("select count(*) from pg_catalog.pg_stat_activity where backend_type", rows! { ["used", "available"] => [2_i64, 97_i64] });
+    database.on(
+        "select count(*) from pg_catalog.pg_stat_activity where backend_type",
+        rows! { ["used", "available"] => [2_i64, 97_i64] },
+    );
     database.on("select * from ( select a.pid", stuck());
     host
 }
@@ -57,7 +60,9 @@ fn slots() -> MockRows {
 }
 
 fn slot(name: &str, active: bool, status: &str, retained: i64) -> MockRows {
-    slots().and(rows! { [""] => [name, "physical", active, status, None::<i64>, retained, None::<String>, None::<String>] })
+    slots().and(
+        rows! { [""] => [name, "physical", active, status, None::<i64>, retained, None::<String>, None::<String>] },
+    )
 }
 
 fn stuck() -> MockRows {
@@ -123,7 +128,8 @@ fn zero_replicas_are_not_health() {
 #[test]
 fn a_base_backup_is_no_replica() {
     let host = healthy();
-    host.sql("database").on("from pg_catalog.pg_stat_replication r", replica("pg_basebackup", Some("backup"), None, None));
+    host.sql("database")
+        .on("from pg_catalog.pg_stat_replication r", replica("pg_basebackup", Some("backup"), None, None));
     let report = check_only(&host, "replication", 1);
     assert_eq!(report.titles(Severity::Critical), ["1 of 1 replicas missing"]);
 }
@@ -141,7 +147,8 @@ fn lag_is_judged_by_bytes_and_by_time() {
         (None, Some(1.0), Severity::Unknown),
     ] {
         let host = healthy();
-        host.sql("database").on("from pg_catalog.pg_stat_replication r", replica("r1", Some("streaming"), bytes, seconds));
+        host.sql("database")
+            .on("from pg_catalog.pg_stat_replication r", replica("r1", Some("streaming"), bytes, seconds));
         assert_eq!(check_only(&host, "replication", 1).status, status, "{bytes:?} {seconds:?}");
     }
 }
@@ -150,9 +157,12 @@ fn lag_is_judged_by_bytes_and_by_time() {
 fn a_hidden_replica_is_never_ok() {
     let host = healthy();
     host.sql("database").on("from pg_catalog.pg_stat_replication r", replica("r1", None, None, None));
-    let report = check_only(&host, "replication", 0);
-    assert_eq!(report.status, Severity::Unknown);
-    assert_eq!(report.data["visibility_complete"], false);
+    for expected in [0, 1] {
+        let report = check_only(&host, "replication", expected);
+        assert_eq!(report.status, Severity::Unknown, "hidden is neither well nor missing");
+        assert_eq!(report.data["visibility_complete"], false);
+    }
+    assert_eq!(check_only(&host, "replication", 2).status, Severity::Critical);
 }
 
 #[test]
@@ -165,7 +175,8 @@ fn slots_that_keep_or_lost_log_are_found() {
         (false, "lost", 10, Severity::Critical),
     ] {
         let host = healthy();
-        host.sql("database").on("from pg_catalog.pg_replication_slots s order by", slot("s1", active, status, retained));
+        host.sql("database")
+            .on("from pg_catalog.pg_replication_slots s order by", slot("s1", active, status, retained));
         assert_eq!(check_only(&host, "replication", 0).status, wanted, "{active} {status} {retained}");
     }
 }
@@ -203,7 +214,8 @@ fn a_database_without_connect_is_named_and_never_ok() {
 #[test]
 fn a_locked_table_hides_sizes_and_no_more() {
     let host = healthy();
-    host.sql("database").fails("from pg_catalog.pg_class c", failed("55P03", "canceling statement due to lock timeout"));
+    host.sql("database")
+        .fails("from pg_catalog.pg_class c", failed("55P03", "canceling statement due to lock timeout"));
     let report = check_only(&host, "sizes", 0);
     assert_eq!(report.status, Severity::Unknown);
     assert_eq!(report.data["sizes"]["largest"], Json::Null);
@@ -213,7 +225,11 @@ fn a_locked_table_hides_sizes_and_no_more() {
 #[test]
 fn sessions_that_stand_out_are_named() {
     for (session, status, title) in [
-        (stuck_session("idle in transaction", Some("Client: ClientRead"), 400.0, 301.0), Severity::Critical, "idle in transaction for 5 min"),
+        (
+            stuck_session("idle in transaction", Some("Client: ClientRead"), 400.0, 301.0),
+            Severity::Critical,
+            "idle in transaction for 5 min",
+        ),
         (stuck_session("idle in transaction (aborted)", None, 400.0, 301.0), Severity::Critical, "(aborted) for 5 min"),
         (stuck_session("active", Some("Lock: relation"), 90.0, 90.0), Severity::Warning, "waits for a lock for 90 s"),
         (stuck_session("active", None, 7300.0, 3.0), Severity::Warning, "its transaction is open for 2 h"),
@@ -222,7 +238,11 @@ fn sessions_that_stand_out_are_named() {
         host.sql("database").on("select * from ( select a.pid", session);
         let report = check_only(&host, "activity", 0);
         assert_eq!(report.status, status, "{title}");
-        assert!(report.findings[0].title.starts_with("pid 311 (app in shop, worker): "), "{}", report.findings[0].title);
+        assert!(
+            report.findings[0].title.starts_with("pid 311 (app in shop, worker): "),
+            "{}",
+            report.findings[0].title
+        );
         assert!(report.findings[0].title.contains(title), "{}", report.findings[0].title);
     }
 }
@@ -272,7 +292,10 @@ fn a_refused_canary_is_critical_and_a_forbidden_one_unknown() {
     };
     assert_eq!(with("25006").titles(Severity::Critical), ["the primary takes no writes"]);
     assert_eq!(with("53100").data["readiness"]["canary"], "refused");
-    assert_eq!((with("42501").status, &with("42501").data["readiness"]["canary"]), (Severity::Unknown, &json!("not_allowed")));
+    assert_eq!(
+        (with("42501").status, &with("42501").data["readiness"]["canary"]),
+        (Severity::Unknown, &json!("not_allowed"))
+    );
 
     let host = healthy();
     host.sql("canary");

@@ -20,7 +20,10 @@ pub(crate) async fn choose(session: &mut Session, server: &Server, parameters: &
     let mut wanted = Wanted::new(parameters);
     let mut chosen = Chosen { tables: Vec::new(), seen: 0, unknown: Vec::new() };
     // One by one: there may be a great many tables, few of which need anything.
-    let mut rows = session.query::<State>(every_table(server.major(), parameters.catalogs), params![]).await.context("looking for tables")?;
+    let mut rows = session
+        .query::<State>(every_table(server.major(), parameters.catalogs), params![])
+        .await
+        .context("looking for tables")?;
     while let Some(state) = rows.next().await.context("looking for tables")? {
         if !wanted.includes(&state) {
             continue;
@@ -30,7 +33,9 @@ pub(crate) async fn choose(session: &mut Session, server: &Server, parameters: &
             chosen.tables.push(state);
         }
     }
-    chosen.tables.sort_by_key(|state| (state.age < parameters.critical_age, Reverse(state.all_dead()), Reverse(state.age)));
+    chosen
+        .tables
+        .sort_by_key(|state| (state.age < parameters.critical_age, Reverse(state.all_dead()), Reverse(state.age)));
     chosen.unknown = wanted.unmatched();
     Ok(chosen)
 }

@@ -83,7 +83,8 @@ pub(crate) async fn look(session: &mut Session) -> Result<Vec<Holder>> {
         (Kind::ReplicationSlot, SLOTS),
         (Kind::StandbyFeedback, STANDBYS),
     ] {
-        let found: Vec<Holder> = session.query_all(statement, params![]).await.context("looking for who holds dead rows back")?;
+        let found: Vec<Holder> =
+            session.query_all(statement, params![]).await.context("looking for who holds dead rows back")?;
         all.extend(found.into_iter().map(|holder| Holder { kind, ..holder }));
     }
     all.sort_by_key(|holder| std::cmp::Reverse(holder.xids));
@@ -108,6 +109,9 @@ impl Holder {
         match self.kind {
             Kind::Session => format!("End the transaction of pid {} (pg_terminate_backend), then vacuum again", self.name),
             Kind::PreparedTransaction => "COMMIT PREPARED or ROLLBACK PREPARED it by its name, then vacuum again".to_owned(),
+            Kind::ReplicationSlot if self.who.as_deref().is_some_and(|who| who.ends_with("active")) => {
+                "End the long query on its standby or reader (or turn off hot_standby_feedback there), then vacuum again".to_owned()
+            }
             Kind::ReplicationSlot => "Bring the slot's reader back, or drop the slot once nothing needs it, then vacuum again".to_owned(),
             Kind::StandbyFeedback => "End the long query on the standby, or turn off hot_standby_feedback there, then vacuum again".to_owned(),
         }

@@ -23,10 +23,13 @@ pub(crate) fn names(unknown: &[String], report: &mut Report) {
 pub(crate) fn holders(holders: &[Holder], parameters: &Parameters, report: &mut Report) {
     for holder in holders {
         let long = holder.seconds.is_some_and(|seconds| seconds >= parameters.holder_seconds);
-        let idle_slot = holder.kind == Kind::ReplicationSlot && holder.who.as_deref().is_some_and(|who| who.contains("nobody connected"));
+        let idle_slot = holder.kind == Kind::ReplicationSlot
+            && holder.who.as_deref().is_some_and(|who| who.contains("nobody connected"));
         if long || idle_slot {
             let what = if holder.only_catalogs { "dead rows of the catalogs" } else { "dead rows" };
-            let xids = holder.xids.map_or_else(String::new, |xids| format!(" It can still see what was current {} transactions ago.", grouped(xids)));
+            let xids = holder.xids.map_or_else(String::new, |xids| {
+                format!(" The age of what it can still see: {} transactions.", grouped(xids))
+            });
             report
                 .warning(format!("{} holds {what} back", holder.told()))
                 .detail(format!("Vacuum cannot remove what it can still see, in any table.{xids}"))
@@ -40,7 +43,11 @@ pub(crate) fn tables(tables: &[Worked], parameters: &Parameters, server: &mut Se
     for table in tables {
         let Worked { quoted, done, .. } = table;
         let reason = table.reason.clone().unwrap_or_default();
-        let before = format!("{} dead rows ({:.0} % of all) before.", grouped(table.dead_before), table.dead_share_before * 100.0);
+        let before = format!(
+            "{} dead rows ({:.0} % of all) before.",
+            grouped(table.dead_before),
+            table.dead_share_before * 100.0
+        );
         let again = json!({ "tables": [quoted] });
         match done {
             Done::Vacuumed | Done::Gone => {}
@@ -53,21 +60,34 @@ pub(crate) fn tables(tables: &[Worked], parameters: &Parameters, server: &mut Se
                 }
             }
             Done::Locked => {
-                let finding = report.warning(format!("{quoted}: not vacuumed, {reason}")).detail(format!("It was tried twice. {before}"));
+                let finding = report
+                    .warning(format!("{quoted}: not vacuumed, {reason}"))
+                    .detail(format!("It was tried twice. {before}"));
                 finding.remedy("postgres-vacuum", &again, "Try again when the lock is gone");
             }
             Done::NotAllowed => {
-                let note = if server.major() >= 17 { "GRANT MAINTAIN on it, or pg_maintain, to the role" } else { "Run as its owner or the database's" };
-                report.warning(format!("{quoted}: not vacuumed, role {} may not", server.role)).detail(format!("{reason}. {before}")).advice(note);
+                let note = if server.major() >= 17 {
+                    "GRANT MAINTAIN on it, or pg_maintain, to the role"
+                } else {
+                    "Run as its owner or the database's"
+                };
+                report
+                    .warning(format!("{quoted}: not vacuumed, role {} may not", server.role))
+                    .detail(format!("{reason}. {before}"))
+                    .advice(note);
             }
             Done::Skipped => {
                 report.unknown(format!("{quoted}: skipped by the server")).detail(format!("{reason}. {before}"));
             }
             Done::OutOfTime | Done::NotReached => {
                 report
-                    .warning(format!("{quoted}: not vacuumed to its end in {} s", parameters.budget_seconds))
+                    .warning(format!("{quoted}: not vacuumed to its end"))
                     .detail(format!("{reason}. {before}"))
-                    .remedy("postgres-vacuum", &again, "Give it a turn of its own, or a larger budget_seconds");
+                    .remedy(
+                        "postgres-vacuum",
+                        &again,
+                        format!("Give it a turn of its own, or a budget_seconds above {}", parameters.budget_seconds),
+                    );
             }
             Done::Failed => {
                 report.critical(format!("{quoted}: vacuum failed")).detail(format!("{reason}. {before}"));
@@ -81,9 +101,13 @@ pub(crate) fn tables(tables: &[Worked], parameters: &Parameters, server: &mut Se
 fn planned(table: &Worked, parameters: &Parameters, report: &mut Report) {
     let share = format!("{:.0} % of all", table.dead_share_before * 100.0);
     if table.dead_before > parameters.min_dead_rows && table.dead_share_before >= parameters.min_dead_share {
-        report.warning(format!("{}: {} dead rows, {share}", table.quoted, grouped(table.dead_before))).detail("It would be vacuumed.");
+        report
+            .warning(format!("{}: {} dead rows, {share}", table.quoted, grouped(table.dead_before)))
+            .detail("It would be vacuumed.");
     } else if table.age_before > parameters.warn_age {
-        report.warning(format!("{}: its oldest transaction id is {} old", table.quoted, grouped(table.age_before))).detail("It would be vacuumed.");
+        report
+            .warning(format!("{}: its oldest transaction id is {} old", table.quoted, grouped(table.age_before)))
+            .detail("It would be vacuumed.");
     } else {
         report.note(format!("{}: would be vacuumed because it was named", table.quoted));
     }
@@ -123,20 +147,41 @@ pub(crate) fn ages(databases: &[Database], server: &Server, parameters: &Paramet
 /// The tables of the report.
 pub(crate) fn show(holders: &[Holder], tables: &[Worked], databases: &[Database], report: &mut Report) {
     if !holders.is_empty() {
-        let mut table = report.table("holders", "Who can still see old rows", ["what", "name", "who", "transactions ago", "for"]);
+        let mut table =
+            report.table("holders", "Who can still see old rows", ["what", "name", "who", "transactions ago", "for"]);
         for holder in holders {
-            table.row(cells![holder.kind.word(), &holder.name, holder.who.as_ref(), holder.xids, holder.seconds.map(Seconds)]);
+            table.row(cells![
+                holder.kind.word(),
+                &holder.name,
+                holder.who.as_ref(),
+                holder.xids,
+                holder.seconds.map(Seconds)
+            ]);
         }
     }
     if !tables.is_empty() {
-        let title = if tables.len() > LISTED { format!("Tables (the first {LISTED} of {})", tables.len()) } else { "Tables".to_owned() };
-        let columns = ["table", "outcome", "size", "dead before", "dead after", "share before", "age before", "age after", "took"];
+        let title = if tables.len() > LISTED {
+            format!("Tables (the first {LISTED} of {})", tables.len())
+        } else {
+            "Tables".to_owned()
+        };
+        let columns = [
+            "table",
+            "outcome",
+            "size",
+            "dead before",
+            "dead after",
+            "share before",
+            "age before",
+            "age after",
+            "took",
+        ];
         let mut table = report.table("tables", &title, columns);
         for one in tables.iter().take(LISTED) {
             table.row(cells![
                 &one.quoted,
                 word(one.done),
-                Bytes(u64::try_from(one.bytes).unwrap_or(0)),
+                one.bytes.map(|bytes| Bytes(u64::try_from(bytes).unwrap_or(0))),
                 one.dead_before,
                 one.dead_after,
                 Ratio(one.dead_share_before),
@@ -147,7 +192,8 @@ pub(crate) fn show(holders: &[Holder], tables: &[Worked], databases: &[Database]
         }
     }
     if !databases.is_empty() {
-        let mut table = report.table("databases", "Databases", ["database", "oldest transaction id", "oldest multixact id"]);
+        let mut table =
+            report.table("databases", "Databases", ["database", "oldest transaction id", "oldest multixact id"]);
         for database in databases {
             table.row(cells![&database.name, database.xid_age, database.multixact_age]);
         }
@@ -183,7 +229,12 @@ pub(crate) fn summary(tables: &[Worked], seen: usize, seconds: f64, planned: boo
     }
     let vacuumed = tables.iter().filter(|table| matches!(table.done, Done::Vacuumed | Done::HeldBack)).count();
     let held = tables.iter().filter(|table| table.done == Done::HeldBack).count();
-    let mut text = format!("vacuumed {vacuumed} of {} in {}, {} dead rows removed", counted(tables.len(), "table"), spoken(seconds), grouped(removed(tables)));
+    let mut text = format!(
+        "vacuumed {vacuumed} of {} in {}, {} dead rows removed",
+        counted(tables.len(), "table"),
+        spoken(seconds),
+        grouped(removed(tables))
+    );
     if held > 0 {
         text.push_str(&format!(", rows held back in {held}"));
     }
@@ -202,7 +253,7 @@ pub(crate) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 { "-".to_owned() } else { String::new() };
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

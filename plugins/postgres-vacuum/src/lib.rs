@@ -8,10 +8,10 @@ mod choose;
 mod holders;
 mod judge;
 mod measure;
-mod watch;
-mod work;
 #[cfg(test)]
 mod tests;
+mod watch;
+mod work;
 
 procedure! {
     name: "postgres-vacuum",
@@ -91,7 +91,8 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     let mut watcher = cx.database().open().await?;
     let mut server = Server::inspect(&mut watcher).await?;
     if server.in_recovery {
-        return Err(Error::new("this server is a standby, and only a primary can be vacuumed").hint("bind the primary; its vacuum reaches the standbys"));
+        return Err(Error::new("this server is a standby, and only a primary can be vacuumed")
+            .hint("bind the primary; its vacuum reaches the standbys"));
     }
     let holders = holders::look(&mut watcher).await?;
     let chosen = choose::choose(&mut watcher, &server, &parameters).await?;
@@ -113,7 +114,15 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     server.report_visibility(&mut report);
     let seconds = cx.now().seconds_since(started);
     report.summary(judge::summary(&tables, chosen.seen, seconds, planned));
-    let data = Data { visibility_complete: server.visibility_complete, server, holders, databases, tables_seen: chosen.seen, tables, seconds };
+    let data = Data {
+        visibility_complete: server.visibility_complete,
+        server,
+        holders,
+        databases,
+        tables_seen: chosen.seen,
+        tables,
+        seconds,
+    };
     match ended {
         Ok(()) => Ok(report.data(data)),
         Err(error) => Err(error.with_report(report.data(data))),

@@ -6,7 +6,19 @@ use rota_sdk::mock::*;
 use rota_sdk::prelude::*;
 
 const STATE: [&str; 13] = [
-    "oid", "schema", "name", "quoted", "pages", "live", "dead", "toast_live", "toast_dead", "age", "vacuum_count", "last_vacuum", "allowed",
+    "oid",
+    "schema",
+    "name",
+    "quoted",
+    "pages",
+    "live",
+    "dead",
+    "toast_live",
+    "toast_dead",
+    "age",
+    "vacuum_count",
+    "last_vacuum",
+    "allowed",
 ];
 const HOLDER: [&str; 5] = ["name", "who", "xids", "seconds", "only_catalogs"];
 const EVERY: &str = "order by c.oid";
@@ -61,12 +73,23 @@ fn host(tables: &[Table]) -> MockHost {
     let host = MockHost::new();
     let database = host.sql("database");
     let now = Timestamp(1_767_225_600_000_000);
-    database.on("select pg_postmaster_start_time()", rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, None::<Timestamp>, true] });
-    for view in ["pg_stat_activity a where (a.backend_xid", "pg_prepared_xacts p", "pg_replication_slots s where s.xmin", "pg_stat_replication r where r.backend_xmin"] {
+    database.on(
+        "select pg_postmaster_start_time()",
+        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, None::<Timestamp>, true] },
+    );
+    for view in [
+        "pg_stat_activity a where (a.backend_xid",
+        "pg_prepared_xacts p",
+        "pg_replication_slots s where s.xmin",
+        "pg_stat_replication r where r.backend_xmin",
+    ] {
         database.on(view, rows! { HOLDER });
     }
     database.on(EVERY, every(tables));
-    database.on("from pg_catalog.pg_stat_progress_vacuum p", rows! { ["phase", "scanned", "index_rounds", "indexes_total", "indexes_processed"] });
+    database.on(
+        "from pg_catalog.pg_stat_progress_vacuum p",
+        rows! { ["phase", "scanned", "index_rounds", "indexes_total", "indexes_processed"] },
+    );
     database.on("from pg_catalog.pg_database d order by", databases(1000));
     database.on("from pg_catalog.pg_locks l", rows! { ["locker"] });
     database.on_execute("VACUUM (VERBOSE", 0);
@@ -107,7 +130,10 @@ fn vacuums_what_needs_it_and_proves_it() {
     assert_eq!(vacuums(&host), ["VACUUM (VERBOSE, ANALYZE, SKIP_LOCKED) public.orders"]);
     assert_eq!(report.data["tables_seen"], 2);
     let table = &report.data["tables"][0];
-    assert_eq!((&table["done"], &table["dead_before"], &table["dead_after"]), (&json!("vacuumed"), &json!(50_000), &json!(0)));
+    assert_eq!(
+        (&table["done"], &table["dead_before"], &table["dead_after"]),
+        (&json!("vacuumed"), &json!(50_000), &json!(0))
+    );
     assert_eq!((&table["age_before"], &table["age_after"]), (&json!(1000), &json!(10)));
     assert!(report.summary.contains("vacuumed 1 of 1 table in"), "{}", report.summary);
     assert!(report.summary.contains("50,000 dead rows removed"), "{}", report.summary);
@@ -118,7 +144,10 @@ fn vacuums_what_needs_it_and_proves_it() {
 #[test]
 fn nothing_to_do_is_ok() {
     // Many dead rows, but below a tenth; a large share, but of few.
-    let host = host(&[Table { live: 1_000_000, ..Table::new(1, "orders", 50_000) }, Table { live: 10, ..Table::new(2, "lines", 10_000) }]);
+    let host = host(&[
+        Table { live: 1_000_000, ..Table::new(1, "orders", 50_000) },
+        Table { live: 10, ..Table::new(2, "lines", 10_000) },
+    ]);
     let report = run(&host);
     assert_eq!((report.status, report.summary.as_str()), (Severity::Ok, "none of 2 tables needs vacuuming"));
     assert!(host.effects().is_empty());
@@ -150,11 +179,15 @@ fn rows_that_stay_are_never_ok_and_their_holder_is_named() {
     let orders = Table::new(1, "orders", 50_000);
     let host = host(&[orders]);
     looks(&host, &[orders, orders.vacuumed(50_000)]);
-    host.sql("database").on("pg_stat_activity a where (a.backend_xid", holder("311", "app, worker, idle in transaction", Some(720.0)));
+    host.sql("database")
+        .on("pg_stat_activity a where (a.backend_xid", holder("311", "app, worker, idle in transaction", Some(720.0)));
     let report = run(&host);
     assert_eq!(report.status, Severity::Warning);
     let title = &report.finding("public.orders").unwrap().title;
-    assert_eq!(title, "public.orders: 50,000 dead rows stayed, held back by pid 311 (app, worker, idle in transaction), 12 min");
+    assert_eq!(
+        title,
+        "public.orders: 50,000 dead rows stayed, held back by pid 311 (app, worker, idle in transaction), 12 min"
+    );
     assert!(report.finding("public.orders").unwrap().remedy.as_ref().unwrap().note.contains("pid 311"));
     assert!(report.finding("pid 311 (app, worker, idle in transaction), 12 min holds dead rows back").is_some());
     assert_eq!(report.data["tables"][0]["done"], "held_back");
@@ -177,7 +210,8 @@ fn what_the_server_says_of_rows_that_stay_counts() {
 #[test]
 fn a_slot_and_a_prepared_transaction_are_named() {
     let host = host(&[]);
-    host.sql("database").on("pg_replication_slots s where s.xmin", holder("old_replica", "physical, nobody connected", None));
+    host.sql("database")
+        .on("pg_replication_slots s where s.xmin", holder("old_replica", "physical, nobody connected", None));
     host.sql("database").on("pg_prepared_xacts p", holder("two-phase-1", "of app", Some(4000.0)));
     let report = run(&host);
     assert_eq!(report.status, Severity::Warning);
@@ -200,10 +234,13 @@ fn a_locked_table_is_tried_twice_and_its_locker_named() {
     let host = host(&[orders, lines]);
     // orders: unchanged; lines: vacuumed; orders again: unchanged.
     looks(&host, &[orders, orders, lines, lines.vacuumed(0), orders, orders]);
-    host.sql("database").on("from pg_catalog.pg_locks l", rows! { ["locker"] => ["pid 77, app, active (AccessExclusiveLock)"] });
+    host.sql("database")
+        .on("from pg_catalog.pg_locks l", rows! { ["locker"] => ["pid 77, app, active (AccessExclusiveLock)"] });
     let report = run(&host);
     assert_eq!(report.status, Severity::Warning);
-    assert!(report.finding("public.orders: not vacuumed, locked by pid 77, app, active (AccessExclusiveLock)").is_some());
+    assert!(
+        report.finding("public.orders: not vacuumed, locked by pid 77, app, active (AccessExclusiveLock)").is_some()
+    );
     assert_eq!(vacuums(&host).len(), 3);
     assert_eq!(report.data["tables"][0]["done"], "locked");
     assert_eq!(report.data["tables"][1]["done"], "vacuumed");
@@ -214,7 +251,8 @@ fn a_lock_that_goes_away_is_no_finding() {
     let orders = Table::new(1, "orders", 50_000);
     let host = host(&[orders]);
     looks(&host, &[orders, orders, orders, orders.vacuumed(0)]);
-    host.sql("database").once("from pg_catalog.pg_locks l", rows! { ["locker"] => ["pid 77 (ShareUpdateExclusiveLock)"] });
+    host.sql("database")
+        .once("from pg_catalog.pg_locks l", rows! { ["locker"] => ["pid 77 (ShareUpdateExclusiveLock)"] });
     let report = run(&host);
     assert_eq!(report.status, Severity::Ok, "{:?}", report.findings);
 }
@@ -257,7 +295,10 @@ fn the_budget_ends_the_work() {
     assert_eq!(report.status, Severity::Warning);
     assert_eq!(report.data["tables"][0]["done"], "out_of_time");
     assert_eq!(report.data["tables"][1]["done"], "not_reached");
-    assert_eq!(host.sql("database").settings().last().unwrap(), &("statement_timeout".to_owned(), "60000ms".to_owned()));
+    assert_eq!(
+        host.sql("database").settings().last().unwrap(),
+        &("statement_timeout".to_owned(), "60000ms".to_owned())
+    );
 }
 
 #[test]
@@ -272,10 +313,16 @@ fn one_failure_does_not_end_the_run_and_a_lost_connection_does() {
 
     let lost = host(&[orders, lines]);
     looks(&lost, &[orders, orders.vacuumed(0), lines]);
-    lost.sql("database").fails_execute("public.lines", failed("57P01", "terminating connection due to administrator command"));
+    lost.sql("database")
+        .fails_execute("public.lines", failed("57P01", "terminating connection due to administrator command"));
     let failure = lost.run::<Plugin>(json!({})).unwrap_err();
     assert!(failure.message.contains("terminating connection"), "{}", failure.message);
-    assert_eq!(failure.report.unwrap().data["tables"][0]["done"], "vacuumed");
+    let report = failure.report.unwrap();
+    assert_eq!(
+        (&report.data["tables"][0]["done"], &report.data["tables"][1]["done"]),
+        (&json!("vacuumed"), &json!("failed"))
+    );
+    assert_eq!(report.status, Severity::Critical);
 }
 
 #[test]
@@ -325,12 +372,19 @@ fn later_versions_vacuum_only_the_table() {
     host.sql("database").server(|server| server.version_num = 180_004);
     host.run::<Plugin>(json!({ "analyze": false })).unwrap();
     assert_eq!(vacuums(&host), ["VACUUM (VERBOSE, SKIP_LOCKED) ONLY public.orders"]);
-    assert!(host.sql("database").statements().iter().any(|statement| statement.contains("has_table_privilege(c.oid, 'maintain')")));
+    assert!(
+        host.sql("database")
+            .statements()
+            .iter()
+            .any(|statement| statement.contains("has_table_privilege(c.oid, 'maintain')"))
+    );
 }
 
 #[test]
 fn old_databases_are_found() {
-    for (age, status) in [(300_000_000, Severity::Ok), (300_000_001, Severity::Warning), (1_000_000_001, Severity::Critical)] {
+    for (age, status) in
+        [(300_000_000, Severity::Ok), (300_000_001, Severity::Warning), (1_000_000_001, Severity::Critical)]
+    {
         let host = host(&[]);
         host.sql("database").on("from pg_catalog.pg_database d order by", databases(age));
         assert_eq!(run(&host).status, status, "{age}");
@@ -341,7 +395,10 @@ fn old_databases_are_found() {
 fn without_pg_monitor_it_is_never_ok() {
     let host = host(&[]);
     let now = Timestamp(0);
-    host.sql("database").on("select pg_postmaster_start_time()", rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, now, false] });
+    host.sql("database").on(
+        "select pg_postmaster_start_time()",
+        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, now, false] },
+    );
     let report = run(&host);
     assert_eq!((report.status, &report.data["visibility_complete"]), (Severity::Unknown, &json!(false)));
 }

@@ -48,8 +48,8 @@ pub(crate) struct Worked {
     pub(crate) reason: Option<String>,
     /// What to do about it.
     pub(crate) remedy: Option<String>,
-    /// About how many bytes it has, large values and indexes not counted.
-    pub(crate) bytes: i64,
+    /// About how many bytes it has, large values and indexes not counted; null where that was never counted.
+    pub(crate) bytes: Option<i64>,
     /// Live rows, by the statistics before.
     pub(crate) live_before: i64,
     /// Dead rows before, those of large values included.
@@ -77,7 +77,7 @@ impl Worked {
             done,
             reason: None,
             remedy: None,
-            bytes: state.pages.saturating_mul(8192),
+            bytes: bytes(state),
             live_before: state.live,
             dead_before: state.all_dead(),
             dead_after: None,
@@ -109,10 +109,16 @@ pub(crate) struct Run<'r> {
 /// The host ends the run at its deadline; what is left for measuring and reporting.
 const REPORTING: i64 = 10;
 /// A vacuum that has less time than this is not begun.
-const WORTHWHILE: f64 = 1.0;
+const WORTHWHILE: f64 = 0.2;
 
 impl<'r> Run<'r> {
-    pub(crate) fn new(cx: &'r Context, parameters: &'r Parameters, major: u32, worker: &'r mut Session, watcher: &'r mut Session) -> Self {
+    pub(crate) fn new(
+        cx: &'r Context,
+        parameters: &'r Parameters,
+        major: u32,
+        worker: &'r mut Session,
+        watcher: &'r mut Session,
+    ) -> Self {
         let ends = cx.now().plus_seconds(parameters.budget_seconds.into()).min(cx.deadline().plus_seconds(-REPORTING));
         Self { cx, parameters, major, worker, watcher, ends, worked: Vec::new() }
     }
@@ -127,18 +133,30 @@ impl<'r> Run<'r> {
     /// # Errors
     /// What ends the whole run: a denial, a cancel, a lost connection.
     pub(crate) async fn all(&mut self, tables: Vec<State>) -> Result<()> {
-        let mut progress = Progress { done: 0, total: tables.iter().map(pages).sum() };
+        let mut progress = Progress { done: 0, current: 0, ahead: tables.iter().map(pages).sum() };
         let mut locked = Vec::new();
-        for state in tables {
-            let worked = self.turn(&state, &progress).await?;
-            progress.done += pages(&state);
+        let mut tables = tables.into_iter();
+        while let Some(state) = tables.next() {
+            progress.begin(pages(&state));
+            let worked =
+                match self.turn(&state, &mut progress).await {
+                    Ok(worked) => worked,
+                    Err(error) => {
+                        self.worked.push(Worked::new(&state, Done::Failed).because(error.to_string()));
+                        self.worked.extend(tables.map(|state| {
+                            Worked::new(&state, Done::NotReached).because("the run ended before its turn")
+                        }));
+                        return Err(error);
+                    }
+                };
+            progress.end();
             if worked.done == Done::Locked {
                 locked.push((self.worked.len(), state));
             }
             self.worked.push(worked);
         }
         for (place, state) in locked {
-            let again = self.turn(&state, &progress).await?;
+            let again = self.turn(&state, &mut progress).await?;
             if again.done != Done::NotReached {
                 self.worked[place] = again;
             }
@@ -147,7 +165,7 @@ impl<'r> Run<'r> {
     }
 
     /// One table's turn.
-    async fn turn(&mut self, chosen: &State, progress: &Progress) -> Result<Worked> {
+    async fn turn(&mut self, chosen: &State, progress: &mut Progress) -> Result<Worked> {
         let left = self.ends.seconds_since(self.cx.now());
         if left < WORTHWHILE {
             return Ok(Worked::new(chosen, Done::NotReached).because("the time was over before its turn"));
@@ -172,7 +190,10 @@ impl<'r> Run<'r> {
             Err(error) => failed(&before, error)?,
         };
         let seconds = self.cx.now().seconds_since(started);
-        info!("{}: {:?} in {seconds:.1} s, {} dead rows before, {:?} after", before.quoted, worked.done, worked.dead_before, worked.dead_after);
+        info!(
+            "{}: {:?} in {seconds:.1} s, {} dead rows before, {:?} after",
+            before.quoted, worked.done, worked.dead_before, worked.dead_after
+        );
         Ok(Worked { seconds, ..worked })
     }
 
@@ -186,7 +207,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    async fn vacuum(&mut self, table: &Quoted, progress: &Progress) -> Result<()> {
+    async fn vacuum(&mut self, table: &Quoted, progress: &mut Progress) -> Result<()> {
         let statement = self.statement(table);
         let (done, pid) = (Cell::new(false), self.worker.backend_pid());
         let work = async {
@@ -210,6 +231,7 @@ impl<'r> Run<'r> {
             dead_after: Some(after.all_dead()),
             not_removable: not_removable(notices),
             age_after: Some(after.age),
+            bytes: bytes(&after),
             ..Worked::new(before, Done::Vacuumed)
         };
         let many = self.parameters.min_dead_rows;
@@ -233,7 +255,10 @@ impl<'r> Run<'r> {
     async fn skipped(&mut self, before: &State, notices: &[Notice]) -> Result<Worked> {
         let said = notices.iter().rfind(|notice| notice.severity == "WARNING").map(|notice| notice.message.clone());
         let text = said.as_deref().unwrap_or_default();
-        if text.contains("permission denied") || text.contains("can vacuum it") || text.contains("only table or database owner") {
+        if text.contains("permission denied")
+            || text.contains("can vacuum it")
+            || text.contains("only table or database owner")
+        {
             return Ok(Worked::new(before, Done::NotAllowed).because(text));
         }
         if let Some(locker) = locker(self.watcher, before.oid).await? {
@@ -248,13 +273,22 @@ impl<'r> Run<'r> {
 }
 
 fn pages(state: &State) -> u64 {
-    u64::try_from(state.pages).unwrap_or(0).max(1)
+    u64::try_from(state.pages).unwrap_or(0)
+}
+
+/// Pages are counted by VACUUM and ANALYZE, and 0 before the first.
+fn bytes(state: &State) -> Option<i64> {
+    (state.pages > 0).then(|| state.pages.saturating_mul(8192))
 }
 
 /// What an error means for a table; errors that concern the whole run are handed up.
 fn failed(before: &State, error: Error) -> Result<Worked> {
     let lost = error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"));
-    if error.is_denied() || error.is_cancelled() || lost || matches!(error.cause(), Some(rota_sdk::HostError::Unavailable(_))) {
+    if error.is_denied()
+        || error.is_cancelled()
+        || lost
+        || matches!(error.cause(), Some(rota_sdk::HostError::Unavailable(_)))
+    {
         return Err(error);
     }
     let done = match error.code() {
@@ -270,7 +304,11 @@ fn failed(before: &State, error: Error) -> Result<Worked> {
 /// `tuples: 0 removed, 50000 remain, 50000 are dead but not yet removable`, where the server speaks English.
 fn not_removable(notices: &[Notice]) -> Option<i64> {
     let counts = notices.iter().filter_map(|notice| {
-        let before = notice.message.split(" are dead but not yet removable").next().filter(|before| before.len() < notice.message.len())?;
+        let before = notice
+            .message
+            .split(" are dead but not yet removable")
+            .next()
+            .filter(|before| before.len() < notice.message.len())?;
         before.rsplit(' ').next()?.parse::<i64>().ok()
     });
     counts.reduce(|a, b| a + b)

@@ -73,7 +73,9 @@ impl Backup {
     /// takes it back (the bucket was mended, another key was given).
     pub fn is_known_damaged(&self) -> bool {
         let last_bad = self.verifications.iter().rposition(|v| !v.ok);
-        last_bad.is_some_and(|place| !self.verifications[place + 1..].iter().any(|v| v.ok && v.level >= self.verifications[place].level))
+        last_bad.is_some_and(|place| {
+            !self.verifications[place + 1..].iter().any(|v| v.ok && v.level >= self.verifications[place].level)
+        })
     }
 
     /// What the listing alone shows to be wrong: no bytes are read.
@@ -87,7 +89,9 @@ impl Backup {
         for part in manifest.parts() {
             match self.objects.get(&part.object) {
                 None => problems.push(missing(&self.folder.object(&part.object))),
-                Some(object) => problems.extend(wrong_size(&self.folder.object(&part.object), object.size, part.stored.bytes)),
+                Some(object) => {
+                    problems.extend(wrong_size(&self.folder.object(&part.object), object.size, part.stored.bytes))
+                }
             }
         }
         problems
@@ -108,7 +112,8 @@ impl Backup {
 
 /// The problem that a manifest is.
 pub fn fault_problem(place: &str, fault: &ManifestFault) -> Problem {
-    let kind = if matches!(fault, ManifestFault::Newer(_)) { ProblemKind::NewerFormat } else { ProblemKind::BadManifest };
+    let kind =
+        if matches!(fault, ManifestFault::Newer(_)) { ProblemKind::NewerFormat } else { ProblemKind::BadManifest };
     let what = match fault {
         ManifestFault::Newer(format) => format!("its manifest is of format {format}"),
         _ => "its manifest cannot be used".to_owned(),
@@ -118,12 +123,22 @@ pub fn fault_problem(place: &str, fault: &ManifestFault) -> Problem {
 
 /// An object is not there.
 pub(crate) fn missing(name: &str) -> Problem {
-    Problem::new(ProblemKind::MissingObject, format!("{name}: missing"), "The manifest names it, and the bucket does not have it.")
+    Problem::new(
+        ProblemKind::MissingObject,
+        format!("{name}: missing"),
+        "The manifest names it, and the bucket does not have it.",
+    )
 }
 
 /// An object has another size than it should.
 pub(crate) fn wrong_size(name: &str, found: u64, stored: u64) -> Option<Problem> {
-    (found != stored).then(|| Problem::new(ProblemKind::WrongSize, format!("{name}: {found} bytes instead of {stored}"), "It was cut or replaced after it was stored."))
+    (found != stored).then(|| {
+        Problem::new(
+            ProblemKind::WrongSize,
+            format!("{name}: {found} bytes instead of {stored}"),
+            "It was cut or replaced after it was stored.",
+        )
+    })
 }
 
 /// Look at what lies below a prefix, for one database or all of them. Reads manifests and verification results, no dumps.

@@ -110,7 +110,9 @@ impl Folder {
 
 /// What a program may be told to read in a backup's folder: a plain name, which leads nowhere else.
 pub fn is_plain(object: &str) -> bool {
-    !object.is_empty() && !object.starts_with('.') && object.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    !object.is_empty()
+        && !object.starts_with('.')
+        && object.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 #[cfg(test)]
@@ -147,20 +149,35 @@ mod tests {
         assert_eq!(id, "20261123T164507Z-89abcdef");
         assert_eq!(time_of(&id), Some(at));
         assert_eq!(time_of(&backup_id(at, "")), Some(at));
-        for bad in ["20261123T164507Z", "20261123T164507Z-", "20261123T164507Z-89ABCDEF", "20261323T164507Z-89abcdef", "2026-11-23T164507Z-89abcdef", "20261123T164507é-89abcdef"] {
+        for bad in [
+            "20261123T164507Z",
+            "20261123T164507Z-",
+            "20261123T164507Z-89ABCDEF",
+            "20261323T164507Z-89abcdef",
+            "2026-11-23T164507Z-89abcdef",
+            "20261123T164507é-89abcdef",
+        ] {
             assert_eq!(time_of(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn object_names_are_taken_apart() {
-        let folder = Folder { prefix: prefix("/daily"), database: "a/b".to_owned(), id: "20261123T164507Z-89abcdef".to_owned() };
+        let folder =
+            Folder { prefix: prefix("/daily"), database: "a/b".to_owned(), id: "20261123T164507Z-89abcdef".to_owned() };
         assert_eq!(folder.manifest(), "daily/a=2fb/20261123T164507Z-89abcdef/manifest.json");
         assert_eq!(Folder::of("daily/", &folder.manifest()), Some((folder, "manifest.json".to_owned())));
-        for stray in ["daily/x", "daily/x/y/z", "other/a/20261123T164507Z-89abcdef/manifest.json", "daily/A/20261123T164507Z-89abcdef/x"] {
+        for stray in [
+            "daily/x",
+            "daily/x/y/z",
+            "other/a/20261123T164507Z-89abcdef/manifest.json",
+            "daily/A/20261123T164507Z-89abcdef/x",
+        ] {
             assert_eq!(Folder::of("daily/", stray), None, "{stray}");
         }
-        assert!(is_plain("dump.pgdump.zst") && !is_plain("../x") && !is_plain("a/b") && !is_plain("") && !is_plain(".."));
+        assert!(
+            is_plain("dump.pgdump.zst") && !is_plain("../x") && !is_plain("a/b") && !is_plain("") && !is_plain("..")
+        );
     }
 
     proptest! {

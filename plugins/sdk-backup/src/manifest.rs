@@ -73,9 +73,9 @@ pub struct Source {
 pub struct Snapshot {
     /// How exactly that is known.
     pub method: SnapshotMethod,
-    /// The write-ahead log's position before `pg_dump` took its snapshot: whatever was committed up to here is in the dump.
+    /// The write-ahead log's position just before `pg_dump` was started: what was committed by then is in the dump.
     pub lsn: Option<String>,
-    /// The position after the dump: nothing that was committed later is in it.
+    /// The position just after the dump: what was committed later is not in it.
     pub lsn_after: Option<String>,
     /// The transactions in progress before the dump, as PostgreSQL prints a snapshot (`xmin:xmax:xip`).
     pub transactions: Option<String>,
@@ -195,7 +195,10 @@ pub enum ManifestFault {
 impl std::fmt::Display for ManifestFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Newer(format) => write!(f, "its format is {format}, and this version of Rota reads up to {FORMAT}: use the version that wrote it, or a later one"),
+            Self::Newer(format) => write!(
+                f,
+                "its format is {format}, and this version of Rota reads up to {FORMAT}: use the version that wrote it, or a later one"
+            ),
             Self::Foreign(why) => write!(f, "it is not a manifest of Rota's PostgreSQL backups: {why}"),
             Self::Unreadable(why) => write!(f, "it cannot be read: {why}"),
             Self::Misplaced(why) => write!(f, "it belongs elsewhere: {why}"),
@@ -234,7 +237,9 @@ impl Manifest {
             return Err(ManifestFault::Misplaced(format!("it is of database {:?}", self.source.database)));
         }
         match self.parts().find(|part| !is_plain(&part.object)) {
-            Some(part) => Err(ManifestFault::Unreadable(format!("{:?} names no object in the backup's folder", part.object))),
+            Some(part) => {
+                Err(ManifestFault::Unreadable(format!("{:?} names no object in the backup's folder", part.object)))
+            }
             None => Ok(()),
         }
     }

@@ -52,14 +52,22 @@ fn another_format_is_refused_in_clear_words() {
     let newer = changed("\"format\": 1", "\"format\": 2").unwrap_err();
     assert_eq!(newer, ManifestFault::Newer(2));
     assert!(newer.to_string().contains("its format is 2, and this version of Rota reads up to 1"), "{newer}");
-    for (from, to) in [("\"format\": 1,", ""), ("\"format\": 1", "\"format\": 0"), ("\"format\": 1", "\"format\": \"1\""), ("rota-postgres-backup", "helm")] {
+    for (from, to) in [
+        ("\"format\": 1,", ""),
+        ("\"format\": 1", "\"format\": 0"),
+        ("\"format\": 1", "\"format\": \"1\""),
+        ("rota-postgres-backup", "helm"),
+    ] {
         assert!(matches!(changed(from, to), Err(ManifestFault::Foreign(_))), "{to}");
     }
 }
 
 #[test]
 fn damage_and_other_places_are_refused() {
-    assert!(matches!(Manifest::parse(&WRITTEN_BY_0_1_0.as_bytes()[..300], &folder()), Err(ManifestFault::Unreadable(_))));
+    assert!(matches!(
+        Manifest::parse(&WRITTEN_BY_0_1_0.as_bytes()[..300], &folder()),
+        Err(ManifestFault::Unreadable(_))
+    ));
     assert!(matches!(changed("\"plain\": {", "\"plane\": {"), Err(ManifestFault::Unreadable(_))));
     assert!(matches!(changed("\"codec\": \"zstd\"", "\"codec\": \"brotli\""), Err(ManifestFault::Unreadable(_))));
     assert!(matches!(changed("dump.pgdump.zst", "../other/dump"), Err(ManifestFault::Unreadable(_))));

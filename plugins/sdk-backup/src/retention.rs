@@ -68,11 +68,15 @@ fn month(at: Timestamp) -> i64 {
     year * 12 + i64::from(month)
 }
 
+/// How many of which period, and what it is called.
+type Period = (u32, fn(Timestamp) -> i64, Reason);
+
 /// Decide on each, the newest first.
 pub fn decide(candidates: &[Candidate], policy: Policy) -> Vec<Decision> {
     let mut sorted: Vec<&Candidate> = candidates.iter().collect();
     sorted.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
-    let mut decisions: Vec<Decision> = sorted.iter().map(|candidate| Decision { id: candidate.id.clone(), keep: Vec::new() }).collect();
+    let mut decisions: Vec<Decision> =
+        sorted.iter().map(|candidate| Decision { id: candidate.id.clone(), keep: Vec::new() }).collect();
     let good: Vec<usize> = (0..sorted.len()).filter(|&place| !sorted[place].damaged).collect();
     let mut keep = |place: usize, reason: Reason| decisions[place].keep.push(reason);
     if let Some(&newest) = good.first() {
@@ -81,8 +85,11 @@ pub fn decide(candidates: &[Candidate], policy: Policy) -> Vec<Decision> {
     if let Some(&restored) = good.iter().find(|&&place| sorted[place].restored) {
         keep(restored, Reason::LastRestored);
     }
-    let periods: [(u32, fn(Timestamp) -> i64, Reason); 3] =
-        [(policy.daily, day, Reason::Daily), (policy.weekly, week, Reason::Weekly), (policy.monthly, month, Reason::Monthly)];
+    let periods: [Period; 3] = [
+        (policy.daily, day, Reason::Daily),
+        (policy.weekly, week, Reason::Weekly),
+        (policy.monthly, month, Reason::Monthly),
+    ];
     for (count, period, reason) in periods {
         let (mut left, mut last) = (count, None);
         for &place in &good {
@@ -114,7 +121,11 @@ mod tests {
     }
 
     fn kept(candidates: &[Candidate], policy: Policy) -> Vec<String> {
-        decide(candidates, policy).into_iter().filter(|decision| !decision.keep.is_empty()).map(|decision| decision.id).collect()
+        decide(candidates, policy)
+            .into_iter()
+            .filter(|decision| !decision.keep.is_empty())
+            .map(|decision| decision.id)
+            .collect()
     }
 
     #[test]
@@ -124,11 +135,28 @@ mod tests {
         let kept = kept(&year, DEFAULT);
         let expected = [
             // seven days; the first is this week's and this month's, too
-            "2026-11-23", "2026-11-22", "2026-11-21", "2026-11-20", "2026-11-19", "2026-11-18", "2026-11-17",
+            "2026-11-23",
+            "2026-11-22",
+            "2026-11-21",
+            "2026-11-20",
+            "2026-11-19",
+            "2026-11-18",
+            "2026-11-17",
             // Sundays: the newest of three more weeks (the 22nd is one of the days)
-            "2026-11-15", "2026-11-08",
+            "2026-11-15",
+            "2026-11-08",
             // the last days of eleven more months
-            "2026-10-31", "2026-09-30", "2026-08-31", "2026-07-31", "2026-06-30", "2026-05-31", "2026-04-30", "2026-03-31", "2026-02-28", "2026-01-31", "2025-12-31",
+            "2026-10-31",
+            "2026-09-30",
+            "2026-08-31",
+            "2026-07-31",
+            "2026-06-30",
+            "2026-05-31",
+            "2026-04-30",
+            "2026-03-31",
+            "2026-02-28",
+            "2026-01-31",
+            "2025-12-31",
         ];
         assert_eq!(kept.iter().map(|id| &id[..10]).collect::<Vec<_>>(), expected);
     }

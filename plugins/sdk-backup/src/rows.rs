@@ -3,6 +3,7 @@
 //! The script is read as PostgreSQL reads it: a name in quotes may hold a newline, `;` or the text of a COPY, and is still a name.
 
 use rota_sdk::{ByteStream, Error, Result, data};
+use std::collections::BTreeMap;
 
 /// How many rows a table has.
 #[data]
@@ -81,7 +82,7 @@ impl RowCounter {
             (Place::LineStart, b'\\') => Place::Backslash,
             (Place::Backslash, b'.') => Place::Dot,
             (Place::Dot, b'\n') => self.end_table(),
-            (Place::LineStart | Place::Backslash | Place::Dot, b'\n') => {
+            (Place::LineStart | Place::Backslash, b'\n') => {
                 self.rows += 1;
                 Place::LineStart
             }
@@ -231,16 +232,26 @@ impl std::fmt::Display for Difference {
 
 /// Where two counts differ, in order of the tables' names.
 pub fn differences(expected: &[TableRows], found: &[TableRows]) -> Vec<Difference> {
-    use std::collections::BTreeMap;
-    let mut tables: BTreeMap<(&str, &str), (Option<u64>, Option<u64>)> = BTreeMap::new();
+    #[derive(Default)]
+    struct Counts {
+        expected: Option<u64>,
+        found: Option<u64>,
+    }
+    let mut tables: BTreeMap<(&str, &str), Counts> = BTreeMap::new();
     for table in expected {
-        tables.entry((&table.schema, &table.table)).or_default().0 = Some(table.rows);
+        tables.entry((&table.schema, &table.table)).or_default().expected = Some(table.rows);
     }
     for table in found {
-        tables.entry((&table.schema, &table.table)).or_default().1 = Some(table.rows);
+        tables.entry((&table.schema, &table.table)).or_default().found = Some(table.rows);
     }
-    let differs = tables.into_iter().filter(|(_, (expected, found))| expected != found);
-    differs.map(|((schema, table), (expected, found))| Difference { table: format!("{schema}.{table}"), expected, found }).collect()
+    let differs = tables.into_iter().filter(|(_, counts)| counts.expected != counts.found);
+    differs
+        .map(|((schema, table), Counts { expected, found })| Difference {
+            table: format!("{schema}.{table}"),
+            expected,
+            found,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -294,7 +305,12 @@ COPY no.table (id) FROM stdin;
     #[test]
     fn rows_are_counted_whatever_the_names_and_the_pieces() {
         let weird = "we\"ird\nCOPY x.y (z) FROM stdin;\n (x); -- 'no";
-        let expected = [rows("A b", "empty", 0), rows("public", "last_one", 1), rows("public", "orders", 3), rows("public", weird, 3)];
+        let expected = [
+            rows("A b", "empty", 0),
+            rows("public", "last_one", 1),
+            rows("public", "orders", 3),
+            rows("public", weird, 3),
+        ];
         for piece in [1, 2, 3, 7, 64, 1000] {
             assert_eq!(counted(SCRIPT.as_bytes(), piece).unwrap(), expected, "pieces of {piece}");
         }
@@ -314,7 +330,10 @@ COPY no.table (id) FROM stdin;
         let expected = [rows("a", "same", 1), rows("a", "fewer", 2), rows("a", "gone", 3)];
         let found = [rows("a", "same", 1), rows("a", "fewer", 1), rows("b", "new", 0)];
         let told: Vec<String> = differences(&expected, &found).iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["a.fewer: 1 rows instead of 2", "a.gone: missing, with 3 rows", "b.new: not expected, with 0 rows"]);
+        assert_eq!(
+            told,
+            ["a.fewer: 1 rows instead of 2", "a.gone: missing, with 3 rows", "b.new: not expected, with 0 rows"]
+        );
         assert!(differences(&expected, &expected).is_empty());
     }
 }

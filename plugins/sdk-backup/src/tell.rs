@@ -17,23 +17,35 @@ pub fn problems<D>(report: &mut Report<D>, problems: &[Problem]) {
 fn advice(kind: ProblemKind) -> Option<&'static str> {
     Some(match kind {
         ProblemKind::NewerFormat => "Use the version of Rota that wrote it, or a later one.",
-        ProblemKind::BadManifest => "Do not rely on this backup; its data may still be readable by hand (docs/backup-format.md).",
+        ProblemKind::BadManifest => {
+            "Do not rely on this backup; its data may still be readable by hand (docs/backup-format.md)."
+        }
         ProblemKind::WrongKey => "Bind the identity of one of the manifest's recipients to the slot `key`.",
         ProblemKind::MissingObject | ProblemKind::WrongSize | ProblemKind::WrongChecksum => {
             "Make a new backup now; bring the object back from the store's versions or a replica if it has them."
         }
-        ProblemKind::Undecodable | ProblemKind::WrongContent | ProblemKind::UnreadableArchive | ProblemKind::WrongRows | ProblemKind::NotRestorable => {
-            "Make a new backup now, and verify it with level restored."
-        }
+        ProblemKind::Undecodable
+        | ProblemKind::WrongContent
+        | ProblemKind::UnreadableArchive
+        | ProblemKind::WrongRows
+        | ProblemKind::NotRestorable => "Make a new backup now, and verify it with level restored.",
     })
 }
 
 /// Tell of objects without a manifest that no backup can still be writing.
 pub fn orphans<D>(report: &mut Report<D>, orphans: &[&Leftover], database: Option<&str>) {
     for orphan in orphans {
-        let parameters = database.map_or_else(|| json!({ "clean_orphans": true }), |_| json!({ "clean_orphans": true, "prefix": orphan.folder.prefix }));
+        let parameters = database.map_or_else(
+            || json!({ "clean_orphans": true }),
+            |_| json!({ "clean_orphans": true, "prefix": orphan.folder.prefix }),
+        );
         report
-            .warning(format!("{}: {} object(s) of {} without a manifest", orphan.folder.path(), orphan.objects.len(), size(orphan.bytes)))
+            .warning(format!(
+                "{}: {} object(s) of {} without a manifest",
+                orphan.folder.path(),
+                orphan.objects.len(),
+                size(orphan.bytes)
+            ))
             .detail("A backup broke off here, or a deletion did. They are no backup and only take up space.")
             .remedy("postgres-backup", &parameters, "removes them after its next backup of this database");
     }

@@ -16,7 +16,10 @@ pub(crate) fn expand(item: &DeriveInput) -> Result<TokenStream> {
         return Err(Error::new_spanned(&item.ident, "FromRow reads a row into a struct with named fields"));
     };
     let Fields::Named(fields) = &data.fields else {
-        return Err(Error::new_spanned(&item.ident, "FromRow needs named fields, because columns have names; for a tuple, query as `(A, B)`"));
+        return Err(Error::new_spanned(
+            &item.ident,
+            "FromRow needs named fields, because columns have names; for a tuple, query as `(A, B)`",
+        ));
     };
     let mut reads = Vec::new();
     for field in &fields.named {

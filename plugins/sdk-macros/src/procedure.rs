@@ -16,15 +16,29 @@ const CAPABILITIES: [(&str, &str, &[&str]); 4] = [
     ("key", "KeySlot", &["decrypt"]),
 ];
 const ONLY_READ: [&str; 4] = ["read", "copy-out", "run", "decrypt"];
-const KEYS: [&str; 10] = ["name", "summary", "description", "risk", "confirmation", "idempotent", "slots", "examples", "parameters", "report"];
+const KEYS: [&str; 10] = [
+    "name",
+    "summary",
+    "description",
+    "risk",
+    "confirmation",
+    "idempotent",
+    "slots",
+    "examples",
+    "parameters",
+    "report",
+];
 const RISKS: [(&str, &str); 3] = [("observe", "Observe"), ("change", "Change"), ("destroy", "Destroy")];
 /// Methods that the context has by itself.
-const TAKEN: [&str; 10] = ["mode", "is_plan", "info", "deadline", "now", "sleep", "artifact", "gauge", "counter", "clone"];
+const TAKEN: [&str; 10] =
+    ["mode", "is_plan", "info", "deadline", "now", "sleep", "artifact", "gauge", "counter", "clone"];
 
 /// The nearest of some words, when it is near.
 fn nearest<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> String {
     let near = words.into_iter().map(|known| (distance(word, known), known)).min();
-    near.filter(|(distance, known)| *distance <= known.len().div_ceil(3)).map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default()
+    near.filter(|(distance, known)| *distance <= known.len().div_ceil(3))
+        .map(|(_, known)| format!("; did you mean `{known}`?"))
+        .unwrap_or_default()
 }
 
 /// How many letters differ (Levenshtein).
@@ -43,7 +57,10 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// Lower-case words joined by hyphens (and underscores, for slots).
 fn well_named(name: &str, underscores: bool) -> bool {
-    let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || (underscores && b == b'_'));
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || (underscores && b == b'_'))
+    };
     name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('-').all(part)
 }
 
@@ -76,16 +93,26 @@ impl Parse for Slot {
     fn parse(input: ParseStream) -> Result<Self> {
         let (name, span) = word(input)?;
         if !well_named(&name, true) {
-            return Err(Error::new(span, format!("the slot `{name}` must be named in lower-case words joined by hyphens")));
+            return Err(Error::new(
+                span,
+                format!("the slot `{name}` must be named in lower-case words joined by hyphens"),
+            ));
         }
         if TAKEN.contains(&name.replace('-', "_").as_str()) {
-            return Err(Error::new(span, format!("a slot cannot be named `{name}`: the context has a method of that name")));
+            return Err(Error::new(
+                span,
+                format!("a slot cannot be named `{name}`: the context has a method of that name"),
+            ));
         }
         input.parse::<Token![:]>()?;
         let (capability, at) = word(input)?;
-        let Some((capability, handle, known)) = CAPABILITIES.into_iter().find(|(known, ..)| *known == capability) else {
+        let Some((capability, handle, known)) = CAPABILITIES.into_iter().find(|(known, ..)| *known == capability)
+        else {
             let hint = nearest(&capability, CAPABILITIES.map(|(known, ..)| known));
-            return Err(Error::new(at, format!("there is no capability `{capability}`: use sql, storage, tool or key{hint}")));
+            return Err(Error::new(
+                at,
+                format!("there is no capability `{capability}`: use sql, storage, tool or key{hint}"),
+            ));
         };
         let list;
         bracketed!(list in input);
@@ -94,7 +121,10 @@ impl Parse for Slot {
             let (access, at) = word(&list)?;
             if !known.contains(&access.as_str()) {
                 let hint = nearest(&access, known.iter().copied());
-                return Err(Error::new(at, format!("`{capability}` has no access `{access}`: it has {}{hint}", known.join(", "))));
+                return Err(Error::new(
+                    at,
+                    format!("`{capability}` has no access `{access}`: it has {}{hint}", known.join(", ")),
+                ));
             }
             accesses.push(access);
             if !list.is_empty() {
@@ -102,7 +132,10 @@ impl Parse for Slot {
             }
         }
         if accesses.is_empty() {
-            return Err(Error::new(span, format!("the slot `{name}` asks for no access, so nothing could be done with it")));
+            return Err(Error::new(
+                span,
+                format!("the slot `{name}` asks for no access, so nothing could be done with it"),
+            ));
         }
         let optional = input.peek(Ident);
         if optional {
@@ -112,7 +145,10 @@ impl Parse for Slot {
             }
         }
         let purpose = input.parse::<LitStr>().map_err(|error| {
-            Error::new(error.span(), format!("the slot `{name}` needs its purpose, a string: operators read it before they grant"))
+            Error::new(
+                error.span(),
+                format!("the slot `{name}` needs its purpose, a string: operators read it before they grant"),
+            )
         })?;
         Ok(Self { name, span, capability, handle, accesses, optional, purpose })
     }
@@ -172,7 +208,10 @@ fn checked_summary(input: ParseStream) -> Result<LitStr> {
     let summary: LitStr = input.parse()?;
     let length = summary.value().chars().count();
     if length > 120 || summary.value().contains('\n') {
-        return Err(Error::new(summary.span(), format!("the summary is one line of at most 120 characters, this has {length}")));
+        return Err(Error::new(
+            summary.span(),
+            format!("the summary is one line of at most 120 characters, this has {length}"),
+        ));
     }
     Ok(summary)
 }
@@ -181,14 +220,18 @@ fn checked_risk(input: ParseStream) -> Result<Ident> {
     let risk: Ident = input.parse()?;
     match RISKS.iter().find(|(word, _)| risk == word) {
         Some((_, variant)) => Ok(Ident::new(variant, risk.span())),
-        None => Err(Error::new(risk.span(), format!("there is no risk `{risk}`: observe reads only, change is routine, destroy can lose data"))),
+        None => Err(Error::new(
+            risk.span(),
+            format!("there is no risk `{risk}`: observe reads only, change is routine, destroy can lose data"),
+        )),
     }
 }
 
 impl Parse for Procedure {
     fn parse(input: ParseStream) -> Result<Self> {
         let (mut name, mut summary, mut description, mut risk, mut confirmation) = (None, None, None, None, None);
-        let (mut idempotent, mut slot_list, mut example_list, mut parameters, mut report, mut run) = (None, None, None, None, None, None);
+        let (mut idempotent, mut slot_list, mut example_list, mut parameters, mut report, mut run) =
+            (None, None, None, None, None, None);
         while !input.is_empty() {
             let key = input.call(Ident::parse_any)?;
             if !input.peek(Token![:]) {
@@ -224,17 +267,22 @@ impl Parse for Procedure {
                 input.parse::<Token![,]>()?;
             }
         }
-        let missing = |key: &str, like: &str| Error::new(Span::call_site(), format!("the procedure needs `{key}`: {like}"));
+        let missing =
+            |key: &str, like: &str| Error::new(Span::call_site(), format!("the procedure needs `{key}`: {like}"));
         let this = Self {
             name: name.ok_or_else(|| missing("name", "name: \"table-count\""))?,
             summary: summary.ok_or_else(|| missing("summary", "summary: \"Counts the tables of a schema.\""))?,
-            description: description.ok_or_else(|| missing("description", "description: include_str!(\"../README.md\")"))?,
+            description: description
+                .ok_or_else(|| missing("description", "description: include_str!(\"../README.md\")"))?,
             risk: risk.ok_or_else(|| missing("risk", "risk: observe, change or destroy"))?,
             confirmation,
-            idempotent: idempotent.ok_or_else(|| missing("idempotent", "idempotent: true when a second run is harmless"))?,
-            slots: slot_list.ok_or_else(|| missing("slots", "slots: { database: sql [read] \"Reads the catalog.\" }"))?,
+            idempotent: idempotent
+                .ok_or_else(|| missing("idempotent", "idempotent: true when a second run is harmless"))?,
+            slots: slot_list
+                .ok_or_else(|| missing("slots", "slots: { database: sql [read] \"Reads the catalog.\" }"))?,
             examples: example_list.unwrap_or_default(),
-            parameters: parameters.ok_or_else(|| missing("parameters", "parameters: a type with #[parameters], or ()"))?,
+            parameters: parameters
+                .ok_or_else(|| missing("parameters", "parameters: a type with #[parameters], or ()"))?,
             report: report.ok_or_else(|| missing("report", "report: a type with #[data], or ()"))?,
             run: run.ok_or_else(|| missing("run", "the name of its async function, last"))?,
         };
@@ -249,13 +297,19 @@ impl Procedure {
         if self.risk == "Observe" {
             for slot in self.slots.iter().filter(|slot| !slot.optional) {
                 if let Some(access) = slot.accesses.iter().find(|access| !ONLY_READ.contains(&access.as_str())) {
-                    let message = format!("`risk: observe` reads only, but the slot `{}` needs `{access}`: make it `change`, or the slot optional", slot.name);
+                    let message = format!(
+                        "`risk: observe` reads only, but the slot `{}` needs `{access}`: make it `change`, or the slot optional",
+                        slot.name
+                    );
                     return Err(Error::new(slot.span, message));
                 }
             }
         }
         if self.risk == "Destroy" && self.confirmation.is_none() {
-            return Err(Error::new(self.risk.span(), "`risk: destroy` needs a word that an operator must type: `confirmation: \"RESTORE\"`"));
+            return Err(Error::new(
+                self.risk.span(),
+                "`risk: destroy` needs a word that an operator must type: `confirmation: \"RESTORE\"`",
+            ));
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Error, Expr, ExprRange, Field, Fields, Ident, RangeLimits, Result, parse_quote};
+use syn::{
+    Attribute, Data, DeriveInput, Error, Expr, ExprRange, Field, Fields, Ident, RangeLimits, Result, parse_quote,
+};
 
 /// Whether there is a doc comment that says something.
 fn documented(attributes: &[Attribute]) -> bool {
@@ -17,7 +19,10 @@ fn demand_doc(attributes: &[Attribute], name: &Ident, kind: &str) -> Result<()> 
     if documented(attributes) {
         return Ok(());
     }
-    Err(Error::new(name.span(), format!("the {kind} `{name}` needs a doc comment (`/// ...`): it becomes the description that people read")))
+    Err(Error::new(
+        name.span(),
+        format!("the {kind} `{name}` needs a doc comment (`/// ...`): it becomes the description that people read"),
+    ))
 }
 
 /// The derives that a schema type gets. It may have its own beside them.
@@ -86,16 +91,24 @@ struct Settings {
 
 fn settings(field: &mut Field) -> Result<Settings> {
     let mut found = Settings::default();
-    let (ours, others) = std::mem::take(&mut field.attrs).into_iter().partition(|attribute: &Attribute| attribute.path().is_ident("parameter"));
+    let (ours, others) = std::mem::take(&mut field.attrs)
+        .into_iter()
+        .partition(|attribute: &Attribute| attribute.path().is_ident("parameter"));
     field.attrs = others;
     let ours: Vec<Attribute> = ours;
     for attribute in &ours {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("default") {
-                found.default = Some(if meta.input.peek(syn::Token![=]) { meta.value()?.parse()? } else { parse_quote!(::core::default::Default::default()) });
+                found.default = Some(if meta.input.peek(syn::Token![=]) {
+                    meta.value()?.parse()?
+                } else {
+                    parse_quote!(::core::default::Default::default())
+                });
             } else if meta.path.is_ident("range") {
                 let range: Expr = meta.value()?.parse()?;
-                let Expr::Range(range) = range else { return Err(Error::new(range.span(), "a range looks like `1..=100`, `1..` or `..=100`")) };
+                let Expr::Range(range) = range else {
+                    return Err(Error::new(range.span(), "a range looks like `1..=100`, `1..` or `..=100`"));
+                };
                 if matches!(range.limits, RangeLimits::HalfOpen(_)) && range.end.is_some() {
                     return Err(Error::new(range.span(), "say the largest value: `1..=100`"));
                 }
@@ -124,7 +137,11 @@ fn range_check(name: &Ident, range: &ExprRange, optional: bool) -> TokenStream {
         (None, None) => String::new(),
     };
     let pattern = format!("`{name}` must be {text}, not {{}}");
-    let value = if optional { quote!(if let ::core::option::Option::Some(value) = &read.#name) } else { quote!(if let value = &read.#name) };
+    let value = if optional {
+        quote!(if let ::core::option::Option::Some(value) = &read.#name)
+    } else {
+        quote!(if let value = &read.#name)
+    };
     quote! {
         #[allow(irrefutable_let_patterns, clippy::manual_range_contains)]
         #value {

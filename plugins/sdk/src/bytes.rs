@@ -1,10 +1,10 @@
 //! Byte streams. A filter runs in the host: bulk data passes from its source to its end without entering the plugin.
 
+#[cfg(target_arch = "wasm32")]
+use crate::HostError;
 use crate::bindings::rota::runbook::bytes::{Codec, Coding};
 use crate::host;
 use crate::slots::KeySlot;
-#[cfg(target_arch = "wasm32")]
-use crate::HostError;
 use crate::{Error, Result};
 
 pub use crate::bindings::rota::runbook::bytes::Passed;

@@ -81,7 +81,7 @@ pub use concurrent::join;
 pub use context::Context;
 pub use error::{Error, ErrorContext, Result};
 pub use log::{log, progress};
-pub use pipeline::{Pipeline, Piped};
+pub use pipeline::{Piped, Pipeline};
 pub use procedure::{Declaration, Outcome, Parameters, Procedure, Risk, SlotDeclaration};
 pub use report::{Bytes, Cell, FindingBuilder, IntoCell, Ratio, Report, Seconds, Severity, TableBuilder};
 pub use rota_sdk_macros::{FromRow, data, parameters, procedure};
@@ -94,8 +94,8 @@ pub mod prelude {
     pub use crate::storage::Bucket;
     pub use crate::{ByteStream, Pipeline};
     pub use crate::{
-        Bytes, Error, ErrorContext, FromRow, Mode, Outcome, Ratio, Report, Result, Seconds, Severity, Timestamp, data, join, parameters,
-        procedure, progress,
+        Bytes, Error, ErrorContext, FromRow, Mode, Outcome, Ratio, Report, Result, Seconds, Severity, Timestamp, data,
+        join, parameters, procedure, progress,
     };
     pub use crate::{cells, debug, info, params, sql, warn};
     pub use serde_json::{Value as Json, json};

@@ -1,7 +1,7 @@
 //! Lines in the run's log, and how far the run is.
 
-use crate::host;
 use crate::Level;
+use crate::host;
 
 /// Write a line to the run's log. [`info!`](crate::info), [`warn!`](crate::warn) and [`debug!`](crate::debug) read better.
 pub fn log(level: Level, message: impl AsRef<str>, fields: &[(&str, String)]) {

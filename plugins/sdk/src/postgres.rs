@@ -79,7 +79,10 @@ impl Server {
             hidden: Vec::new(),
         };
         if !facts.sees_statistics {
-            server.hide(format!("role {} is not a member of pg_monitor: what other roles' sessions do is hidden", server.role));
+            server.hide(format!(
+                "role {} is not a member of pg_monitor: what other roles' sessions do is hidden",
+                server.role
+            ));
         }
         Ok(server)
     }
@@ -87,6 +90,11 @@ impl Server {
     /// The major version: 16.
     pub fn major(&self) -> u32 {
         self.version_num / 10_000
+    }
+
+    /// The version without what the packager adds: `16.14`.
+    pub fn release(&self) -> &str {
+        self.version.split(' ').next().unwrap_or_default()
     }
 
     /// Note something that could not be seen.

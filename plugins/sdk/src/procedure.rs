@@ -2,8 +2,8 @@
 
 use crate::bindings::rota::runbook::reports as wit;
 use crate::{Context, Error, Report, Result};
-use schemars::generate::SchemaSettings;
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
@@ -100,7 +100,24 @@ pub trait Procedure: 'static {
 #[doc(hidden)]
 pub fn schema<T: JsonSchema>() -> String {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<T>().as_value().to_string()
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    unwrap_descriptions(&mut schema);
+    schema.to_string()
+}
+
+/// Doc comments are wrapped where the source's lines end; a description is wrapped where it is shown.
+fn unwrap_descriptions(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(members) => {
+            if let Some(serde_json::Value::String(text)) = members.get_mut("description") {
+                *text =
+                    text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+            }
+            members.values_mut().for_each(unwrap_descriptions);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(unwrap_descriptions),
+        _ => {}
+    }
 }
 
 /// The export `describe`.

@@ -28,8 +28,24 @@ impl Default for Report<()> {
 impl Report<()> {
     /// An empty report: status ok.
     pub fn new() -> Self {
-        Self { summary: None, findings: Vec::new(), tables: Vec::new(), metrics: Vec::new(), incomplete: false, data: () }
+        Self {
+            summary: None,
+            findings: Vec::new(),
+            tables: Vec::new(),
+            metrics: Vec::new(),
+            incomplete: false,
+            data: (),
+        }
     }
+}
+
+/// Names may hold line breaks; a title may not.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 /// How much a severity matters: what cannot be told is worse than ok and better than a known problem.
@@ -96,13 +112,13 @@ impl schemars::JsonSchema for Severity {
 impl<D> Report<D> {
     /// Say the whole in one line. Without it, the worst finding's title is taken.
     pub fn summary(&mut self, text: impl Into<String>) -> &mut Self {
-        self.summary = Some(text.into());
+        self.summary = Some(one_line(text.into()));
         self
     }
 
     /// Add a finding. The title is one line that names the object: `public.orders: 60,112 dead rows`.
     pub fn finding(&mut self, severity: Severity, title: impl Into<String>) -> FindingBuilder<'_> {
-        let finding = wit::Finding { severity, title: title.into(), detail: String::new(), remedy: None };
+        let finding = wit::Finding { severity, title: one_line(title.into()), detail: String::new(), remedy: None };
         self.findings.push(finding);
         let last = self.findings.len() - 1;
         FindingBuilder(&mut self.findings[last])
@@ -173,8 +189,11 @@ impl<D> Report<D> {
         let status = self.status();
         let Self { summary, mut findings, tables, metrics, data, .. } = self;
         findings.sort_by_key(|finding| std::cmp::Reverse(rank(finding.severity)));
-        let summary = summary.or_else(|| findings.first().map(|finding| finding.title.clone())).unwrap_or_else(|| "nothing found".to_owned());
-        let data = serde_json::to_string(&data).unwrap_or_else(|error| serde_json::json!({ "unserialisable": error.to_string() }).to_string());
+        let summary = summary
+            .or_else(|| findings.first().map(|finding| finding.title.clone()))
+            .unwrap_or_else(|| "nothing found".to_owned());
+        let data = serde_json::to_string(&data)
+            .unwrap_or_else(|error| serde_json::json!({ "unserialisable": error.to_string() }).to_string());
         wit::Report { status, summary, findings, tables, metrics, data }
     }
 }
@@ -198,7 +217,8 @@ impl FindingBuilder<'_> {
 
     /// What would mend it: a plugin with its parameters, and what that does in one line.
     pub fn remedy(self, plugin: &str, parameters: &serde_json::Value, note: impl Into<String>) -> Self {
-        self.0.remedy = Some(wit::Remedy { plugin: plugin.to_owned(), parameters: parameters.to_string(), note: note.into() });
+        self.0.remedy =
+            Some(wit::Remedy { plugin: plugin.to_owned(), parameters: parameters.to_string(), note: note.into() });
         self
     }
 
@@ -220,7 +240,12 @@ pub struct TableBuilder<'r>(&'r mut wit::Table);
 impl TableBuilder<'_> {
     /// Add a row: [`cells!`](crate::cells) makes one. Missing cells are left empty.
     pub fn row(&mut self, mut cells: Vec<Cell>) -> &mut Self {
-        debug_assert_eq!(cells.len(), self.0.columns.len(), "table `{}`: a row needs a cell for each column", self.0.name);
+        debug_assert_eq!(
+            cells.len(),
+            self.0.columns.len(),
+            "table `{}`: a row needs a cell for each column",
+            self.0.name
+        );
         cells.resize(self.0.columns.len(), Cell::None);
         self.0.rows.push(cells);
         self

@@ -6,7 +6,7 @@ use crate::host;
 use crate::sql::Session;
 use crate::storage::Bucket;
 use crate::tools::{Child, Connection, ToolInfo};
-use crate::{Result, Error};
+use crate::{Error, Result};
 
 /// What the run says of a slot; none for a name that was not declared.
 fn slot(name: &str) -> Option<SlotInfo> {
@@ -121,7 +121,12 @@ impl ToolSlot {
     ///
     /// # Errors
     /// `denied` without `run` on the slot, `invalid-argument` when the profile refuses an argument.
-    pub async fn spawn(&self, arguments: &[&str], connection: Option<Connection>, stdin: Option<ByteStream>) -> Result<Child> {
+    pub async fn spawn(
+        &self,
+        arguments: &[&str],
+        connection: Option<Connection>,
+        stdin: Option<ByteStream>,
+    ) -> Result<Child> {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let stdin = stdin.map(ByteStream::into_raw);
         match host::tools::spawn(self.0.to_owned(), arguments, connection, stdin).await {

@@ -77,7 +77,8 @@ impl Bucket {
     }
 
     async fn read(&self, name: &str, range: Option<Range>) -> Result<Reading> {
-        let (object, stream, ending) = self.0.get(name.to_owned(), range).await.with_context(|| format!("reading {name}"))?;
+        let (object, stream, ending) =
+            self.0.get(name.to_owned(), range).await.with_context(|| format!("reading {name}"))?;
         Ok(Reading { object, stream: ByteStream::new(stream), ending: Ending::new(ending) })
     }
 

@@ -44,9 +44,14 @@ impl Timestamp {
         let (year, month, day) = (date.next()??, date.next()??, date.next()??);
         let mut clock = time.split(':');
         let (hour, minute) = (clock.next()?.parse::<i64>().ok()?, clock.next()?.parse::<i64>().ok()?);
-        let (second, fraction) = clock.next()?.split_once('.').map_or_else(|| (time.rsplit(':').next(), ""), |(s, f)| (Some(s), f));
+        let (second, fraction) =
+            clock.next()?.split_once('.').map_or_else(|| (time.rsplit(':').next(), ""), |(s, f)| (Some(s), f));
         let second = second?.parse::<i64>().ok()?;
-        let valid = (1..=12).contains(&month) && (1..=31).contains(&day) && (0..24).contains(&hour) && (0..60).contains(&minute) && (0..=60).contains(&second);
+        let valid = (1..=12).contains(&month)
+            && (1..=31).contains(&day)
+            && (0..24).contains(&hour)
+            && (0..60).contains(&minute)
+            && (0..=60).contains(&second);
         let digits = fraction.len() <= 6 && fraction.bytes().all(|b| b.is_ascii_digit());
         if !valid || !digits || date.next().is_some() || clock.next().is_some() || !(0..=9999).contains(&year) {
             return None;
@@ -100,7 +105,8 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a time like 2026-11-23T16:45:00Z")))
+        Self::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a time like 2026-11-23T16:45:00Z")))
     }
 }
 
@@ -135,7 +141,14 @@ mod tests {
             assert_eq!(Timestamp::parse(text), Some(Timestamp(micros)), "{text}");
         }
         assert_eq!(Timestamp(1_795_452_300_000_000).compact(), "20261123T164500Z");
-        for bad in ["", "2026-11-23", "2026-11-23T16:45:00", "2026-13-23T16:45:00Z", "2026-11-23T16:45:00+01:00", "2026-11-23T16:45:00.1234567Z"] {
+        for bad in [
+            "",
+            "2026-11-23",
+            "2026-11-23T16:45:00",
+            "2026-13-23T16:45:00Z",
+            "2026-11-23T16:45:00+01:00",
+            "2026-11-23T16:45:00.1234567Z",
+        ] {
             assert_eq!(Timestamp::parse(bad), None, "{bad}");
         }
     }

@@ -65,7 +65,11 @@ impl Ended {
             ExitStatus::Signal(signal) => format!("was ended by signal {signal}"),
         };
         let said = tail(&self.stderr, 5);
-        Err(Error::new(if said.is_empty() { format!("{program} {how} and said nothing") } else { format!("{program} {how}: {said}") }))
+        Err(Error::new(if said.is_empty() {
+            format!("{program} {how} and said nothing")
+        } else {
+            format!("{program} {how}: {said}")
+        }))
     }
 
     /// Whether it was not started because the run is a plan.

@@ -79,8 +79,13 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     let table = session.quote_qualified("public", &parameters.table).await?;
     let bucket = cx.bucket().open().await?;
     let mut pipeline = match (parameters.way, cx.pg_dump()) {
-        (Way::PgDump, Some(tool)) => Pipeline::from(tool.spawn(&["--format=custom"], Some(cx.database().connection()), None).await?.stdout()?),
-        (Way::PgDump, None) => return Err(Error::new("way is pg-dump, but the slot `pg_dump` is not bound").hint("bind it with --bind pg_dump=/usr/bin/pg_dump")),
+        (Way::PgDump, Some(tool)) => {
+            Pipeline::from(tool.spawn(&["--format=custom"], Some(cx.database().connection()), None).await?.stdout()?)
+        }
+        (Way::PgDump, None) => {
+            return Err(Error::new("way is pg-dump, but the slot `pg_dump` is not bound")
+                .hint("bind it with --bind pg_dump=/usr/bin/pg_dump"));
+        }
         (Way::Copy, _) => session.copy_out(sql!("COPY {} TO STDOUT", table)).await?.into(),
     };
     pipeline = pipeline.sha256("plain").zstd(parameters.level)?;
@@ -93,7 +98,11 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     progress(1, Some(1), "tables", &parameters.table);
     let mut report = Report::new();
     if rows == 0 {
-        report.warning(format!("{table}: empty")).detail("Nothing to archive.").remedy("archive-table", &json!({ "table": "other" }), "archives another");
+        report.warning(format!("{table}: empty")).detail("Nothing to archive.").remedy(
+            "archive-table",
+            &json!({ "table": "other" }),
+            "archives another",
+        );
     }
     report.table("columns", "Columns", ["name"]).row(cells![columns.first().map(|column| &column.name)]);
     report.summary(format!("{table}: {rows} rows archived"));
@@ -177,8 +186,14 @@ fn bad_parameters_are_refused() {
     let refused = |parameters| host().run::<Plugin>(parameters).unwrap_err().message;
     assert!(refused(json!({})).contains("missing field `table`"));
     assert!(refused(json!({ "table": "x", "levle": 3 })).contains("unknown field `levle`"));
-    assert_eq!(refused(json!({ "table": "x", "level": 20 })), "the parameters are not valid: `level` must be from 1 to 19, not 20");
-    assert!(refused(json!({ "table": "x", "way": "dump" })).contains("unknown variant `dump`, expected `copy` or `pg-dump`"));
+    assert_eq!(
+        refused(json!({ "table": "x", "level": 20 })),
+        "the parameters are not valid: `level` must be from 1 to 19, not 20"
+    );
+    assert!(
+        refused(json!({ "table": "x", "way": "dump" }))
+            .contains("unknown variant `dump`, expected `copy` or `pg-dump`")
+    );
 }
 
 #[test]

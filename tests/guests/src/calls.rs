@@ -21,6 +21,7 @@ fn said(error: &Error) -> Value {
         Error::Failed(f) => ("failed", format!("{} {} {}", f.code, f.message, f.detail.clone().unwrap_or_default())),
         Error::Quota(t) => ("quota", t.clone()),
     };
+    LAST.with_borrow_mut(|last| *last = Some(error.clone()));
     json!({ "error": kind, "text": text })
 }
 
@@ -67,8 +68,19 @@ fn shown(value: &Sql) -> Value {
     }
 }
 
-/// Make one call.
-pub(crate) async fn call(call: &Value) -> Value {
+/// Make one call; the error too, where it gave one.
+pub(crate) async fn call(call: &Value) -> (Value, Option<Error>) {
+    LAST.with_borrow_mut(|last| *last = None);
+    let answer = made(call).await;
+    (answer, LAST.with_borrow_mut(Option::take))
+}
+
+std::thread_local! {
+    /// The error of the call under way, kept for a failure's cause.
+    static LAST: std::cell::RefCell<Option<Error>> = const { std::cell::RefCell::new(None) };
+}
+
+async fn made(call: &Value) -> Value {
     let import = text(call, "import");
     match import.split('.').next().unwrap_or_default() {
         "sql" => sql(import, call).await,
@@ -110,6 +122,7 @@ async fn sql(import: &str, call: &Value) -> Value {
     let write = call["statement"].as_str().unwrap_or("insert into probe values (1)").to_owned();
     let options = TransactionOptions { isolation: Isolation::ReadCommitted, read_only: false, lock_timeout: None };
     let pid = call["pid"].as_u64().and_then(|p| u32::try_from(p).ok()).unwrap_or(1);
+    let start = call["start"].as_i64().unwrap_or(0);
     match import {
         "sql.session.open" => json!({ "ok": null }),
         "sql.session.server" => answer(session.server().await, |s| json!({ "version": s.version_num, "role": s.role })),
@@ -137,8 +150,8 @@ async fn sql(import: &str, call: &Value) -> Value {
         "sql.session.configure" => {
             answer(session.configure(text(call, "name").into(), text(call, "value").into()).await, |()| json!(null))
         }
-        "sql.session.cancel-backend" => answer(session.cancel_backend(pid, 0).await, |hit| json!(hit)),
-        "sql.session.terminate-backend" => answer(session.terminate_backend(pid, 0).await, |hit| json!(hit)),
+        "sql.session.cancel-backend" => answer(session.cancel_backend(pid, start).await, |hit| json!(hit)),
+        "sql.session.terminate-backend" => answer(session.terminate_backend(pid, start).await, |hit| json!(hit)),
         "sql.session.promote" => answer(session.promote(1).await, |done| json!(done)),
         _ => {
             let transaction = match session.begin(options).await {
@@ -249,9 +262,16 @@ async fn filter(import: &str, call: &Value) -> Value {
         "bytes.tee-sha256" => Ok(bytes::tee_sha256(data)),
         "bytes.count" => Ok(bytes::count(data)),
         "bytes.compress" => bytes::compress(data, bytes::Codec::Zstd(1)),
-        "bytes.decompress" => Ok(bytes::decompress(data, bytes::Coding::Zstd)),
+        "bytes.decompress" => match bytes::compress(data, bytes::Codec::Zstd(1)) {
+            Ok((packed, _)) => Ok(bytes::decompress(packed, bytes::Coding::Zstd)),
+            Err(error) => Err(error),
+        },
         "bytes.encrypt" => bytes::encrypt(data, &[text(call, "recipient").to_owned()]),
-        "bytes.decrypt" => bytes::decrypt(data, &slot(call, "key")),
+        // Encrypted first, so that a test needs no age file.
+        "bytes.decrypt" => match bytes::encrypt(data, &[text(call, "recipient").to_owned()]) {
+            Ok((sealed, _)) => bytes::decrypt(sealed, &slot(call, "key")),
+            Err(error) => Err(error),
+        },
         "bytes.rate-limit" => bytes::rate_limit(data, 1 << 20),
         "bytes.drain" => return answer(bytes::drain(data).await, |p| json!({ "in": p.bytes_in })),
         _ => return json!({ "error": "no such import", "text": import }),

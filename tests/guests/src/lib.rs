@@ -1,4 +1,4 @@
-//! The probe: one component that does what a test asks for. `{"do": "call", "import": "sql.session.execute", ...}` calls an import
+//! The probe: one component that does what a test asks for. `{"do": "call", "call": {"import": "sql.session.execute", ...}}` calls an import
 //! and reports what came back; `{"do": "spin"}` and its like misbehave.
 
 #![allow(
@@ -21,6 +21,7 @@ mod bindings {
 }
 
 mod calls;
+mod memory;
 mod misbehave;
 
 use bindings::rota::runbook::reports::{Risk, Severity, Slot};
@@ -46,7 +47,7 @@ impl Guest for Component {
             version: "0.1.0".into(),
             summary: "Calls every import, and misbehaves in every way.".into(),
             description: "For tests.".into(),
-            parameters: json!({ "type": "object" }).to_string(),
+            parameters: parameters(),
             report: json!({ "type": "object" }).to_string(),
             slots: vec![
                 slot(
@@ -67,25 +68,66 @@ impl Guest for Component {
 
     async fn run(parameters: String) -> Result<Report, Failure> {
         let parameters: Value = serde_json::from_str(&parameters).unwrap_or_default();
-        let data = match parameters["do"].as_str().unwrap_or("nothing") {
+        let mut cause = None;
+        let mut data = match parameters["do"].as_str().unwrap_or("nothing") {
             "nothing" => json!({}),
-            "call" => calls::call(&parameters).await,
+            "call" => {
+                let (data, error) = calls::call(&parameters["call"]).await;
+                cause = error;
+                data
+            }
             "calls" => {
                 let mut answers = Vec::new();
                 for one in parameters["calls"].as_array().into_iter().flatten() {
-                    answers.push(calls::call(one).await);
+                    answers.push(calls::call(one).await.0);
                 }
                 Value::Array(answers)
             }
             other => misbehave::misbehave(other, &parameters).await,
         };
-        Ok(Report {
-            status: Severity::Ok,
-            summary: "done".into(),
-            findings: vec![],
-            tables: vec![],
-            metrics: vec![],
-            data: data.to_string(),
-        })
+        if let Some(wanted) = parameters["search"].as_array() {
+            let found: Vec<usize> = wanted.iter().map(memory::count).collect();
+            data = json!({ "answers": data, "found": found });
+        }
+        if parameters["fail"].as_bool() == Some(true) {
+            return Err(Failure {
+                message: "the probe fails as it was told".into(),
+                hint: None,
+                cause,
+                report: Some(report(&data)),
+            });
+        }
+        Ok(report(&data))
+    }
+}
+
+/// Every parameter that some behaviour reads: the host refuses others.
+fn parameters() -> String {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "do": { "type": "string", "description": "What to do.", "default": "nothing" },
+            "call": { "type": "object", "description": "One import to call, with its arguments." },
+            "calls": { "type": "array", "items": { "type": "object" }, "description": "Imports to call one after the other." },
+            "fail": { "type": "boolean", "description": "End as a failure; a failed call is its cause." },
+            "search": { "type": "array", "description": "Pairs of halves to search this guest's memory for, each joined." },
+            "text": { "type": "string", "description": "What to print." },
+            "lines": { "type": "integer", "minimum": 1, "description": "How many lines to write." },
+            "size": { "type": "integer", "minimum": 0, "description": "How many bytes." },
+            "count": { "type": "integer", "minimum": 0, "description": "How many." },
+        },
+    })
+    .to_string()
+}
+
+fn report(data: &Value) -> Report {
+    Report {
+        status: Severity::Ok,
+        summary: "done".into(),
+        findings: vec![],
+        tables: vec![],
+        metrics: vec![],
+        data: data.to_string(),
     }
 }

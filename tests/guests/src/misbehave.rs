@@ -1,7 +1,8 @@
 //! What a plugin must not do, and what ends it.
 
-use crate::bindings::rota::runbook::sql::Session;
-use crate::bindings::rota::runbook::{bytes, run};
+use crate::bindings::rota::runbook::sql::{Isolation, Session, TransactionOptions};
+use crate::bindings::rota::runbook::storage::{Bucket, PutOptions};
+use crate::bindings::rota::runbook::{bytes, run, tools};
 use crate::bindings::wit_stream;
 use crate::calls::stream_of;
 use serde_json::{Value, json};
@@ -34,10 +35,11 @@ pub(crate) async fn misbehave(what: &str, parameters: &Value) -> Value {
         "wait" => never().await,
         "many-calls" => many_calls(parameters).await,
         "environment" => environment(),
-        "memory" => {
-            // Everything that this guest's memory holds of a canary would be found by the host's search of it.
-            json!(std::env::vars().count())
-        }
+        "hold" => hold().await,
+        "streams-without-end" => streams_without_end(),
+        "filters-without-end" => filters_without_end(),
+        "flood-metric" => flood_metric(parameters),
+        "ticks" => ticks(parameters).await,
         other => json!({ "error": format!("no such behaviour: {other}") }),
     }
 }
@@ -89,15 +91,80 @@ fn flood_stdout(parameters: &Value) -> Value {
     json!({ "lines": lines })
 }
 
-/// Handles without end: each filter holds a stream and a future.
+/// Handles without end.
 async fn open_without_end() -> Value {
     let mut held = Vec::new();
     loop {
-        match Session::open("database".into()).await {
-            Ok(session) => held.push(session),
-            Err(_) => return json!({ "held": held.len() }),
+        match Bucket::open("bucket".into()).await {
+            Ok(bucket) => held.push(bucket),
+            Err(error) => return json!({ "held": held.len(), "error": error.to_string() }),
         }
     }
+}
+
+/// Streams without end, of which the host is told nothing but that they are there.
+fn streams_without_end() -> Value {
+    let mut held = Vec::new();
+    loop {
+        held.push(wit_stream::new::<u8>());
+    }
+}
+
+/// Filters without end: each holds a stream and a future, and something in the host.
+fn filters_without_end() -> Value {
+    let mut held = Vec::new();
+    loop {
+        let (writer, reader) = wit_stream::new::<u8>();
+        held.push((writer, bytes::count(reader)));
+    }
+}
+
+fn flood_metric(parameters: &Value) -> Value {
+    let lines = parameters["lines"].as_u64().unwrap_or(100_000);
+    for n in 0..lines {
+        run::metric("flood", &[("n".into(), n.to_string())], 1.0, run::MetricKind::Counter);
+    }
+    json!({ "lines": lines })
+}
+
+/// A good neighbour: many small calls, each answered.
+async fn ticks(parameters: &Value) -> Value {
+    let count = parameters["count"].as_u64().unwrap_or(100);
+    let mut bytes = 0;
+    for _ in 0..count {
+        if let Ok(passed) = bytes::drain(stream_of(vec![0; 1000])).await {
+            bytes += passed.bytes_in;
+        }
+    }
+    json!({ "bytes": bytes })
+}
+
+/// Hold everything that a run can hold, of what is bound: an open transaction that has written, a running program, a half-written
+/// object. Then say so and wait to be ended.
+async fn hold() -> Value {
+    let session = Session::open("database".into()).await;
+    let mut transaction = None;
+    if let Ok(session) = &session {
+        let options = TransactionOptions { isolation: Isolation::ReadCommitted, read_only: false, lock_timeout: None };
+        let begun = session.begin(options).await.expect("a transaction");
+        begun.execute("insert into probe values (7)".into(), vec![]).await.expect("an insert");
+        transaction = Some(begun);
+    }
+    let child = tools::spawn("program".into(), vec!["1000".into()], None, None).await;
+    if let Ok(bucket) = Bucket::open("bucket".into()).await {
+        let (mut writer, reader) = wit_stream::new::<u8>();
+        let options = PutOptions { if_absent: true, size_estimate: None, media_type: None, sha256: None };
+        wit_bindgen::spawn_local(async move {
+            let _ = bucket.put("held.bin".into(), reader, options).await;
+        });
+        // The second write begins when the first was taken: by then the upload is under way.
+        writer.write_all(vec![1; 12 << 20]).await;
+        std::mem::forget(writer);
+    }
+    run::log(run::Level::Info, "everything is held", &[]);
+    never().await;
+    drop((transaction, child));
+    json!({})
 }
 
 /// A stream that the host fills and nobody reads.

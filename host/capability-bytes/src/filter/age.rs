@@ -24,7 +24,10 @@ impl Recipients {
             return Err(Error::InvalidArgument("no recipient: give at least one age1... public key".into()));
         }
         if texts.len() > RECIPIENTS {
-            return Err(Error::InvalidArgument(format!("{} recipients are too many; a stream may have {RECIPIENTS}", texts.len())));
+            return Err(Error::InvalidArgument(format!(
+                "{} recipients are too many; a stream may have {RECIPIENTS}",
+                texts.len()
+            )));
         }
         texts.iter().enumerate().map(|(index, text)| recipient(index + 1, text)).collect::<Result<_, _>>().map(Self)
     }
@@ -32,9 +35,13 @@ impl Recipients {
 
 fn recipient(number: usize, text: &str) -> Result<x25519::Recipient, Error> {
     if text.to_ascii_uppercase().contains("AGE-SECRET-KEY-") {
-        return Err(Error::InvalidArgument(format!("recipient {number} is a secret key; give its public key (age-keygen -y), and make a new key pair if this one was seen by others")));
+        return Err(Error::InvalidArgument(format!(
+            "recipient {number} is a secret key; give its public key (age-keygen -y), and make a new key pair if this one was seen by others"
+        )));
     }
-    text.parse().map_err(|reason| Error::InvalidArgument(format!("recipient {number} is no public key of age (age1...): {reason}")))
+    text.parse().map_err(|reason| {
+        Error::InvalidArgument(format!("recipient {number} is no public key of age (age1...): {reason}"))
+    })
 }
 
 /// What a stream is decrypted with.
@@ -46,8 +53,11 @@ impl Identities {
     /// # Errors
     /// `failed` when there is none or a line is something else. No line is repeated.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        let identities = lines.map(|(index, line)| line.parse::<x25519::Identity>().map_err(|_| index + 1)).collect::<Result<Vec<_>, _>>();
+        let lines =
+            text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let identities = lines
+            .map(|(index, line)| line.parse::<x25519::Identity>().map_err(|_| index + 1))
+            .collect::<Result<Vec<_>, _>>();
         match identities {
             Ok(identities) if !identities.is_empty() => Ok(Self(identities)),
             Ok(_) => Err(Error::Unavailable("the key binding's identity is empty; it must hold an age secret key (AGE-SECRET-KEY-1...), as age-keygen writes it".into())),
@@ -58,7 +68,8 @@ impl Identities {
 
 pub(super) fn encrypt(input: &mut Input, output: &mut Output, recipients: &Recipients) -> io::Result<Option<String>> {
     let recipients = recipients.0.iter().map(|recipient| recipient as &dyn ::age::Recipient);
-    let encryptor = Encryptor::with_recipients(recipients).map_err(|error| damaged("encryption", format!("the stream cannot be encrypted: {error}")))?;
+    let encryptor = Encryptor::with_recipients(recipients)
+        .map_err(|error| damaged("encryption", format!("the stream cannot be encrypted: {error}")))?;
     let mut writer = encryptor.wrap_output(output)?;
     while let Some(chunk) = input.chunk()? {
         writer.write_all(&chunk)?;
@@ -79,10 +90,16 @@ pub(super) fn decrypt(input: &mut Input, output: &mut Output, identities: &Ident
 /// Why a file's head was refused.
 fn refused(error: &DecryptError) -> io::Error {
     match error {
-        DecryptError::NoMatchingKeys => damaged("no-matching-key", "the data is encrypted to other recipients than the key in this slot; bind the key that fits one of them"),
+        DecryptError::NoMatchingKeys => damaged(
+            "no-matching-key",
+            "the data is encrypted to other recipients than the key in this slot; bind the key that fits one of them",
+        ),
         DecryptError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => cut(),
         DecryptError::Io(error) => damaged("damaged", format!("the data is no age file in its binary form ({error})")),
-        other => damaged("damaged", format!("the age file's head is damaged, or it is no age file in its binary form ({other})")),
+        other => damaged(
+            "damaged",
+            format!("the age file's head is damaged, or it is no age file in its binary form ({other})"),
+        ),
     }
 }
 

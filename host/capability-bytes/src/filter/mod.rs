@@ -45,10 +45,18 @@ pub fn count(source: Reader, keep: impl Send + 'static) -> Filtered {
 /// `invalid-argument` for a level that the codec lacks.
 pub fn compress(source: Reader, codec: Codec, keep: impl Send + 'static) -> Result<Filtered, Error> {
     match codec {
-        Codec::Zstd(level @ 1..=19) => stage::run("zstd", source, keep, move |input, output| zstd::compress(input, output, level)),
-        Codec::Gzip(level @ 1..=9) => stage::run("gzip", source, keep, move |input, output| gzip::compress(input, output, level)),
-        Codec::Zstd(level) => Err(Error::InvalidArgument(format!("zstd has no level {level} here; give one from 1 (fast) to 19 (small)"))),
-        Codec::Gzip(level) => Err(Error::InvalidArgument(format!("gzip has no level {level}; give one from 1 (fast) to 9 (small)"))),
+        Codec::Zstd(level @ 1..=19) => {
+            stage::run("zstd", source, keep, move |input, output| zstd::compress(input, output, level))
+        }
+        Codec::Gzip(level @ 1..=9) => {
+            stage::run("gzip", source, keep, move |input, output| gzip::compress(input, output, level))
+        }
+        Codec::Zstd(level) => {
+            Err(Error::InvalidArgument(format!("zstd has no level {level} here; give one from 1 (fast) to 19 (small)")))
+        }
+        Codec::Gzip(level) => {
+            Err(Error::InvalidArgument(format!("gzip has no level {level}; give one from 1 (fast) to 9 (small)")))
+        }
     }
 }
 
@@ -121,7 +129,10 @@ pub(crate) fn damaged(code: &str, message: impl Into<String>) -> io::Error {
 /// What a codec's error means: the end came too early, or the content is wrong.
 fn damage(what: &str, error: &io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return damaged("truncated", format!("the {what} data ends before its end mark: it was cut when it was written or stored"));
+        return damaged(
+            "truncated",
+            format!("the {what} data ends before its end mark: it was cut when it was written or stored"),
+        );
     }
     damaged("damaged", format!("the {what} data is damaged or no {what} data at all ({error})"))
 }

@@ -2,8 +2,8 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
 use rota_capability::streams::{Reader, stream_error};
-use rota_capability_bytes::filter::Filtered;
 use rota_capability_bytes::Passed;
+use rota_capability_bytes::filter::Filtered;
 use rota_contract::{Error, Fault};
 use std::io;
 use std::pin::Pin;

@@ -10,7 +10,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
-use wasmtime::component::{Access, Destination, FutureConsumer, FutureReader, HasData, Source, StreamProducer, StreamReader, StreamResult, VecBuffer};
+use wasmtime::component::{
+    Access, Destination, FutureConsumer, FutureReader, HasData, Source, StreamProducer, StreamReader, StreamResult,
+    VecBuffer,
+};
 use wasmtime::{AsContextMut as _, Config, Engine, Store, StoreContextMut};
 use wasmtime_wasi::WasiCtxBuilder;
 
@@ -19,8 +22,16 @@ pub fn store(grants: Vec<Grant>, limits: Limits) -> Store<Guest> {
     config.wasm_component_model_async(true);
     let engine = Engine::new(&config).unwrap();
     let ledger = Arc::new(rota_authority::MemoryLedger::default());
-    let gate = Gate::new(RunIdentity { run: "r".into(), job: "j".into() }, Mode::Plan, Quotas::default(), ledger, grants);
-    let facts = RunFacts { id: "r".into(), attempt: 1, job: None, trigger: Trigger::Manual, started_at: std::time::SystemTime::now(), slots: Vec::new() };
+    let gate =
+        Gate::new(RunIdentity { run: "r".into(), job: "j".into() }, Mode::Plan, Quotas::default(), ledger, grants);
+    let facts = RunFacts {
+        id: "r".into(),
+        attempt: 1,
+        job: None,
+        trigger: Trigger::Manual,
+        started_at: std::time::SystemTime::now(),
+        slots: Vec::new(),
+    };
     let run = RunContext::new(gate, facts, limits, Arc::new(Quiet));
     Store::new(&engine, Guest::new(run, Arc::new(Services::default()), WasiCtxBuilder::new().build()))
 }
@@ -37,7 +48,10 @@ pub fn access<'a>(store: &'a mut StoreContextMut<'_, Guest>) -> Access<'a, Guest
 }
 
 /// What came out of a filter: its reader, as the next import would take it, and its outcome.
-pub fn taken(store: &mut StoreContextMut<'_, Guest>, answer: (StreamReader<u8>, FutureReader<Result<Passed, Error>>)) -> (Reader, oneshot::Receiver<Result<Passed, Error>>) {
+pub fn taken(
+    store: &mut StoreContextMut<'_, Guest>,
+    answer: (StreamReader<u8>, FutureReader<Result<Passed, Error>>),
+) -> (Reader, oneshot::Receiver<Result<Passed, Error>>) {
     let reader = take_bytes(&mut access(store), answer.0).unwrap().split().0;
     let (tell, told) = oneshot::channel();
     answer.1.pipe(store.as_context_mut(), Told(Some(tell))).unwrap();
@@ -49,7 +63,13 @@ struct Told(Option<oneshot::Sender<Result<Passed, Error>>>);
 impl<D> FutureConsumer<D> for Told {
     type Item = Result<Passed, Error>;
 
-    fn poll_consume(mut self: Pin<&mut Self>, _: &mut Context<'_>, store: StoreContextMut<D>, mut source: Source<'_, Self::Item>, _: bool) -> Poll<wasmtime::Result<()>> {
+    fn poll_consume(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        store: StoreContextMut<D>,
+        mut source: Source<'_, Self::Item>,
+        _: bool,
+    ) -> Poll<wasmtime::Result<()>> {
         let mut value = None;
         source.read(store, &mut value)?;
         if let (Some(value), Some(tell)) = (value, self.0.take()) {
@@ -69,7 +89,13 @@ impl<D> StreamProducer<D> for GuestLike {
     type Item = u8;
     type Buffer = VecBuffer<u8>;
 
-    fn poll_produce<'a>(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: StoreContextMut<'a, D>, mut destination: Destination<'a, u8, VecBuffer<u8>>, finish: bool) -> Poll<wasmtime::Result<StreamResult>> {
+    fn poll_produce<'a>(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: StoreContextMut<'a, D>,
+        mut destination: Destination<'a, u8, VecBuffer<u8>>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
         if !self.data.is_empty() {
             destination.set_buffer(std::mem::take(&mut self.data).into());
             return Poll::Ready(Ok(StreamResult::Completed));

@@ -31,7 +31,10 @@ impl Judged {
         if self.only_reads() {
             return Ok(self);
         }
-        Err(Error::InvalidArgument(format!("`query` only reads, and this {} needs {}; send it by `execute`", self.statement.verb, self.statement.accesses)))
+        Err(Error::InvalidArgument(format!(
+            "`query` only reads, and this {} needs {}; send it by `execute`",
+            self.statement.verb, self.statement.accesses
+        )))
     }
 
     /// What the mode makes of it as an effect.
@@ -46,26 +49,48 @@ impl Judged {
 }
 
 /// Classify and authorise a statement.
-pub(super) async fn statement(gate: &Arc<Gate>, operation: &'static str, slot: &str, text: &str) -> Result<Judged, Error> {
+pub(super) async fn statement(
+    gate: &Arc<Gate>,
+    operation: &'static str,
+    slot: &str,
+    text: &str,
+) -> Result<Judged, Error> {
     judge(gate, operation, slot, parse(text, classify).await)
 }
 
 /// The same for a COPY.
-pub(super) async fn copy(gate: &Arc<Gate>, operation: &'static str, slot: &str, text: &str, direction: CopyDirection) -> Result<Judged, Error> {
+pub(super) async fn copy(
+    gate: &Arc<Gate>,
+    operation: &'static str,
+    slot: &str,
+    text: &str,
+    direction: CopyDirection,
+) -> Result<Judged, Error> {
     judge(gate, operation, slot, parse(text, move |text| classify_copy(text, direction)).await)
 }
 
-async fn parse(text: &str, classify: impl FnOnce(&str) -> Result<Statement, Refusal> + Send + 'static) -> Result<Statement, Refusal> {
+async fn parse(
+    text: &str,
+    classify: impl FnOnce(&str) -> Result<Statement, Refusal> + Send + 'static,
+) -> Result<Statement, Refusal> {
     if text.len() <= LONG {
         return classify(text);
     }
     let text = text.to_owned();
-    tokio::task::spawn_blocking(move || classify(&text)).await.unwrap_or_else(|error| Err(Refusal::ParserFailed { message: error.to_string() }))
+    tokio::task::spawn_blocking(move || classify(&text))
+        .await
+        .unwrap_or_else(|error| Err(Refusal::ParserFailed { message: error.to_string() }))
 }
 
-fn judge(gate: &Arc<Gate>, operation: &'static str, slot: &str, classified: Result<Statement, Refusal>) -> Result<Judged, Error> {
+fn judge(
+    gate: &Arc<Gate>,
+    operation: &'static str,
+    slot: &str,
+    classified: Result<Statement, Refusal>,
+) -> Result<Judged, Error> {
     let statement = classified.map_err(|refusal| refuse(gate, operation, slot, &refusal))?;
-    let needed: Vec<SqlAccess> = SqlAccess::ALL.into_iter().filter(|access| statement.accesses.contains(*access)).collect();
+    let needed: Vec<SqlAccess> =
+        SqlAccess::ALL.into_iter().filter(|access| statement.accesses.contains(*access)).collect();
     let authorized = gate.authorise::<Sql>(operation, slot, &needed).map_err(denied)?;
     Ok(Judged { authorized, statement })
 }
@@ -73,9 +98,11 @@ fn judge(gate: &Arc<Gate>, operation: &'static str, slot: &str, classified: Resu
 /// What is no statement is a mistake; what must never run is a denial, and counted.
 fn refuse(gate: &Arc<Gate>, operation: &'static str, slot: &str, refusal: &Refusal) -> Error {
     match refusal {
-        Refusal::Empty | Refusal::SeveralStatements { .. } | Refusal::Syntax { .. } | Refusal::TooLong | Refusal::TooDeep => {
-            Error::InvalidArgument(refusal.to_string())
-        }
+        Refusal::Empty
+        | Refusal::SeveralStatements { .. }
+        | Refusal::Syntax { .. }
+        | Refusal::TooLong
+        | Refusal::TooDeep => Error::InvalidArgument(refusal.to_string()),
         _ => denied(gate.never(operation, slot, refusal.to_string())),
     }
 }

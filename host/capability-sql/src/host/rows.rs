@@ -6,7 +6,9 @@ use rota_capability::streams::give_outcome;
 use rota_contract::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use wasmtime::component::{Access, Destination, FutureReader, HasData, StreamProducer, StreamReader, StreamResult, VecBuffer};
+use wasmtime::component::{
+    Access, Destination, FutureReader, HasData, StreamProducer, StreamReader, StreamResult, VecBuffer,
+};
 use wasmtime::{AsContextMut as _, StoreContextMut};
 
 /// What `query` answers.

@@ -18,7 +18,10 @@ use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
 type Answered<T> = wasmtime::Result<Result<T, Error>>;
 
 /// Count the call in, and find its session.
-fn enter<T: Send + 'static>(accessor: &Accessor<T, Sql>, session: &Resource<Session>) -> wasmtime::Result<(CallGuard, Session)> {
+fn enter<T: Send + 'static>(
+    accessor: &Accessor<T, Sql>,
+    session: &Resource<Session>,
+) -> wasmtime::Result<(CallGuard, Session)> {
     begin(accessor, |guest| Ok(guest.table.get(session)?.clone()))
 }
 
@@ -41,7 +44,9 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
     async fn open(accessor: &Accessor<T, Self>, slot: String) -> Answered<Resource<Session>> {
         let (call, sessions) = begin(accessor, |guest| Ok(guest.services.get::<Sessions>()))?;
         let Some(sessions) = sessions else {
-            return Err(wasmtime::Error::msg("the capability sql is linked, but was not provided to the host's services"));
+            return Err(wasmtime::Error::msg(
+                "the capability sql is linked, but was not provided to the host's services",
+            ));
         };
         let authorized = answer!(gate(&call).authorise("sql.open", &slot, &[]).map_err(denied));
         let session = answer!(sessions.open(&authorized).await);
@@ -54,7 +59,12 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         Ok(session.server(&authorized).await)
     }
 
-    async fn query(accessor: &Accessor<T, Self>, session: Resource<Session>, statement: String, parameters: Vec<Value>) -> Answered<rows::Answer> {
+    async fn query(
+        accessor: &Accessor<T, Self>,
+        session: Resource<Session>,
+        statement: String,
+        parameters: Vec<Value>,
+    ) -> Answered<rows::Answer> {
         let (call, session) = enter(accessor, &session)?;
         let judged = judge::statement(gate(&call), "sql.query", session.slot(), &statement).await;
         let judged = answer!(judged.and_then(judge::Judged::must_read));
@@ -63,7 +73,12 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         accessor.with(|mut access| rows::give(&mut access, rows)).map(Ok)
     }
 
-    async fn execute(accessor: &Accessor<T, Self>, session: Resource<Session>, statement: String, parameters: Vec<Value>) -> Answered<u64> {
+    async fn execute(
+        accessor: &Accessor<T, Self>,
+        session: Resource<Session>,
+        statement: String,
+        parameters: Vec<Value>,
+    ) -> Answered<u64> {
         let (call, session) = enter(accessor, &session)?;
         let judged = answer!(judge::statement(gate(&call), "sql.execute", session.slot(), &statement).await);
         match answer!(judged.decide(statement_detail(&statement, &parameters)).await) {
@@ -72,24 +87,39 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         }
     }
 
-    async fn begin(accessor: &Accessor<T, Self>, session: Resource<Session>, options: TransactionOptions) -> Answered<Resource<Transaction>> {
+    async fn begin(
+        accessor: &Accessor<T, Self>,
+        session: Resource<Session>,
+        options: TransactionOptions,
+    ) -> Answered<Resource<Transaction>> {
         let (call, session) = enter(accessor, &session)?;
         let authorized = answer!(gate(&call).authorise("sql.begin", session.slot(), &[]).map_err(denied));
         let transaction = answer!(session.begin(&authorized, options).await);
         accessor.with(|mut access| access.get().push(transaction)).map(Ok)
     }
 
-    async fn copy_out(accessor: &Accessor<T, Self>, session: Resource<Session>, statement: String) -> Answered<(StreamReader<u8>, FutureReader<Result<u64, Error>>)> {
+    async fn copy_out(
+        accessor: &Accessor<T, Self>,
+        session: Resource<Session>,
+        statement: String,
+    ) -> Answered<(StreamReader<u8>, FutureReader<Result<u64, Error>>)> {
         let (call, session) = enter(accessor, &session)?;
-        let judged = answer!(judge::copy(gate(&call), "sql.copy-out", session.slot(), &statement, CopyDirection::Out).await);
+        let judged =
+            answer!(judge::copy(gate(&call), "sql.copy-out", session.slot(), &statement, CopyDirection::Out).await);
         let reader = answer!(session.copy_out(&judged.authorized, statement).await);
         let (reader, outcome) = watched(reader, |bytes| bytes);
         accessor.with(|mut access| Ok(Ok((give_bytes(&mut access, reader)?, give_outcome(&mut access, outcome)?))))
     }
 
-    async fn copy_in(accessor: &Accessor<T, Self>, session: Resource<Session>, statement: String, mut data: StreamReader<u8>) -> Answered<u64> {
+    async fn copy_in(
+        accessor: &Accessor<T, Self>,
+        session: Resource<Session>,
+        statement: String,
+        mut data: StreamReader<u8>,
+    ) -> Answered<u64> {
         let (call, session) = enter(accessor, &session)?;
-        let decided = match judge::copy(gate(&call), "sql.copy-in", session.slot(), &statement, CopyDirection::In).await {
+        let decided = match judge::copy(gate(&call), "sql.copy-in", session.slot(), &statement, CopyDirection::In).await
+        {
             Ok(judged) => judged.decide(statement_detail(&statement, &[])).await,
             Err(error) => Err(error),
         };
@@ -109,23 +139,39 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         }
     }
 
-    async fn configure(accessor: &Accessor<T, Self>, session: Resource<Session>, name: String, value: String) -> Answered<()> {
+    async fn configure(
+        accessor: &Accessor<T, Self>,
+        session: Resource<Session>,
+        name: String,
+        value: String,
+    ) -> Answered<()> {
         let (call, session) = enter(accessor, &session)?;
         let authorized = answer!(gate(&call).authorise("sql.configure", session.slot(), &[]).map_err(denied));
         Ok(session.configure(&authorized, &name, &value).await)
     }
 
-    async fn cancel_backend(accessor: &Accessor<T, Self>, session: Resource<Session>, pid: u32, backend_start: i64) -> Answered<bool> {
+    async fn cancel_backend(
+        accessor: &Accessor<T, Self>,
+        session: Resource<Session>,
+        pid: u32,
+        backend_start: i64,
+    ) -> Answered<bool> {
         signal(accessor, session, Signal::Cancel, pid, backend_start).await
     }
 
-    async fn terminate_backend(accessor: &Accessor<T, Self>, session: Resource<Session>, pid: u32, backend_start: i64) -> Answered<bool> {
+    async fn terminate_backend(
+        accessor: &Accessor<T, Self>,
+        session: Resource<Session>,
+        pid: u32,
+        backend_start: i64,
+    ) -> Answered<bool> {
         signal(accessor, session, Signal::Terminate, pid, backend_start).await
     }
 
     async fn promote(accessor: &Accessor<T, Self>, session: Resource<Session>, wait_seconds: u32) -> Answered<bool> {
         let (call, session) = enter(accessor, &session)?;
-        let authorized = answer!(gate(&call).authorise("sql.promote", session.slot(), &[SqlAccess::Promote]).map_err(denied));
+        let authorized =
+            answer!(gate(&call).authorise("sql.promote", session.slot(), &[SqlAccess::Promote]).map_err(denied));
         let detail = format!("promote the standby, waiting up to {wait_seconds} s");
         let effect = Effect { object: String::new(), detail, class: EffectClass::Destructive };
         match answer!(authorized.effect(effect).await.map_err(refused)) {
@@ -135,7 +181,13 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
     }
 }
 
-async fn signal<T: Send + 'static>(accessor: &Accessor<T, Sql>, session: Resource<Session>, signal: Signal, pid: u32, start: i64) -> Answered<bool> {
+async fn signal<T: Send + 'static>(
+    accessor: &Accessor<T, Sql>,
+    session: Resource<Session>,
+    signal: Signal,
+    pid: u32,
+    start: i64,
+) -> Answered<bool> {
     let (call, session) = enter(accessor, &session)?;
     let (operation, verb, class) = match signal {
         Signal::Cancel => ("sql.cancel-backend", "cancel the statement of", EffectClass::Write),

@@ -13,12 +13,20 @@ use wasmtime::component::{Accessor, Resource};
 
 type Answered<T> = wasmtime::Result<Result<T, Error>>;
 
-fn enter<T: Send + 'static>(accessor: &Accessor<T, Sql>, transaction: &Resource<Transaction>) -> wasmtime::Result<(CallGuard, Transaction)> {
+fn enter<T: Send + 'static>(
+    accessor: &Accessor<T, Sql>,
+    transaction: &Resource<Transaction>,
+) -> wasmtime::Result<(CallGuard, Transaction)> {
     begin(accessor, |guest| Ok(guest.table.get(transaction)?.clone()))
 }
 
 impl<T: Send + 'static> wit::HostTransactionWithStore<T> for Sql {
-    async fn query(accessor: &Accessor<T, Self>, transaction: Resource<Transaction>, statement: String, parameters: Vec<Value>) -> Answered<rows::Answer> {
+    async fn query(
+        accessor: &Accessor<T, Self>,
+        transaction: Resource<Transaction>,
+        statement: String,
+        parameters: Vec<Value>,
+    ) -> Answered<rows::Answer> {
         let (call, transaction) = enter(accessor, &transaction)?;
         let judged = judge::statement(&call.run().gate, "sql.query", transaction.slot(), &statement).await;
         let judged = answer!(judged.and_then(judge::Judged::must_read));
@@ -27,18 +35,28 @@ impl<T: Send + 'static> wit::HostTransactionWithStore<T> for Sql {
         accessor.with(|mut access| rows::give(&mut access, rows)).map(Ok)
     }
 
-    async fn execute(accessor: &Accessor<T, Self>, transaction: Resource<Transaction>, statement: String, parameters: Vec<Value>) -> Answered<u64> {
+    async fn execute(
+        accessor: &Accessor<T, Self>,
+        transaction: Resource<Transaction>,
+        statement: String,
+        parameters: Vec<Value>,
+    ) -> Answered<u64> {
         let (call, transaction) = enter(accessor, &transaction)?;
         let judged = answer!(judge::statement(&call.run().gate, "sql.execute", transaction.slot(), &statement).await);
         if judged.statement.transaction == TransactionRule::Forbidden {
             let verb = judged.statement.verb;
-            return Ok(Err(Error::InvalidArgument(format!("{verb} cannot run inside of a transaction; use the session's `execute`"))));
+            return Ok(Err(Error::InvalidArgument(format!(
+                "{verb} cannot run inside of a transaction; use the session's `execute`"
+            ))));
         }
         if transaction.is_read_only() {
             if judged.only_reads() {
                 return Ok(transaction.execute_reading(&judged.authorized, &statement, &parameters).await);
             }
-            return Ok(Err(Error::InvalidArgument(format!("the transaction is READ ONLY, and this {} needs {}", judged.statement.verb, judged.statement.accesses))));
+            return Ok(Err(Error::InvalidArgument(format!(
+                "the transaction is READ ONLY, and this {} needs {}",
+                judged.statement.verb, judged.statement.accesses
+            ))));
         }
         match answer!(judged.decide(statement_detail(&statement, &parameters)).await) {
             Decision::Planned => Ok(Ok(0)),

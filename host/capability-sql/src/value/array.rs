@@ -22,7 +22,8 @@ impl<'a> Array<'a> {
         if !(0..=MOST_DIMENSIONS).contains(&count) {
             return Err(BAD);
         }
-        let dimensions: Vec<(i32, i32)> = (0..count).map(|_| Ok((parts.i32()?, parts.i32()?))).collect::<Result<_, BadValue>>()?;
+        let dimensions: Vec<(i32, i32)> =
+            (0..count).map(|_| Ok((parts.i32()?, parts.i32()?))).collect::<Result<_, BadValue>>()?;
         let mut elements = Vec::new();
         while !parts.rest.is_empty() {
             let length = parts.i32()?;
@@ -31,7 +32,9 @@ impl<'a> Array<'a> {
                 Err(_) => None,
             });
         }
-        let product = dimensions.iter().try_fold(1_usize, |product, (length, _)| product.checked_mul(usize::try_from(*length).ok()?));
+        let product = dimensions
+            .iter()
+            .try_fold(1_usize, |product, (length, _)| product.checked_mul(usize::try_from(*length).ok()?));
         let expected = if dimensions.is_empty() { Some(0) } else { product };
         if expected != Some(elements.len()) {
             return Err(BAD);
@@ -46,7 +49,8 @@ impl<'a> Array<'a> {
         list: impl FnOnce(Vec<Option<E>>) -> Value,
         print: impl Fn(E) -> String,
     ) -> Result<Value, BadValue> {
-        let elements: Vec<Option<E>> = self.elements.iter().map(|bytes| bytes.map(&element).transpose()).collect::<Result<_, _>>()?;
+        let elements: Vec<Option<E>> =
+            self.elements.iter().map(|bytes| bytes.map(&element).transpose()).collect::<Result<_, _>>()?;
         if self.dimensions.len() <= 1 {
             return Ok(list(elements));
         }
@@ -129,12 +133,17 @@ fn print_float(x: f64) -> String {
 fn quoted(element: String) -> String {
     let plain = !element.is_empty()
         && !element.eq_ignore_ascii_case("null")
-        && !element.contains(|c: char| matches!(c, '"' | '\\' | '{' | '}' | ',' | ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}'));
+        && !element.contains(['"', '\\', '{', '}', ',', ' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
     if plain { element } else { format!("\"{}\"", element.replace('\\', "\\\\").replace('"', "\\\"")) }
 }
 
 /// The wire form of a one-dimensional array.
-pub(super) fn encode<E>(element_type: u32, elements: &[Option<E>], out: &mut Vec<u8>, write: impl Fn(&E, &mut Vec<u8>)) -> Result<(), String> {
+pub(super) fn encode<E>(
+    element_type: u32,
+    elements: &[Option<E>],
+    out: &mut Vec<u8>,
+    write: impl Fn(&E, &mut Vec<u8>),
+) -> Result<(), String> {
     let length = i32::try_from(elements.len()).map_err(|_| "an array has too many elements".to_owned())?;
     let has_nulls = i32::from(elements.iter().any(Option::is_none));
     out.extend_from_slice(&i32::from(length > 0).to_be_bytes());

@@ -38,7 +38,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<String, BadValue> {
         text.push('0');
         Ok(())
     } else {
-        (0..=weight).rev().try_for_each(|w| if w == weight { write!(text, "{}", group(w)) } else { write!(text, "{:04}", group(w)) })
+        (0..=weight)
+            .rev()
+            .try_for_each(|w| if w == weight { write!(text, "{}", group(w)) } else { write!(text, "{:04}", group(w)) })
     };
     written.map_err(|_| BadValue("numeric"))?;
     if scale > 0 {
@@ -76,7 +78,10 @@ pub(super) fn encode(text: &str, out: &mut Vec<u8>) -> Result<(), String> {
     }
     let decimal = Decimal::parse(trimmed).ok_or_else(refused)?;
     if decimal.integer.len() > MOST_DIGITS || decimal.fraction.len() > MOST_SCALE {
-        return Err(format!("{} and more digits are more than a numeric holds", decimal.integer.len().max(decimal.fraction.len())));
+        return Err(format!(
+            "{} and more digits are more than a numeric holds",
+            decimal.integer.len().max(decimal.fraction.len())
+        ));
     }
     let (groups, weight) = decimal.groups();
     let negative = decimal.negative && !groups.is_empty();
@@ -125,8 +130,10 @@ impl Decimal {
     /// Groups of four digits without zeros at either end, and the weight of the first.
     fn groups(&self) -> (Vec<i16>, i16) {
         let pad = |count: usize| vec![0; (4 - count % 4) % 4];
-        let all = [pad(self.integer.len()).as_slice(), &self.integer, &self.fraction, &pad(self.fraction.len())].concat();
-        let mut groups: Vec<i16> = all.chunks(4).map(|four| four.iter().fold(0, |sum, digit| sum * 10 + i16::from(*digit))).collect();
+        let all =
+            [pad(self.integer.len()).as_slice(), &self.integer, &self.fraction, &pad(self.fraction.len())].concat();
+        let mut groups: Vec<i16> =
+            all.chunks(4).map(|four| four.iter().fold(0, |sum, digit| sum * 10 + i16::from(*digit))).collect();
         let mut weight = i64::try_from(self.integer.len().div_ceil(4)).unwrap_or(0) - 1;
         let leading = groups.iter().take_while(|group| **group == 0).count();
         groups.drain(..leading);

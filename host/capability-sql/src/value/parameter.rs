@@ -110,7 +110,9 @@ impl<'q> Encode<'q, Postgres> for Parameter<'_> {
             Value::Inet(text) => network::encode(text, out)?,
             Value::Lsn(n) | Value::Xid(n) => out.extend_from_slice(&n.to_be_bytes()),
             Value::Oid(n) => out.extend_from_slice(&n.to_be_bytes()),
-            Value::Regclass(_) => out.extend_from_slice(&self.known.ok_or("the relation was not looked up")?.to_be_bytes()),
+            Value::Regclass(_) => {
+                out.extend_from_slice(&self.known.ok_or("the relation was not looked up")?.to_be_bytes())
+            }
             Value::Booleans(list) => array::encode(16, list, out, |b, out| out.push(u8::from(*b)))?,
             Value::Integers(list) => array::encode(20, list, out, |n, out| out.extend_from_slice(&n.to_be_bytes()))?,
             Value::Floats(list) => array::encode(701, list, out, |x, out| out.extend_from_slice(&x.to_be_bytes()))?,

@@ -136,7 +136,11 @@ pub(super) fn half_vector(bytes: &[u8]) -> Result<Value, BadValue> {
     vector_of(bytes, "halfvec", |parts| parts.i16().map(|bits| half(bits.cast_unsigned())))
 }
 
-fn vector_of<'a>(bytes: &'a [u8], of: &'static str, element: impl Fn(&mut Parts<'a>) -> Result<f32, BadValue>) -> Result<Value, BadValue> {
+fn vector_of<'a>(
+    bytes: &'a [u8],
+    of: &'static str,
+    element: impl Fn(&mut Parts<'a>) -> Result<f32, BadValue>,
+) -> Result<Value, BadValue> {
     let mut parts = Parts::new(bytes, of);
     let dimensions = parts.i16()?;
     parts.i16()?;

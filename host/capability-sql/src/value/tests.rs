@@ -12,12 +12,36 @@ fn wire(text: &str) -> Vec<u8> {
 #[test]
 fn decimal_text_survives_the_wire() {
     for text in [
-        "0", "0.00", "1", "-1", "10000", "9999", "10001", "123456789012345678901234567890", "0.0001", "0.00001", "-0.000000012300",
-        "100000000", "1.5", "99999999.00000001", "NaN", "Infinity", "-Infinity",
+        "0",
+        "0.00",
+        "1",
+        "-1",
+        "10000",
+        "9999",
+        "10001",
+        "123456789012345678901234567890",
+        "0.0001",
+        "0.00001",
+        "-0.000000012300",
+        "100000000",
+        "1.5",
+        "99999999.00000001",
+        "NaN",
+        "Infinity",
+        "-Infinity",
     ] {
         assert_eq!(numeric::decode(&wire(text)).unwrap(), text);
     }
-    for (text, same) in [("1e3", "1000"), ("1.5E-3", "0.0015"), ("+00012.50", "12.50"), (".5", "0.5"), ("5.", "5"), ("-0", "0"), ("12e-4", "0.0012"), ("inf", "Infinity")] {
+    for (text, same) in [
+        ("1e3", "1000"),
+        ("1.5E-3", "0.0015"),
+        ("+00012.50", "12.50"),
+        (".5", "0.5"),
+        ("5.", "5"),
+        ("-0", "0"),
+        ("12e-4", "0.0012"),
+        ("inf", "Infinity"),
+    ] {
         assert_eq!(numeric::decode(&wire(text)).unwrap(), same);
     }
 }
@@ -32,8 +56,18 @@ fn what_is_no_number_is_refused() {
 #[test]
 fn truncated_and_foreign_bytes_are_errors_and_no_panics() {
     let decoders: [super::Decode; 12] = [
-        scalar::boolean, scalar::int64, scalar::date, scalar::interval, scalar::uuid, scalar::jsonb, scalar::vector, scalar::half_vector,
-        scalar::decimal, network::decode, array::integers, array::texts,
+        scalar::boolean,
+        scalar::int64,
+        scalar::date,
+        scalar::interval,
+        scalar::uuid,
+        scalar::jsonb,
+        scalar::vector,
+        scalar::half_vector,
+        scalar::decimal,
+        network::decode,
+        array::integers,
+        array::texts,
     ];
     for decode in decoders {
         for bytes in [&[][..], &[0xff; 3], &[0xff; 5], &[0x7f; 64]] {
@@ -46,7 +80,15 @@ fn truncated_and_foreign_bytes_are_errors_and_no_panics() {
 
 #[test]
 fn half_precision_is_exact() {
-    for (bits, number) in [(0x0000, 0.0_f32), (0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x0400, 6.103_515_6e-5), (0x3555, 0.333_251_95)] {
+    for (bits, number) in [
+        (0x0000, 0.0_f32),
+        (0x3c00, 1.0),
+        (0xc000, -2.0),
+        (0x7bff, 65504.0),
+        (0x0001, 5.960_464_5e-8),
+        (0x0400, 6.103_515_6e-5),
+        (0x3555, 0.333_251_95),
+    ] {
         assert_eq!(scalar::half(bits), number);
     }
     assert_eq!(scalar::half(0x7c00), f32::INFINITY);

@@ -2,7 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
-use rota_authority::{Authorized, Decision, Effect, EffectClass, Gate, Grant, MemoryLedger, Mode, Permit, Quotas, RunIdentity, Sql, SqlAccess};
+use rota_authority::{
+    Authorized, Decision, Effect, EffectClass, Gate, Grant, MemoryLedger, Mode, Permit, Quotas, RunIdentity, Sql,
+    SqlAccess,
+};
 use rota_capability_sql::wit::Value;
 use rota_capability_sql::{Rows, Session, Sessions};
 use rota_config::{Address, Binding, Duration, SecretRef, SqlBinding};
@@ -84,7 +87,12 @@ impl Run {
     }
 
     /// All rows of a query, which must end well.
-    pub async fn rows(&self, session: &Session, statement: &str, parameters: Vec<Value>) -> Result<Vec<Vec<Value>>, Error> {
+    pub async fn rows(
+        &self,
+        session: &Session,
+        statement: &str,
+        parameters: Vec<Value>,
+    ) -> Result<Vec<Vec<Value>>, Error> {
         all(self.ask(session, statement, parameters).await?).await
     }
 

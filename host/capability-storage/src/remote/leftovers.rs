@@ -104,7 +104,7 @@ impl Bucket {
             Signing::S3(signer) => signer.sign(&mut parts, None).await,
             Signing::Oss(signer) => signer.sign(&mut parts, None).await,
         }
-        .map_err(|_| unexpected("there are no keys to sign with".into()))?;
+        .map_err(|_| unexpected(crate::error::UNSIGNED.into()))?;
         let response = self
             .operator
             .context()

@@ -24,7 +24,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Parts on their way at once. With the one that is held back and the one that is being gathered, four parts are in memory.
+/// Parts on their way at once. With the one that OpenDAL holds back, the one that waits for its
+/// turn and the one that is being gathered, five parts are in memory.
 const AT_ONCE: usize = 2;
 
 /// What the task is told.
@@ -58,6 +59,8 @@ pub(crate) async fn put(bucket: &Arc<Bucket>, name: &Name, mut data: Reader, opt
             upload.abort().await;
             return Err(bucket.place.too_large(name));
         };
+        // Room first: a part that waits for the store is in memory all the same.
+        let slot = upload.slot().await.map_err(|error| failed(bucket, name, error))?;
         let (part, length) = match gather(&mut data, room, &mut hasher).await {
             Ok(part) => part,
             Err(error) => {
@@ -67,7 +70,7 @@ pub(crate) async fn put(bucket: &Arc<Bucket>, name: &Name, mut data: Reader, opt
         };
         size += length;
         if length > 0 {
-            upload.part(part).await.map_err(|error| failed(bucket, name, error))?;
+            slot.send(Order::Part(part));
         }
         if length < room {
             break;
@@ -143,13 +146,14 @@ impl Upload {
         Ok(Self { orders: Some(orders), stop, task: Some(task) })
     }
 
-    async fn part(&mut self, part: Vec<Bytes>) -> Result<(), Failure> {
-        let Some(orders) = &self.orders else { return Err(Failure::Aborted) };
-        if orders.send(Order::Part(part)).await.is_ok() {
-            return Ok(());
+    /// A place for the next part.
+    async fn slot(&mut self) -> Result<mpsc::OwnedPermit<Order>, Failure> {
+        let Some(orders) = self.orders.clone() else { return Err(Failure::Aborted) };
+        match orders.reserve_owned().await {
+            Ok(slot) => Ok(slot),
+            // It takes no more: it has failed.
+            Err(_) => Err(self.end().await.err().unwrap_or(Failure::Aborted)),
         }
-        // It takes no more: it has failed.
-        self.end().await.and(Err(Failure::Aborted))
     }
 
     async fn complete(mut self) -> End {

@@ -127,7 +127,7 @@ impl Watcher for OnTerminal {
         }
         let fields: String = fields.iter().map(|(k, v)| format!(" {k}={v}")).collect();
         let source = if source == "procedure" { String::new() } else { format!("{source}: ") };
-        self.live.say(&format!("{:>5} {source}{message}{fields}", level.as_str()));
+        self.live.say(&format!("  {:<5} {source}{message}{fields}", level.as_str()));
     }
 
     fn progress(&self, done: u64, total: Option<u64>, unit: &str, note: &str) {

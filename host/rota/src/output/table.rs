@@ -1,7 +1,7 @@
 //! Tables: aligned, without lines, as wide as the terminal.
 
 use super::{bold, coloured, format, safe};
-use comfy_table::{Cell as TableCell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell as TableCell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use rota_contract::reports::Cell;
 
 /// A table with a heading row. Columns whose cells are all numbers go to the right.
@@ -59,7 +59,9 @@ fn render(columns: &[&str], rows: &[Vec<String>], right: &[bool]) -> String {
     }
     for (index, right) in right.iter().enumerate() {
         if *right && let Some(column) = table.column_mut(index) {
+            // Numbers are never wrapped; what is long is text, and shares the rest of the width.
             column.set_cell_alignment(CellAlignment::Right);
+            column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
     table.to_string().lines().map(|line| format!("  {}", line.trim_end())).collect::<Vec<_>>().join("\n")

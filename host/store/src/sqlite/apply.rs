@@ -70,9 +70,13 @@ impl Target<'_> {
     }
 
     async fn status(&mut self, run: &str) -> Result<Option<RunStatus>, StoreError> {
-        let row = sqlx::query("SELECT status FROM runs WHERE id = ?").bind(run).fetch_optional(&mut *self.connection).await;
-        let word = row.and_then(|row| row.map(|row| row.try_get::<String, _>(0)).transpose()).map_err(|error| self.wrong(&error))?;
-        word.map(|word| word.parse().map_err(|reason| StoreError::Corrupt { path: self.path.to_owned(), reason })).transpose()
+        let row =
+            sqlx::query("SELECT status FROM runs WHERE id = ?").bind(run).fetch_optional(&mut *self.connection).await;
+        let word = row
+            .and_then(|row| row.map(|row| row.try_get::<String, _>(0)).transpose())
+            .map_err(|error| self.wrong(&error))?;
+        word.map(|word| word.parse().map_err(|reason| StoreError::Corrupt { path: self.path.to_owned(), reason }))
+            .transpose()
     }
 }
 
@@ -130,7 +134,11 @@ async fn end_run(target: &mut Target<'_>, run: &str, end: &RunEnd) -> Result<Ans
     let status = target.status(run).await?.ok_or_else(|| StoreError::NotFound(run.into()))?.end(end.status)?;
     let now = now();
     // What was begun and never concluded was dropped with the run.
-    let open = sqlx::query("UPDATE effects SET outcome = 'interrupted', finished_at = ? WHERE run = ? AND outcome = 'running'").bind(now).bind(run);
+    let open = sqlx::query(
+        "UPDATE effects SET outcome = 'interrupted', finished_at = ? WHERE run = ? AND outcome = 'running'",
+    )
+    .bind(now)
+    .bind(run);
     target.run(open).await?;
     let query = sqlx::query("UPDATE runs SET status = ?, finished_at = ?, report = ?, error = ?, dropped_log_lines = dropped_log_lines + ? WHERE id = ?")
         .bind(status.as_str())
@@ -169,7 +177,12 @@ async fn begin_effect(target: &mut Target<'_>, run: &str, effect: &EffectRecord)
     Ok(Answer::Number(sequence.unsigned_abs()))
 }
 
-async fn finish_effect(target: &mut Target<'_>, run: &str, sequence: u64, outcome: &Outcome) -> Result<Answer, StoreError> {
+async fn finish_effect(
+    target: &mut Target<'_>,
+    run: &str,
+    sequence: u64,
+    outcome: &Outcome,
+) -> Result<Answer, StoreError> {
     let said = match outcome {
         Outcome::Done(said) | Outcome::Failed(said) => Some(said.as_str()),
         Outcome::Planned | Outcome::Interrupted => None,
@@ -184,7 +197,11 @@ async fn finish_effect(target: &mut Target<'_>, run: &str, sequence: u64, outcom
         return Ok(Answer::Done);
     }
     // It has an outcome already, which stays, or there is no such effect.
-    let known = sqlx::query("SELECT 1 FROM effects WHERE run = ? AND sequence = ?").bind(run).bind(integer(sequence)).fetch_optional(&mut *target.connection).await;
+    let known = sqlx::query("SELECT 1 FROM effects WHERE run = ? AND sequence = ?")
+        .bind(run)
+        .bind(integer(sequence))
+        .fetch_optional(&mut *target.connection)
+        .await;
     match known.map_err(|error| target.wrong(&error))? {
         Some(_) => Ok(Answer::Done),
         None => Err(StoreError::NoEffect { run: run.into(), sequence }),
@@ -206,8 +223,15 @@ fn log<'q>(run: &'q str, line: &'q NewLogLine) -> Query<'q> {
 }
 
 /// Count lines that were lost.
-pub(super) async fn dropped(connection: &mut SqliteConnection, path: &Path, run: &str, lines: u64) -> Result<(), StoreError> {
-    let query = sqlx::query("UPDATE runs SET dropped_log_lines = dropped_log_lines + ? WHERE id = ?").bind(integer(lines)).bind(run);
+pub(super) async fn dropped(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    run: &str,
+    lines: u64,
+) -> Result<(), StoreError> {
+    let query = sqlx::query("UPDATE runs SET dropped_log_lines = dropped_log_lines + ? WHERE id = ?")
+        .bind(integer(lines))
+        .bind(run);
     Target { connection, path }.run(query).await.map(drop)
 }
 
@@ -240,7 +264,11 @@ async fn lose(target: &mut Target<'_>, process: &Process) -> Result<Answer, Stor
     let mut runs = Vec::with_capacity(rows.len());
     for row in rows {
         let run: String = row.try_get(0).map_err(|error| target.wrong(&error))?;
-        let open = sqlx::query("UPDATE effects SET outcome = 'unknown', finished_at = ? WHERE run = ? AND outcome = 'running'").bind(now()).bind(&run);
+        let open = sqlx::query(
+            "UPDATE effects SET outcome = 'unknown', finished_at = ? WHERE run = ? AND outcome = 'running'",
+        )
+        .bind(now())
+        .bind(&run);
         target.run(open).await?;
         runs.push(run);
     }

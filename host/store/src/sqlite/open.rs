@@ -6,7 +6,9 @@
 use crate::StoreError;
 use crate::folder::StateFolder;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions as _, Connection as _};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -43,7 +45,11 @@ pub(super) fn readers(path: &Path) -> SqlitePool {
 }
 
 /// The connection for writing, to a file with the newest schema.
-pub(super) async fn writer(folder: &StateFolder, path: &Path, largest: Option<u64>) -> Result<SqliteConnection, StoreError> {
+pub(super) async fn writer(
+    folder: &StateFolder,
+    path: &Path,
+    largest: Option<u64>,
+) -> Result<SqliteConnection, StoreError> {
     let _lock = lock(folder).await?;
     match std::fs::symlink_metadata(path) {
         Ok(_) => folder.check_file(path)?,
@@ -73,7 +79,10 @@ async fn lock(folder: &StateFolder) -> Result<File, StoreError> {
 async fn make(path: &Path) -> Result<(), StoreError> {
     let journal = with_suffix(path, "-wal");
     if journal.exists() {
-        return Err(StoreError::Corrupt { path: path.to_owned(), reason: format!("the file is gone, and its journal {} is still there", journal.display()) });
+        return Err(StoreError::Corrupt {
+            path: path.to_owned(),
+            reason: format!("the file is gone, and its journal {} is still there", journal.display()),
+        });
     }
     let failed = |error: std::io::Error| StoreError::from_io(path, &error);
     let new = with_suffix(path, ".new");
@@ -86,7 +95,8 @@ async fn make(path: &Path) -> Result<(), StoreError> {
     }
     OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new).map_err(failed)?;
     let wrong = |error: sqlx::Error| StoreError::from_sqlx(path, &error);
-    let mut connection = options(&new).pragma("application_id", APPLICATION.to_string()).connect().await.map_err(wrong)?;
+    let mut connection =
+        options(&new).pragma("application_id", APPLICATION.to_string()).connect().await.map_err(wrong)?;
     MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| migration_failed(path, error))?;
     connection.close().await.map_err(wrong)?;
     std::fs::rename(&new, path).map_err(failed)?;
@@ -97,11 +107,15 @@ async fn make(path: &Path) -> Result<(), StoreError> {
 /// Refuse what is not ours or newer than we are, and bring what is older up to date.
 async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let wrong = |error: sqlx::Error| StoreError::from_sqlx(path, &error);
-    let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(wrong)?;
+    let application: i64 =
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(wrong)?;
     if application != APPLICATION {
         return Err(StoreError::Corrupt { path: path.to_owned(), reason: "it is a file of another program".into() });
     }
-    let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations").fetch_one(&mut *connection).await.map_err(wrong)?;
+    let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(wrong)?;
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned() });
@@ -113,7 +127,9 @@ fn migration_failed(path: &Path, error: sqlx::migrate::MigrateError) -> StoreErr
     use sqlx::migrate::MigrateError;
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StoreError::from_sqlx(path, &error),
-        other => StoreError::Corrupt { path: path.to_owned(), reason: format!("its schema is not one of Rota's: {other}") },
+        other => {
+            StoreError::Corrupt { path: path.to_owned(), reason: format!("its schema is not one of Rota's: {other}") }
+        }
     }
 }
 

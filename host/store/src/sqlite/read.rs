@@ -18,7 +18,10 @@ const PART: usize = 4;
 
 /// The processes that runs under way belong to.
 pub(super) async fn processes(pool: &SqlitePool) -> sqlx::Result<Vec<Process>> {
-    let rows = sqlx::query("SELECT DISTINCT host, boot, pid_namespace, pid, pid_started FROM runs WHERE status = 'running'").fetch_all(pool).await?;
+    let rows =
+        sqlx::query("SELECT DISTINCT host, boot, pid_namespace, pid, pid_started FROM runs WHERE status = 'running'")
+            .fetch_all(pool)
+            .await?;
     rows.iter().map(process).collect()
 }
 
@@ -31,7 +34,10 @@ pub(super) async fn ids(pool: &SqlitePool, given: &str) -> sqlx::Result<Vec<Stri
     if !whole.is_empty() || given.len() < PART {
         return Ok(whole);
     }
-    sqlx::query_scalar("SELECT id FROM runs WHERE instr(id, ?) > 0 ORDER BY id DESC LIMIT 6").bind(given.to_ascii_lowercase()).fetch_all(pool).await
+    sqlx::query_scalar("SELECT id FROM runs WHERE instr(id, ?) > 0 ORDER BY id DESC LIMIT 6")
+        .bind(given.to_ascii_lowercase())
+        .fetch_all(pool)
+        .await
 }
 
 pub(super) async fn runs(pool: &SqlitePool, filter: &Filter) -> sqlx::Result<Vec<RunRow>> {
@@ -54,7 +60,13 @@ pub(super) async fn runs(pool: &SqlitePool, filter: &Filter) -> sqlx::Result<Vec
 }
 
 pub(super) async fn run(pool: &SqlitePool, id: &str) -> sqlx::Result<Option<RunRow>> {
-    sqlx::query("SELECT * FROM runs WHERE id = ?").bind(id).fetch_optional(pool).await?.as_ref().map(row_of_run).transpose()
+    sqlx::query("SELECT * FROM runs WHERE id = ?")
+        .bind(id)
+        .fetch_optional(pool)
+        .await?
+        .as_ref()
+        .map(row_of_run)
+        .transpose()
 }
 
 pub(super) async fn effects(pool: &SqlitePool, run: &str) -> sqlx::Result<Vec<EffectRow>> {
@@ -62,7 +74,10 @@ pub(super) async fn effects(pool: &SqlitePool, run: &str) -> sqlx::Result<Vec<Ef
     let rows = sqlx::query("SELECT * FROM effects WHERE run = ? ORDER BY sequence").bind(run).fetch_all(pool).await?;
     let mut effects = rows.iter().map(effect).collect::<sqlx::Result<Vec<_>>>()?;
     if lost {
-        effects.iter_mut().filter(|effect| effect.outcome == "running").for_each(|effect| effect.outcome = "unknown".into());
+        effects
+            .iter_mut()
+            .filter(|effect| effect.outcome == "running")
+            .for_each(|effect| effect.outcome = "unknown".into());
     }
     Ok(effects)
 }
@@ -92,7 +107,9 @@ fn number(row: &SqliteRow, column: &str) -> sqlx::Result<u64> {
 
 fn instant(row: &SqliteRow, column: &str) -> sqlx::Result<Option<DateTime<Utc>>> {
     let micros: Option<i64> = row.try_get(column)?;
-    micros.map(|micros| DateTime::from_timestamp_micros(micros).ok_or_else(|| wrong("an instant out of range"))).transpose()
+    micros
+        .map(|micros| DateTime::from_timestamp_micros(micros).ok_or_else(|| wrong("an instant out of range")))
+        .transpose()
 }
 
 fn known_instant(row: &SqliteRow, column: &str) -> sqlx::Result<DateTime<Utc>> {
@@ -111,7 +128,8 @@ fn process(row: &SqliteRow) -> sqlx::Result<Process> {
 
 fn row_of_run(row: &SqliteRow) -> sqlx::Result<RunRow> {
     let process = process(row)?;
-    let mut status: RunStatus = row.try_get::<String, _>("status")?.parse().map_err(|_| wrong("a state that does not exist"))?;
+    let mut status: RunStatus =
+        row.try_get::<String, _>("status")?.parse().map_err(|_| wrong("a state that does not exist"))?;
     if !status.is_final() && process.is_gone() {
         status = RunStatus::Unknown;
     }
@@ -158,11 +176,22 @@ fn effect(row: &SqliteRow) -> sqlx::Result<EffectRow> {
 }
 
 fn artifact(row: &SqliteRow) -> sqlx::Result<ArtifactRow> {
-    Ok(ArtifactRow { name: row.try_get("name")?, media_type: row.try_get("media_type")?, size: number(row, "size")?, sha256: row.try_get("sha256")? })
+    Ok(ArtifactRow {
+        name: row.try_get("name")?,
+        media_type: row.try_get("media_type")?,
+        size: number(row, "size")?,
+        sha256: row.try_get("sha256")?,
+    })
 }
 
 fn line(row: &SqliteRow) -> sqlx::Result<LogRow> {
     let fields = serde_json::from_str(row.try_get("fields")?).map_err(|_| wrong("broken fields"))?;
-    let line = NewLogLine { time: known_instant(row, "time")?, level: row.try_get("level")?, source: row.try_get("source")?, message: row.try_get("message")?, fields };
+    let line = NewLogLine {
+        time: known_instant(row, "time")?,
+        level: row.try_get("level")?,
+        source: row.try_get("source")?,
+        message: row.try_get("message")?,
+        fields,
+    };
     Ok(LogRow { sequence: number(row, "sequence")?, line })
 }

@@ -46,7 +46,8 @@ impl Writer {
         // Without a bound: every waiter has one write in it, and the log lines are counted.
         let (sender, receiver) = mpsc::unbounded_channel();
         let lines_waiting = Arc::new(AtomicUsize::new(0));
-        let task = Task { receiver, connection, path, lines_waiting: lines_waiting.clone(), lost_lines: HashMap::new() };
+        let task =
+            Task { receiver, connection, path, lines_waiting: lines_waiting.clone(), lost_lines: HashMap::new() };
         tokio::spawn(task.run());
         Self { sender, lines_waiting }
     }
@@ -169,7 +170,8 @@ impl Task {
 
     async fn commit(&mut self, writes: Vec<Write>) {
         // A waiter that is gone wants nothing written: its effect does not happen.
-        let writes: Vec<Write> = writes.into_iter().filter(|write| write.reply.as_ref().is_none_or(|reply| !reply.is_closed())).collect();
+        let writes: Vec<Write> =
+            writes.into_iter().filter(|write| write.reply.as_ref().is_none_or(|reply| !reply.is_closed())).collect();
         let lines = writes.iter().filter(|write| matches!(write.op, Op::Log { .. })).count();
         self.lines_waiting.fetch_sub(lines, Ordering::Relaxed);
         if writes.is_empty() {

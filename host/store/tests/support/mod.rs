@@ -48,7 +48,13 @@ pub fn effect(detail: &str) -> EffectRecord {
 }
 
 pub fn line(message: &str) -> NewLogLine {
-    NewLogLine { time: Utc::now(), level: "info".into(), source: "procedure".into(), message: message.into(), fields: vec![("rows".into(), "3".into())] }
+    NewLogLine {
+        time: Utc::now(),
+        level: "info".into(),
+        source: "procedure".into(),
+        message: message.into(),
+        fields: vec![("rows".into(), "3".into())],
+    }
 }
 
 pub fn end(status: RunStatus) -> RunEnd {

@@ -1,6 +1,6 @@
 //! Level `decoded`: can every byte be decrypted, decompressed and read by `pg_restore`, and which rows are in it?
 
-use super::passage::{Passage, Passed2, Stage};
+use super::passage::{Arrival, Passage, Stage};
 use super::{Found, Means, stored};
 use crate::bucket::missing;
 use crate::layout::Folder;
@@ -11,7 +11,12 @@ use rota_sdk::ToolSlot;
 use rota_sdk::prelude::*;
 
 /// Decode the dump and the globals. In one pass: the stored bytes are hashed on the way.
-pub(super) async fn check(means: &Means<'_>, pg_restore: ToolSlot, folder: &Folder, manifest: &Manifest) -> Result<Found> {
+pub(super) async fn check(
+    means: &Means<'_>,
+    pg_restore: ToolSlot,
+    folder: &Folder,
+    manifest: &Manifest,
+) -> Result<Found> {
     let mut found = dump(means, pg_restore, folder, &manifest.dump).await?;
     if let Some(globals) = &manifest.globals {
         found.problems.extend(plain_text(means, folder, globals).await?);
@@ -41,7 +46,8 @@ async fn dump(means: &Means<'_>, pg_restore: ToolSlot, folder: &Folder, part: &P
             Err(error) => Found::problem(unreadable(&name, &error)),
         });
     }
-    let said = ended.err().or(counted.err()).unwrap_or_else(|| Error::new("pg_restore stopped before the end of the archive"));
+    let said =
+        ended.err().or(counted.err()).unwrap_or_else(|| Error::new("pg_restore stopped before the end of the archive"));
     attribute(means, folder, part, passed.blame, said).await.map(Found::problem)
 }
 
@@ -65,12 +71,15 @@ async fn plain_text(means: &Means<'_>, folder: &Folder, part: &Part) -> Result<O
 }
 
 /// Whether what came through is not what was stored, or not what the program wrote.
-fn wrong_content(name: &str, passed: &Passed2, part: &Part) -> Option<Problem> {
+fn wrong_content(name: &str, passed: &Arrival, part: &Part) -> Option<Problem> {
     let (stored, plain) = (passed.stored.as_ref()?, passed.plain.as_ref()?);
     stored::wrong_bytes(name, stored, part).or_else(|| {
         let sha256 = plain.sha256.as_deref().unwrap_or_default();
         (plain.bytes_out != part.plain.bytes || sha256 != part.plain.sha256).then(|| {
-            let detail = format!("{} bytes with SHA-256 {sha256}, and should be {} with {}.", plain.bytes_out, part.plain.bytes, part.plain.sha256);
+            let detail = format!(
+                "{} bytes with SHA-256 {sha256}, and should be {} with {}.",
+                plain.bytes_out, part.plain.bytes, part.plain.sha256
+            );
             Problem::new(ProblemKind::WrongContent, format!("{name}: decodes to other bytes than were dumped"), detail)
         })
     })
@@ -78,7 +87,13 @@ fn wrong_content(name: &str, passed: &Passed2, part: &Part) -> Option<Problem> {
 
 /// What a failed decoding was: damage in the bucket, the wrong key, or an archive that was never good. An error when the reading
 /// itself broke off, which says nothing about the backup.
-async fn attribute(means: &Means<'_>, folder: &Folder, part: &Part, blame: Option<(Stage, Error)>, said: Error) -> Result<Problem> {
+async fn attribute(
+    means: &Means<'_>,
+    folder: &Folder,
+    part: &Part,
+    blame: Option<(Stage, Error)>,
+    said: Error,
+) -> Result<Problem> {
     let name = folder.object(&part.object);
     if let Some(problem) = stored::check_part(means.bucket, folder, part).await? {
         return Ok(problem);
@@ -90,9 +105,11 @@ async fn attribute(means: &Means<'_>, folder: &Folder, part: &Part, blame: Optio
             format!("{name}: the key given does not open it"),
             format!("{error}. The stored bytes are whole. It was encrypted to {}.", part.recipients.join(", ")),
         ),
-        Some((Stage::Decompress | Stage::Plain, error)) => {
-            Problem::new(ProblemKind::Undecodable, format!("{name}: cannot be decompressed"), format!("{error}. The stored bytes are those that were written."))
-        }
+        Some((Stage::Decompress | Stage::Plain, error)) => Problem::new(
+            ProblemKind::Undecodable,
+            format!("{name}: cannot be decompressed"),
+            format!("{error}. The stored bytes are those that were written."),
+        ),
         None => unreadable(&name, &said),
     })
 }

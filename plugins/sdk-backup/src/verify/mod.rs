@@ -64,19 +64,26 @@ impl Means<'_> {
     /// What to bind.
     pub fn suffice(&self, level: Level) -> Result<()> {
         let lacks = |slot: &str, why: &str, example: &str| {
-            Err(Error::new(format!("level {} needs the slot `{slot}`, which is not bound: {why}", level.word())).hint(format!("bind it with --bind {slot}={example}")))
+            Err(Error::new(format!("level {} needs the slot `{slot}`, which is not bound: {why}", level.word()))
+                .hint(format!("bind it with --bind {slot}={example}")))
         };
         if level >= Level::Decoded && self.pg_restore.is_none() {
             return lacks("pg_restore", "it reads the dump", "/usr/bin/pg_restore");
         }
         if level >= Level::Restored {
             let Some(scratch) = self.scratch else {
-                return lacks("scratch", "a server where a database may be created, filled and dropped again", "postgres://...");
+                return lacks(
+                    "scratch",
+                    "a server where a database may be created, filled and dropped again",
+                    "postgres://...",
+                );
             };
             if self.pg_dump.is_none() {
                 return lacks("pg_dump", "it reads the restored rows back", "/usr/bin/pg_dump");
             }
-            if let Some(missing) = ["write", "ddl", "index", "maintain"].into_iter().find(|access| !scratch.grants(access)) {
+            if let Some(missing) =
+                ["write", "ddl", "index", "maintain"].into_iter().find(|access| !scratch.grants(access))
+            {
                 return Err(Error::new(format!("level restored needs `{missing}` on the slot `scratch`"))
                     .hint("grant it with --grant scratch=read,write,ddl,index,maintain"));
             }
@@ -92,14 +99,20 @@ impl Means<'_> {
         }
         if manifest.parts().any(crate::manifest::Part::is_encrypted) && self.key.is_none() {
             let recipients = manifest.dump.recipients.join(", ");
-            return Err(Error::new(format!("backup {} is encrypted to {recipients}, and the slot `key` is not bound", manifest.id))
-                .hint("bind a key with --bind key=NAME, or verify with level stored, which needs none"));
+            return Err(Error::new(format!(
+                "backup {} is encrypted to {recipients}, and the slot `key` is not bound",
+                manifest.id
+            ))
+            .hint("bind a key with --bind key=NAME, or verify with level stored, which needs none"));
         }
         let (Some(pg_restore), Some(wrote)) = (self.pg_restore, manifest.client_major()) else { return Ok(()) };
         let info = pg_restore.info().await?;
         if info.major < wrote {
-            return Err(Error::new(format!("pg_restore {} cannot read what {} wrote", info.version, manifest.dump.tool))
-                .hint(format!("bind a pg_restore of version {wrote} or later")));
+            return Err(Error::new(format!(
+                "pg_restore {} cannot read what {} wrote",
+                info.version, manifest.dump.tool
+            ))
+            .hint(format!("bind a pg_restore of version {wrote} or later")));
         }
         Ok(())
     }
@@ -112,7 +125,9 @@ impl Means<'_> {
 pub async fn verify(means: &Means<'_>, folder: &Folder, manifest: &Manifest, level: Level) -> Result<Found> {
     means.fits(manifest, level).await?;
     let found = match (level, means.pg_restore) {
-        (Level::Decoded | Level::Restored, Some(pg_restore)) => decoded::check(means, pg_restore, folder, manifest).await?,
+        (Level::Decoded | Level::Restored, Some(pg_restore)) => {
+            decoded::check(means, pg_restore, folder, manifest).await?
+        }
         _ => stored::check(means.bucket, folder, manifest).await?,
     };
     let found = compare_with_manifest(manifest, found);
@@ -128,7 +143,11 @@ pub async fn verify(means: &Means<'_>, folder: &Folder, manifest: &Manifest, lev
 /// The rows in the dump against those that were counted in the database.
 fn compare_with_manifest(manifest: &Manifest, mut found: Found) -> Found {
     let Some(rows) = &found.rows else { return found };
-    let differ = differences(&manifest.rows.tables, rows);
+    // Tables that only the dump has are an extension's own, which are dumped in part and not counted.
+    let differ: Vec<_> = differences(&manifest.rows.tables, rows)
+        .into_iter()
+        .filter(|difference| difference.expected.is_some())
+        .collect();
     if differ.is_empty() {
         return found;
     }
@@ -151,7 +170,13 @@ fn compare_with_manifest(manifest: &Manifest, mut found: Found) -> Found {
 ///
 /// # Errors
 /// What the store said.
-pub async fn keep(bucket: &Bucket, folder: &Folder, level: Level, found: &Found, writer: &Writer) -> Result<Verification> {
+pub async fn keep(
+    bucket: &Bucket,
+    folder: &Folder,
+    level: Level,
+    found: &Found,
+    writer: &Writer,
+) -> Result<Verification> {
     let verification = Verification {
         kind: KIND.to_owned(),
         format: FORMAT,

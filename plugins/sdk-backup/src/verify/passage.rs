@@ -32,7 +32,7 @@ pub(super) struct Passage {
 
 /// How it went.
 #[derive(Debug)]
-pub(super) struct Passed2 {
+pub(super) struct Arrival {
     /// The stage to blame, and what it said.
     pub(super) blame: Option<(Stage, Error)>,
     /// Whether every stage read to the end of the object.
@@ -45,7 +45,12 @@ pub(super) struct Passed2 {
 
 impl Passage {
     /// Begin to read an object.
-    pub(super) async fn open(bucket: &Bucket, folder: &Folder, part: &Part, key: Option<KeySlot>) -> Result<(ByteStream, Self)> {
+    pub(super) async fn open(
+        bucket: &Bucket,
+        folder: &Folder,
+        part: &Part,
+        key: Option<KeySlot>,
+    ) -> Result<(ByteStream, Self)> {
         let reading = bucket.get(&folder.object(&part.object)).await?;
         let mut stages = Vec::new();
         let mut stream = reading.stream;
@@ -66,8 +71,8 @@ impl Passage {
     }
 
     /// Wait for all ends, once the stream was read or dropped.
-    pub(super) async fn finish(self) -> Passed2 {
-        let mut passed = Passed2 { blame: None, whole: true, stored: None, plain: None };
+    pub(super) async fn finish(self) -> Arrival {
+        let mut passed = Arrival { blame: None, whole: true, stored: None, plain: None };
         if let Err(error) = self.read.wait().await {
             passed.failed(Stage::Read, error);
         }
@@ -83,7 +88,7 @@ impl Passage {
     }
 }
 
-impl Passed2 {
+impl Arrival {
     fn failed(&mut self, stage: Stage, error: Error) {
         self.whole = false;
         if self.blame.is_none() && !error.is_cancelled() {

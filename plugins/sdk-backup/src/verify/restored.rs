@@ -31,7 +31,13 @@ const RESTORE: &[&str] = &[
 ];
 
 /// Restore, count, drop. `found` is what decoding found: nothing wrong, and the rows in the dump.
-pub(super) async fn check(means: &Means<'_>, tools: Tools, folder: &Folder, manifest: &Manifest, mut found: Found) -> Result<Found> {
+pub(super) async fn check(
+    means: &Means<'_>,
+    tools: Tools,
+    folder: &Folder,
+    manifest: &Manifest,
+    mut found: Found,
+) -> Result<Found> {
     let mut scratch = Scratch::create(tools.scratch, manifest).await?;
     let outcome = fill_and_count(means, tools, folder, manifest, scratch.name()).await;
     // On every path but the end of the run itself, and then it is found by its name.
@@ -56,7 +62,13 @@ fn compare(manifest: &Manifest, expected: &[TableRows], restored: &[TableRows]) 
 }
 
 /// The rows that came back, or what was wrong with the dump.
-async fn fill_and_count(means: &Means<'_>, tools: Tools, folder: &Folder, manifest: &Manifest, database: &str) -> Result<Result<Vec<TableRows>, Problem>> {
+async fn fill_and_count(
+    means: &Means<'_>,
+    tools: Tools,
+    folder: &Folder,
+    manifest: &Manifest,
+    database: &str,
+) -> Result<Result<Vec<TableRows>, Problem>> {
     let (stream, passage) = Passage::open(means.bucket, folder, &manifest.dump, means.key).await?;
     let child = tools.pg_restore.spawn(RESTORE, Some(tools.scratch.connection_to(database)), Some(stream)).await?;
     let ended = child.success().await;
@@ -69,7 +81,10 @@ async fn fill_and_count(means: &Means<'_>, tools: Tools, folder: &Folder, manife
         let title = format!("{}: cannot be restored into an empty database", folder.object(&manifest.dump.object));
         return Ok(Err(Problem::new(ProblemKind::NotRestorable, title, error.to_string())));
     }
-    let child = tools.pg_dump.spawn(&["--data-only", "--format=plain"], Some(tools.scratch.connection_to(database)), None).await?;
+    let child = tools
+        .pg_dump
+        .spawn(&["--data-only", "--format=plain"], Some(tools.scratch.connection_to(database)), None)
+        .await?;
     let counted = rows::count(child.stdout()?).await;
     child.success().await.context("reading the restored rows back")?;
     Ok(Ok(counted.context("counting the restored rows")?))

@@ -22,12 +22,16 @@ impl Scratch {
         let mut session = slot.open().await?;
         let server = session.server().await?;
         if server.in_recovery {
-            return Err(Error::new("the server in the slot `scratch` is a standby, where no database can be created").hint("bind a primary to `scratch`"));
+            return Err(Error::new("the server in the slot `scratch` is a standby, where no database can be created")
+                .hint("bind a primary to `scratch`"));
         }
         let wrote = manifest.source.version_num / 10_000;
         if server.version_num / 10_000 < wrote {
-            return Err(Error::new(format!("the server in the slot `scratch` is PostgreSQL {}, older than the backup's {}", server.version, manifest.source.version))
-                .hint(format!("bind a server of version {wrote} or later to `scratch`")));
+            return Err(Error::new(format!(
+                "the server in the slot `scratch` is PostgreSQL {}, older than the backup's {}",
+                server.version, manifest.source.version
+            ))
+            .hint(format!("bind a server of version {wrote} or later to `scratch`")));
         }
         // The backup's id and the run's part of it: two verifications of one backup do not meet.
         let name = format!("{PREFIX}{}_{}", manifest.id.replace('-', "_").to_lowercase(), session.backend_pid());
@@ -36,7 +40,11 @@ impl Scratch {
             Some(encoding) => sql!("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE 'C'", quoted, encoding),
             None => sql!("CREATE DATABASE {} TEMPLATE template0", quoted),
         };
-        session.execute(template, params![]).await.context("creating the scratch database").hint("the role in the slot `scratch` needs CREATEDB")?;
+        session
+            .execute(template, params![])
+            .await
+            .context("creating the scratch database")
+            .hint("the role in the slot `scratch` needs CREATEDB")?;
         Ok(Self { session, name, quoted })
     }
 

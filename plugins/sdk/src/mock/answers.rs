@@ -50,6 +50,9 @@ macro_rules! rows {
 type Answer = Rc<dyn Fn(&[Value]) -> Result<MockRows, HostError>>;
 type Done = Rc<dyn Fn(&str, &[Value]) -> Result<u64, HostError>>;
 
+/// The columns, the rows, and how they ended.
+pub(super) type Answered = (Vec<Column>, Stream<Vec<Value>>, Ending<u64>);
+
 /// What to answer to a statement that contains a text.
 struct Script<A> {
     pattern: String,
@@ -104,7 +107,8 @@ fn flat(text: &str) -> String {
 
 /// A name as the server's `format('%I')` quotes it (keywords aside).
 fn quoted(name: &str) -> String {
-    let plain = name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_')) && !name.starts_with(|c: char| c.is_ascii_digit());
+    let plain = name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+        && !name.starts_with(|c: char| c.is_ascii_digit());
     if plain && !name.is_empty() { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
@@ -125,7 +129,10 @@ impl SqlMock {
             Ok(MockRows { columns: vec!["format".to_owned()], rows })
         });
         self.on_with("select format('%I", |values| {
-            let names: Vec<String> = values.iter().map(|v| if let Value::Text(name) = v { quoted(name) } else { panic!("a name is text") }).collect();
+            let names: Vec<String> = values
+                .iter()
+                .map(|v| if let Value::Text(name) = v { quoted(name) } else { panic!("a name is text") })
+                .collect();
             Ok(MockRows { columns: vec!["format".to_owned()], rows: vec![vec![Value::Text(names.join("."))]] })
         });
     }
@@ -173,7 +180,11 @@ impl SqlMock {
     }
 
     /// Carry out statements that contain the pattern by a function of the statement and its parameters. It may change this mock.
-    pub fn on_execute_with(&self, pattern: &str, done: impl Fn(&str, &[Value]) -> Result<u64, HostError> + 'static) -> &Self {
+    pub fn on_execute_with(
+        &self,
+        pattern: &str,
+        done: impl Fn(&str, &[Value]) -> Result<u64, HostError> + 'static,
+    ) -> &Self {
         self.0.borrow_mut().effects.push(Script { pattern: flat(pattern), once: false, answer: Rc::new(done) });
         self
     }
@@ -221,7 +232,7 @@ impl SqlMock {
         self.0.borrow_mut().settings.push((name, value));
     }
 
-    pub(super) fn query(&self, statement: &str, values: &[Value]) -> Result<(Vec<Column>, Stream<Vec<Value>>, Ending<u64>), HostError> {
+    pub(super) fn query(&self, statement: &str, values: &[Value]) -> Result<Answered, HostError> {
         let statement = flat(statement);
         let answer = {
             let mut inner = self.0.borrow_mut();
@@ -231,7 +242,12 @@ impl SqlMock {
         let answer = answer.unwrap_or_else(|| panic!("the mock has no answer to the query: {statement}"));
         let MockRows { columns, rows } = answer(values)?;
         for row in &rows {
-            assert_eq!(row.len(), columns.len(), "an answer's row has {} values for the columns {columns:?}", row.len());
+            assert_eq!(
+                row.len(),
+                columns.len(),
+                "an answer's row has {} values for the columns {columns:?}",
+                row.len()
+            );
         }
         let columns = columns.into_iter().map(|name| Column { name, type_name: "text".to_owned() }).collect();
         let count = rows.len() as u64;

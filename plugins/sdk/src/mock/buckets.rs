@@ -45,7 +45,13 @@ impl StorageMock {
         self.0.borrow().failing.get(name).cloned().map_or(Ok(()), Err)
     }
 
-    pub(super) fn put(&self, name: &str, data: Stream<u8>, options: &PutOptions, now: i64) -> Result<Stored, HostError> {
+    pub(super) fn put(
+        &self,
+        name: &str,
+        data: Stream<u8>,
+        options: &PutOptions,
+        now: i64,
+    ) -> Result<Stored, HostError> {
         self.failing(name)?;
         if options.if_absent && self.0.borrow().objects.contains_key(name) {
             return Err(HostError::Conflict(format!("{name} is already there")));
@@ -62,7 +68,8 @@ impl StorageMock {
 
     pub(super) fn stat(&self, name: &str) -> Result<Object, HostError> {
         let inner = self.0.borrow();
-        let (bytes, modified) = inner.objects.get(name).ok_or_else(|| HostError::NotFound(format!("{name} is not in the bucket")))?;
+        let (bytes, modified) =
+            inner.objects.get(name).ok_or_else(|| HostError::NotFound(format!("{name} is not in the bucket")))?;
         Ok(Object { name: name.to_owned(), size: bytes.len() as u64, modified: Some(*modified), etag: None })
     }
 

@@ -16,7 +16,11 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 }
 
 /// Change what passes. A source that broke breaks the result too.
-pub(super) fn filter(data: Stream<u8>, hashed: bool, change: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, HostError>) -> Filtered {
+pub(super) fn filter(
+    data: Stream<u8>,
+    hashed: bool,
+    change: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, HostError>,
+) -> Filtered {
     let (before, failure) = data.into_parts();
     let bytes_in = before.len() as u64;
     let (after, failure) = match (failure, change(before)) {
@@ -36,7 +40,12 @@ pub(super) fn marked(marker: &'static [u8]) -> impl FnOnce(Vec<u8>) -> Result<Ve
 
 /// Take the marker off again.
 pub(super) fn unmarked(marker: &'static [u8]) -> impl FnOnce(Vec<u8>) -> Result<Vec<u8>, HostError> {
-    move |bytes| bytes.strip_prefix(marker).map(<[u8]>::to_vec).ok_or_else(|| super::failed("damaged", "the data is damaged or of another kind"))
+    move |bytes| {
+        bytes
+            .strip_prefix(marker)
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| super::failed("damaged", "the data is damaged or of another kind"))
+    }
 }
 
 pub(super) fn zstd(level: i32) -> impl FnOnce(Vec<u8>) -> Result<Vec<u8>, HostError> {

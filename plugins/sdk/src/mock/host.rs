@@ -49,13 +49,11 @@ pub(crate) mod run {
 }
 
 pub(crate) mod sql {
-    use super::super::answers::{SqlMock, access};
+    use super::super::answers::{Answered, SqlMock, access};
     use super::super::{Bound, current};
     use crate::HostError;
-    use crate::bindings::rota::runbook::sql::{Column, Notice, ServerInfo, TransactionOptions, Value};
+    use crate::bindings::rota::runbook::sql::{Notice, ServerInfo, TransactionOptions, Value};
     use crate::mock::{Ending, Stream};
-
-    type Answer = (Vec<Column>, Stream<Vec<Value>>, Ending<u64>);
 
     fn bound(slot: &str, access: Option<&str>) -> Result<SqlMock, HostError> {
         match current().authorise(slot, access)? {
@@ -64,9 +62,12 @@ pub(crate) mod sql {
         }
     }
 
-    fn query(slot: &str, statement: &str, values: &[Value]) -> Result<Answer, HostError> {
+    fn query(slot: &str, statement: &str, values: &[Value]) -> Result<Answered, HostError> {
         if access(statement) != "read" {
-            return Err(HostError::Denied(format!("query only reads, and this needs `{}`: {statement}", access(statement))));
+            return Err(HostError::Denied(format!(
+                "query only reads, and this needs `{}`: {statement}",
+                access(statement)
+            )));
         }
         bound(slot, Some("read"))?.query(statement, values)
     }
@@ -89,7 +90,7 @@ pub(crate) mod sql {
             Ok(bound(&self.0, None)?.info())
         }
 
-        pub(crate) async fn query(&self, statement: String, parameters: Vec<Value>) -> Result<Answer, HostError> {
+        pub(crate) async fn query(&self, statement: String, parameters: Vec<Value>) -> Result<Answered, HostError> {
             query(&self.0, &statement, &parameters)
         }
 
@@ -154,7 +155,7 @@ pub(crate) mod sql {
     pub(crate) struct Transaction(String);
 
     impl Transaction {
-        pub(crate) async fn query(&self, statement: String, parameters: Vec<Value>) -> Result<Answer, HostError> {
+        pub(crate) async fn query(&self, statement: String, parameters: Vec<Value>) -> Result<Answered, HostError> {
             query(&self.0, &statement, &parameters)
         }
 
@@ -195,7 +196,12 @@ pub(crate) mod storage {
             Ok(Self(slot))
         }
 
-        pub(crate) async fn put(&self, name: String, data: Stream<u8>, options: PutOptions) -> Result<Stored, HostError> {
+        pub(crate) async fn put(
+            &self,
+            name: String,
+            data: Stream<u8>,
+            options: PutOptions,
+        ) -> Result<Stored, HostError> {
             let mock = bound(&self.0, Some("write"))?;
             let state = current();
             if !state.effect("storage.put", &self.0, name.clone()) {
@@ -204,7 +210,11 @@ pub(crate) mod storage {
             mock.put(&name, data, &options, state.now.get())
         }
 
-        pub(crate) async fn get(&self, name: String, range: Option<Range>) -> Result<(Object, Stream<u8>, Ending<u64>), HostError> {
+        pub(crate) async fn get(
+            &self,
+            name: String,
+            range: Option<Range>,
+        ) -> Result<(Object, Stream<u8>, Ending<u64>), HostError> {
             let (object, bytes) = bound(&self.0, Some("read"))?.get(&name, range)?;
             let size = bytes.len() as u64;
             Ok((object, Stream::whole(bytes), Ending::new(Ok(size))))
@@ -288,7 +298,12 @@ pub(crate) mod tools {
         Ok(bound(&slot)?.info())
     }
 
-    pub(crate) async fn spawn(slot: String, arguments: Vec<String>, connection: Option<Connection>, stdin: Option<Stream<u8>>) -> Result<Child, HostError> {
+    pub(crate) async fn spawn(
+        slot: String,
+        arguments: Vec<String>,
+        connection: Option<Connection>,
+        stdin: Option<Stream<u8>>,
+    ) -> Result<Child, HostError> {
         let mock = bound(&slot)?;
         let state = current();
         if let Some(connection) = connection {
@@ -296,7 +311,11 @@ pub(crate) mod tools {
         }
         let (only_reads, run) = mock.find(&arguments);
         if !only_reads && !state.effect("tools.spawn", &slot, arguments.join(" ")) {
-            return Ok(Child::new(ToolOutput { stdout: Vec::new(), stderr: String::new(), status: ExitStatus::Planned }));
+            return Ok(Child::new(ToolOutput {
+                stdout: Vec::new(),
+                stderr: String::new(),
+                status: ExitStatus::Planned,
+            }));
         }
         mock.started(&arguments);
         let (stdin, broken) = stdin.map(Stream::into_parts).unwrap_or_default();

@@ -20,7 +20,12 @@
 //! A call without an answer panics and names the statement, so that a test cannot pass by accident. Plan mode is imitated: effects are
 //! listed and not carried out. Grants too, by a statement's first words; the real classifier is the host's.
 
-#![allow(clippy::panic, clippy::expect_used, clippy::unwrap_used, reason = "a mock tells the test's author by panicking")]
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a mock tells the test's author by panicking"
+)]
 
 mod answers;
 mod buckets;
@@ -62,6 +67,9 @@ pub struct MockEffect {
     pub planned: bool,
 }
 
+/// How far the run said it was: done, total, unit, note.
+pub type Step = (u64, Option<u64>, String, String);
+
 /// What is in a slot.
 #[derive(Clone)]
 enum Bound {
@@ -80,7 +88,7 @@ struct State {
     grants: RefCell<BTreeMap<String, Vec<String>>>,
     effects: RefCell<Vec<MockEffect>>,
     log: RefCell<Vec<(Level, String)>>,
-    progress: RefCell<Vec<(u64, Option<u64>, String, String)>>,
+    progress: RefCell<Vec<Step>>,
     artifacts: RefCell<BTreeMap<String, Vec<u8>>>,
     metrics: RefCell<Vec<(String, f64)>>,
 }
@@ -132,9 +140,9 @@ impl State {
         };
         let granted = self.granted(declaration);
         match access {
-            Some(access) if !granted.iter().any(|g| g == access) => {
-                Err(HostError::Denied(format!("`{access}` on slot `{slot}` is not granted; grant it with --grant {slot}={access}")))
-            }
+            Some(access) if !granted.iter().any(|g| g == access) => Err(HostError::Denied(format!(
+                "`{access}` on slot `{slot}` is not granted; grant it with --grant {slot}={access}"
+            ))),
             None if granted.is_empty() => Err(HostError::Denied(format!("nothing is granted on slot `{slot}`"))),
             _ => Ok(bound),
         }
@@ -207,13 +215,17 @@ impl MockHost {
 
     /// Grant only these accesses on a slot. Without it, what the procedure declares is granted.
     pub fn grant(&self, slot: &str, accesses: &[&str]) {
-        self.0.grants.borrow_mut().insert(slot.to_owned(), accesses.iter().map(|access| (*access).to_owned()).collect());
+        self.0
+            .grants
+            .borrow_mut()
+            .insert(slot.to_owned(), accesses.iter().map(|access| (*access).to_owned()).collect());
     }
 
     /// Run a procedure to its end.
     ///
     /// # Errors
     /// The procedure's failure.
+    #[allow(clippy::result_large_err, reason = "tests take it apart")]
     pub fn run<P: Procedure>(&self, parameters: Json) -> Result<Reported, Failed> {
         *self.0.declared.borrow_mut() = P::DECLARATION.slots;
         let before = CURRENT.replace(Some(self.0.clone()));
@@ -233,7 +245,7 @@ impl MockHost {
     }
 
     /// The progress so far: done, total, unit, note.
-    pub fn progress(&self) -> Vec<(u64, Option<u64>, String, String)> {
+    pub fn progress(&self) -> Vec<Step> {
         self.0.progress.borrow().clone()
     }
 
@@ -274,7 +286,10 @@ pub fn check_declaration<P: Procedure>() {
     let schema: Json = serde_json::from_str(&descriptor.parameters).expect("the schema is JSON");
     let unit = schema.get("type") == Some(&Json::from("null"));
     assert!(unit || schema["type"] == "object", "the parameters must be an object: {schema}");
-    assert!(unit || schema["additionalProperties"] == Json::Bool(false), "the parameters must refuse unknown properties: use #[parameters]");
+    assert!(
+        unit || schema["additionalProperties"] == Json::Bool(false),
+        "the parameters must refuse unknown properties: use #[parameters]"
+    );
     assert!(descriptor.summary.chars().count() <= 120, "the summary is longer than 120 characters");
     assert!(!descriptor.description.trim().is_empty(), "the description is empty");
     for example in &descriptor.examples {

@@ -56,7 +56,8 @@ impl Default for ToolMock {
 impl ToolMock {
     /// Its version: `16.14`.
     pub fn version(&self, version: &str) -> &Self {
-        let major = version.split('.').next().and_then(|major| major.parse().ok()).expect("a version begins with a number");
+        let major =
+            version.split('.').next().and_then(|major| major.parse().ok()).expect("a version begins with a number");
         self.0.borrow_mut().info = ToolInfo { version: version.to_owned(), major };
         self
     }
@@ -68,7 +69,11 @@ impl ToolMock {
 
     /// What it does with its arguments and standard input.
     pub fn on_with(&self, arguments: &str, run: impl Fn(&[String], &[u8]) -> ToolOutput + 'static) -> &Self {
-        self.0.borrow_mut().scripts.push(Script { pattern: arguments.to_owned(), only_reads: false, run: Rc::new(run) });
+        self.0.borrow_mut().scripts.push(Script {
+            pattern: arguments.to_owned(),
+            only_reads: false,
+            run: Rc::new(run),
+        });
         self
     }
 

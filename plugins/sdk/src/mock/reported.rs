@@ -29,7 +29,11 @@ impl Reported {
 
     /// The titles of the findings of a severity.
     pub fn titles(&self, severity: Severity) -> Vec<&str> {
-        self.findings.iter().filter(|finding| finding.severity == severity).map(|finding| finding.title.as_str()).collect()
+        self.findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .map(|finding| finding.title.as_str())
+            .collect()
     }
 
     /// A table by its name.
@@ -39,7 +43,8 @@ impl Reported {
 
     /// A metric's value by its name and one label's value.
     pub fn metric(&self, name: &str, label: Option<&str>) -> Option<f64> {
-        let labelled = |metric: &&wit::Metric| label.is_none_or(|label| metric.labels.iter().any(|(_, value)| value == label));
+        let labelled =
+            |metric: &&wit::Metric| label.is_none_or(|label| metric.labels.iter().any(|(_, value)| value == label));
         self.metrics.iter().filter(|metric| metric.name == name).find(labelled).map(|metric| metric.value)
     }
 }

@@ -5,7 +5,9 @@ mod session;
 mod statement;
 mod value;
 
-pub use crate::bindings::rota::runbook::sql::{Column, Interval, Isolation, Notice, ServerInfo, TransactionOptions, Value};
+pub use crate::bindings::rota::runbook::sql::{
+    Column, Interval, Isolation, Notice, ServerInfo, TransactionOptions, Value,
+};
 pub use row::{FromRow, Row, Rows};
 pub use session::{ROW_LIMIT, Session, Transaction};
 #[doc(hidden)]

@@ -108,12 +108,20 @@ pub struct Rows<'s, T = Row> {
     stream: RawStream<Vec<Value>>,
     ending: Option<RawEnding<u64>>,
     buffer: std::vec::IntoIter<Vec<Value>>,
-    session: PhantomData<(&'s mut (), fn() -> T)>,
+    session: PhantomData<&'s mut ()>,
+    row: PhantomData<fn() -> T>,
 }
 
 impl<T: FromRow> Rows<'_, T> {
     pub(crate) fn new((columns, stream, ending): (Vec<Column>, RawStream<Vec<Value>>, RawEnding<u64>)) -> Self {
-        Self { columns: columns.into(), stream, ending: Some(ending), buffer: Vec::new().into_iter(), session: PhantomData }
+        Self {
+            columns: columns.into(),
+            stream,
+            ending: Some(ending),
+            buffer: Vec::new().into_iter(),
+            session: PhantomData,
+            row: PhantomData,
+        }
     }
 
     /// The columns.
@@ -150,7 +158,8 @@ impl<T: FromRow> Rows<'_, T> {
         let mut all = Vec::new();
         while let Some(row) = self.next().await? {
             if all.len() == limit {
-                return Err(Error::new(format!("more than {limit} rows where that is the limit")).hint("read them one by one with `next`"));
+                return Err(Error::new(format!("more than {limit} rows where that is the limit"))
+                    .hint("read them one by one with `next`"));
             }
             all.push(row);
         }

@@ -40,7 +40,11 @@ macro_rules! reads {
         ///
         /// # Errors
         /// `denied` when the statement needs more than `read`; `failed` with the server's SQLSTATE.
-        pub async fn query<T: FromRow>(&mut self, statement: impl IntoSql, parameters: Vec<Value>) -> Result<Rows<'_, T>> {
+        pub async fn query<T: FromRow>(
+            &mut self,
+            statement: impl IntoSql,
+            parameters: Vec<Value>,
+        ) -> Result<Rows<'_, T>> {
             let statement = statement.into_sql().into_string();
             let shown = running(&statement);
             Ok(Rows::new(self.0.query(statement, parameters).await.context(shown)?))
@@ -50,7 +54,11 @@ macro_rules! reads {
         ///
         /// # Errors
         /// As for `query`; when there are more rows than that.
-        pub async fn query_all<T: FromRow>(&mut self, statement: impl IntoSql, parameters: Vec<Value>) -> Result<Vec<T>> {
+        pub async fn query_all<T: FromRow>(
+            &mut self,
+            statement: impl IntoSql,
+            parameters: Vec<Value>,
+        ) -> Result<Vec<T>> {
             let statement = statement.into_sql();
             let shown = running(statement.as_str());
             self.query(statement, parameters).await?.collect(ROW_LIMIT).await.context(shown)
@@ -73,7 +81,11 @@ macro_rules! reads {
         ///
         /// # Errors
         /// As for `query`; when there is more than one.
-        pub async fn query_optional<T: FromRow>(&mut self, statement: impl IntoSql, parameters: Vec<Value>) -> Result<Option<T>> {
+        pub async fn query_optional<T: FromRow>(
+            &mut self,
+            statement: impl IntoSql,
+            parameters: Vec<Value>,
+        ) -> Result<Option<T>> {
             let statement = statement.into_sql();
             let shown = running(statement.as_str());
             only(self.query(statement, parameters).await?).await.context(shown)
@@ -133,7 +145,9 @@ impl Session {
     /// # Errors
     /// When the server does not answer.
     pub async fn quote_qualified(&mut self, schema: &str, name: &str) -> Result<Quoted> {
-        self.query_one("select format('%I.%I', $1::text, $2::text)", crate::params![schema, name]).await.context("quoting a name")
+        self.query_one("select format('%I.%I', $1::text, $2::text)", crate::params![schema, name])
+            .await
+            .context("quoting a name")
     }
 
     /// Begin a transaction. Dropped without [`Transaction::commit`], it rolls back.
@@ -141,7 +155,12 @@ impl Session {
     /// # Errors
     /// What the server said.
     pub async fn begin(&mut self) -> Result<Transaction<'_>> {
-        self.begin_with(TransactionOptions { isolation: Isolation::ReadCommitted, read_only: false, lock_timeout: None }).await
+        self.begin_with(TransactionOptions {
+            isolation: Isolation::ReadCommitted,
+            read_only: false,
+            lock_timeout: None,
+        })
+        .await
     }
 
     /// Begin a transaction with options.
@@ -198,7 +217,10 @@ impl Session {
     /// # Errors
     /// `denied` without `signal`; what the server said.
     pub async fn cancel_backend(&mut self, pid: u32, backend_start: crate::Timestamp) -> Result<bool> {
-        self.0.cancel_backend(pid, backend_start.0).await.with_context(|| format!("cancelling the statement of backend {pid}"))
+        self.0
+            .cancel_backend(pid, backend_start.0)
+            .await
+            .with_context(|| format!("cancelling the statement of backend {pid}"))
     }
 
     /// End another backend's session. False: there is no such backend any more. An effect.
@@ -206,7 +228,10 @@ impl Session {
     /// # Errors
     /// `denied` without `signal`; what the server said.
     pub async fn terminate_backend(&mut self, pid: u32, backend_start: crate::Timestamp) -> Result<bool> {
-        self.0.terminate_backend(pid, backend_start.0).await.with_context(|| format!("ending the session of backend {pid}"))
+        self.0
+            .terminate_backend(pid, backend_start.0)
+            .await
+            .with_context(|| format!("ending the session of backend {pid}"))
     }
 
     /// Promote a standby, waiting up to so many seconds. True: it left recovery. An effect.

@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use std::borrow::Cow;
 use std::fmt;
 
-/// A statement. It is made from a literal, or by [`sql!`](crate::sql) from a literal and parts that are safe: so a string
+/// A statement. It is made from a literal, or by [`sql!`](crate::sql!) from a literal and parts that are safe: so a string
 /// that came from outside never becomes a piece of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sql(Cow<'static, str>);
@@ -25,7 +25,7 @@ impl Sql {
         self.0.into_owned()
     }
 
-    /// For [`sql!`](crate::sql): the template with each `{}` replaced by a part.
+    /// For [`sql!`](crate::sql!): the template with each `{}` replaced by a part.
     #[doc(hidden)]
     pub fn build(template: &'static str, parts: &[&dyn SqlPart]) -> Self {
         let mut text = String::with_capacity(template.len() + 32 * parts.len());
@@ -45,7 +45,7 @@ impl From<&'static str> for Sql {
     }
 }
 
-/// What a session takes for a statement: a literal, or what [`sql!`](crate::sql) built.
+/// What a session takes for a statement: a literal, or what [`sql!`](crate::sql!) built.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a statement",
     label = "text made at run time could carry somebody else's SQL",
@@ -89,7 +89,7 @@ pub const fn placeholders(template: &str) -> usize {
     count
 }
 
-/// What may stand for a `{}` in [`sql!`](crate::sql).
+/// What may stand for a `{}` in [`sql!`](crate::sql!).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a part of a statement",
     label = "not safe to put into SQL",
@@ -215,10 +215,23 @@ mod tests {
 
     #[test]
     fn only_names_are_quoted() {
-        for good in ["orders", "public.orders", "\"Orders\"", "\"a\"\"b\".c", "\"line\nbreak\"", "\"100%\"", "\"\u{1f980}\"", "\"\"\"\"", "\"a.b\".\"c d\""] {
+        for good in [
+            "orders",
+            "public.orders",
+            "\"Orders\"",
+            "\"a\"\"b\".c",
+            "\"line\nbreak\"",
+            "\"100%\"",
+            "\"\u{1f980}\"",
+            "\"\"\"\"",
+            "\"a.b\".\"c d\"",
+        ] {
             assert!(Quoted::from_server(good).is_ok(), "{good}");
         }
-        for bad in ["", "Orders", "a b", "a;drop", "a.", ".a", "\"a", "a\"", "\"a\"b", "\"\"", "1a", "a--", "\"a\" ", "a(b)", "\"\".x", "\"a\0b\""] {
+        for bad in [
+            "", "Orders", "a b", "a;drop", "a.", ".a", "\"a", "a\"", "\"a\"b", "\"\"", "1a", "a--", "\"a\" ", "a(b)",
+            "\"\".x", "\"a\0b\"",
+        ] {
             assert!(Quoted::from_server(bad).is_err(), "{bad}");
         }
     }
@@ -226,7 +239,10 @@ mod tests {
     #[test]
     fn builds_from_safe_parts() {
         let table = Quoted::from_server("public.\"a%{}b\"").unwrap();
-        assert_eq!(crate::sql!("VACUUM (ANALYZE, PARALLEL {}) {}", 2, table).as_str(), "VACUUM (ANALYZE, PARALLEL 2) public.\"a%{}b\"");
+        assert_eq!(
+            crate::sql!("VACUUM (ANALYZE, PARALLEL {}) {}", 2, table).as_str(),
+            "VACUUM (ANALYZE, PARALLEL 2) public.\"a%{}b\""
+        );
         assert_eq!(crate::sql!("SELECT 1").as_str(), "SELECT 1");
     }
 }

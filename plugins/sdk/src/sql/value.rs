@@ -14,7 +14,10 @@ impl std::fmt::Display for Lsn {
 }
 
 /// What can be bound to `$1`. [`params!`](crate::params) uses it.
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot be bound to a parameter", note = "text, numbers, flags, bytes, times, JSON, lists of text and `Option`s of them can")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be bound to a parameter",
+    note = "text, numbers, flags, bytes, times, JSON, lists of text and `Option`s of them can"
+)]
 pub trait ToValue {
     /// As a value.
     fn to_value(&self) -> Value;
@@ -76,7 +79,10 @@ macro_rules! params {
 }
 
 /// What a column's value can be read as. Integers widen; NULL needs an `Option`.
-#[diagnostic::on_unimplemented(message = "a column cannot be read as `{Self}`", note = "derive `FromRow` for a struct of columns; NULL needs an `Option`")]
+#[diagnostic::on_unimplemented(
+    message = "a column cannot be read as `{Self}`",
+    note = "derive `FromRow` for a struct of columns; NULL needs an `Option`"
+)]
 pub trait FromValue: Sized {
     /// Out of a value.
     ///

@@ -1,0 +1,150 @@
+//! What the gate lets through, what it refuses in which words, and what is on record of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use async_trait::async_trait;
+use rota_authority::{
+    Authorized, Decision, Denied, Effect, EffectClass, EffectRecord, EffectRefused, Gate, Grant, Ledger, LedgerError,
+    MemoryLedger, Mode, Outcome, Quotas, RunIdentity, Sql, SqlAccess, Storage, StorageAccess,
+};
+use rota_config::Binding;
+use std::sync::Arc;
+
+fn gate(mode: Mode, quotas: Quotas, ledger: Arc<dyn Ledger>, accesses: &[&str]) -> Arc<Gate> {
+    let grant = Grant {
+        slot: "database".into(),
+        binding_name: "kosmos".into(),
+        binding: Binding::parse_ad_hoc("postgres://me:canary-secret@localhost/kosmos").unwrap(),
+        accesses: accesses.iter().map(|a| (*a).to_owned()).collect(),
+    };
+    let identity = RunIdentity { run: "r".into(), job: "j".into() };
+    Gate::new(identity, mode, quotas, ledger, [grant])
+}
+
+fn executing(accesses: &[&str]) -> (Arc<Gate>, Arc<MemoryLedger>) {
+    let ledger = Arc::new(MemoryLedger::default());
+    (gate(Mode::Execute, Quotas::default(), ledger.clone(), accesses), ledger)
+}
+
+fn effect() -> Effect {
+    Effect { object: "public.orders".into(), detail: "VACUUM public.orders".into(), class: EffectClass::Write }
+}
+
+fn maintain(gate: &Arc<Gate>) -> Result<Authorized<Sql>, Denied> {
+    gate.authorise::<Sql>("sql.execute", "database", &[SqlAccess::Maintain])
+}
+
+#[test]
+fn what_is_granted_is_authorised_and_nothing_else() {
+    let (gate, _) = executing(&["read"]);
+    assert!(gate.authorise::<Sql>("sql.query", "database", &[SqlAccess::Read]).is_ok());
+    for access in SqlAccess::ALL.into_iter().filter(|access| *access != SqlAccess::Read) {
+        assert!(gate.authorise::<Sql>("sql.execute", "database", &[access]).is_err(), "{access}");
+        assert!(
+            gate.authorise::<Sql>("sql.execute", "database", &[SqlAccess::Read, access]).is_err(),
+            "read + {access}"
+        );
+    }
+}
+
+#[test]
+fn a_denial_names_the_flag_that_would_give_it_and_no_secret() {
+    let (gate, _) = executing(&["read"]);
+    let said = maintain(&gate).err().unwrap().to_string();
+    assert!(said.contains("--grant database=read,maintain"), "{said}");
+    assert!(said.contains("`kosmos`") && said.contains("sql.execute"), "{said}");
+    let said = gate.authorise::<Sql>("sql.query", "standby", &[SqlAccess::Read]).err().unwrap().to_string();
+    assert!(said.contains("--bind standby=BINDING --grant standby=read"), "{said}");
+    let said = gate.authorise::<Storage>("storage.put", "database", &[StorageAccess::Write]).err().unwrap().to_string();
+    assert!(said.contains("storage binding"), "{said}");
+    let (kept, count) = gate.denials();
+    assert_eq!((kept.len(), count), (3, 3));
+    assert!(!format!("{kept:?}").contains("canary"));
+}
+
+#[test]
+fn a_slot_without_any_access_cannot_even_be_opened() {
+    let (gate, _) = executing(&[]);
+    assert!(matches!(gate.authorise::<Sql>("sql.open", "database", &[]), Err(Denied::Missing { .. })));
+    let (gate, _) = executing(&["maintain"]);
+    assert!(gate.authorise::<Sql>("sql.open", "database", &[]).is_ok());
+}
+
+#[test]
+fn denials_are_counted_beyond_what_is_kept() {
+    let (gate, _) = executing(&[]);
+    for n in 0..1000 {
+        let _ = gate.authorise::<Sql>("sql.open", &format!("slot-{n}"), &[]);
+    }
+    let (kept, count) = gate.denials();
+    assert_eq!((kept.len(), count), (100, 1000));
+}
+
+#[tokio::test]
+async fn an_effect_is_on_record_before_it_may_happen_and_with_its_outcome_after() {
+    let (gate, ledger) = executing(&["read", "maintain"]);
+    let Decision::Perform(permit) = maintain(&gate).unwrap().effect(effect()).await.unwrap() else { panic!("planned") };
+    let before = ledger.effects();
+    assert_eq!((before.len(), before[0].sequence, &before[0].outcome), (1, 1, &None));
+    assert_eq!(before[0].record.target, "kosmos: public.orders");
+    assert_eq!(before[0].record.access, "maintain");
+    permit.finish(Outcome::Done("0 rows".into())).await.unwrap();
+    assert_eq!(ledger.effects()[0].outcome, Some(Outcome::Done("0 rows".into())));
+}
+
+#[tokio::test]
+async fn a_permit_that_is_dropped_leaves_interrupted_never_done() {
+    let (gate, ledger) = executing(&["maintain"]);
+    let decision = maintain(&gate).unwrap().effect(effect()).await.unwrap();
+    drop(decision);
+    assert_eq!(ledger.effects()[0].outcome, Some(Outcome::Interrupted));
+}
+
+#[tokio::test]
+async fn a_plan_lists_and_gives_no_permit() {
+    let ledger = Arc::new(MemoryLedger::default());
+    let gate = gate(Mode::Plan, Quotas::default(), ledger.clone(), &["maintain"]);
+    assert!(matches!(maintain(&gate).unwrap().effect(effect()).await.unwrap(), Decision::Planned));
+    let effects = ledger.effects();
+    assert!(effects[0].record.planned);
+    assert_eq!(effects[0].outcome, Some(Outcome::Planned));
+}
+
+#[tokio::test]
+async fn a_plan_is_denied_what_a_run_would_be_denied() {
+    let ledger = Arc::new(MemoryLedger::default());
+    let gate = gate(Mode::Plan, Quotas::default(), ledger.clone(), &["read"]);
+    assert!(maintain(&gate).is_err());
+    assert!(ledger.effects().is_empty());
+}
+
+#[tokio::test]
+async fn effects_beyond_the_quota_are_refused_and_not_recorded() {
+    let ledger = Arc::new(MemoryLedger::default());
+    let gate = gate(Mode::Execute, Quotas { effects: 1 }, ledger.clone(), &["maintain"]);
+    let first = maintain(&gate).unwrap().effect(effect()).await;
+    assert!(first.is_ok());
+    assert!(matches!(maintain(&gate).unwrap().effect(effect()).await, Err(EffectRefused::Quota { limit: 1 })));
+    assert_eq!(ledger.effects().len(), 1);
+}
+
+/// A ledger that cannot write: a full disk.
+struct Full;
+
+#[async_trait]
+impl Ledger for Full {
+    async fn begin(&self, _: EffectRecord) -> Result<u64, LedgerError> {
+        Err(LedgerError("the disk is full".into()))
+    }
+    async fn finish(&self, _: u64, _: Outcome) -> Result<(), LedgerError> {
+        Ok(())
+    }
+    fn interrupted(&self, _: u64) {}
+}
+
+#[tokio::test]
+async fn without_a_record_there_is_no_effect() {
+    let gate = gate(Mode::Execute, Quotas::default(), Arc::new(Full), &["maintain"]);
+    let refused = maintain(&gate).unwrap().effect(effect()).await.err().unwrap();
+    assert!(refused.to_string().contains("not performed"), "{refused}");
+}

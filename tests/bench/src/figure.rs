@@ -1,0 +1,125 @@
+//! One row of the table, and how rows are printed.
+
+use crate::measure::Spread;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// A row.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figure {
+    /// A name for programs and for --only.
+    pub(crate) name: &'static str,
+    pub(crate) what: String,
+    pub(crate) against: String,
+    pub(crate) goal: &'static str,
+    /// What the goal is about: the ratio, or the time over.
+    pub(crate) value: Spread,
+    /// How `value` is shown: "x", "ms" or "us".
+    pub(crate) unit: &'static str,
+    /// Seconds of our side.
+    pub(crate) ours: Spread,
+    /// Seconds of the other side.
+    pub(crate) theirs: Option<Spread>,
+    pub(crate) met: bool,
+    /// What else was seen.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Everything, as it is written.
+#[derive(Debug, Serialize)]
+pub(crate) struct Results {
+    pub(crate) machine: Machine,
+    pub(crate) figures: Vec<Figure>,
+}
+
+/// Where it was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) when: String,
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    /// The load of the last minute, before and after: far above the cores means that others were at work.
+    pub(crate) load_before: f64,
+    pub(crate) load_after: f64,
+}
+
+impl Machine {
+    pub(crate) fn here() -> Self {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let processor = cpuinfo
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name.to_owned()));
+        Self {
+            when: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),
+            processor: processor.unwrap_or_else(|| "unknown".into()),
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            load_before: load(),
+            load_after: f64::NAN,
+        }
+    }
+}
+
+pub(crate) fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)
+}
+
+fn time(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-3 => format!("{:.1} us", s * 1e6),
+        s if s < 1.0 => format!("{:.1} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
+}
+
+impl Figure {
+    fn value(&self, number: f64) -> String {
+        match self.unit {
+            "ms" => format!("{:.0} ms", number * 1e3),
+            "us" => format!("{:.2} us", number * 1e6),
+            _ => format!("{number:.2}x"),
+        }
+    }
+
+    /// The line of the table.
+    pub(crate) fn line(&self) -> String {
+        let theirs = self.theirs.map_or_else(|| "-".into(), |theirs| time(theirs.median));
+        format!(
+            "| {} | {} | {} | {} | {} | {} ({} to {}) | {} |",
+            self.what,
+            self.against,
+            time(self.ours.median),
+            theirs,
+            self.goal,
+            self.value(self.value.median),
+            self.value(self.value.min),
+            self.value(self.value.max),
+            if self.met { "met" } else { "**missed**" }
+        )
+    }
+}
+
+impl Results {
+    /// The table, as Markdown.
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::from(
+            "| what | against | Rota | the other | goal | measured (least to most) | |\n|---|---|---|---|---|---|---|\n",
+        );
+        for figure in &self.figures {
+            let _ = writeln!(text, "{}", figure.line());
+        }
+        text.push('\n');
+        for figure in &self.figures {
+            for note in &figure.notes {
+                let _ = writeln!(text, "- {}: {note}", figure.name);
+            }
+        }
+        let machine = &self.machine;
+        let _ = writeln!(
+            text,
+            "\nMeasured {} on {} cores of {}; load {:.1} before, {:.1} after.",
+            machine.when, machine.cores, machine.processor, machine.load_before, machine.load_after
+        );
+        text
+    }
+}

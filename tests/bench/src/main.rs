@@ -1,0 +1,102 @@
+//! `rota-bench`: measures the table of docs/performance.md. Each figure is a ratio of two things that were measured in turn within
+//! one run, so that it means the same on another machine. A goal that is missed is marked; it is no failure.
+
+mod denied;
+mod figure;
+mod health;
+mod host;
+mod measure;
+mod noop;
+mod pump;
+mod rows;
+mod source;
+
+use anyhow::Context as _;
+use clap::Parser;
+use figure::{Machine, Results, load};
+use rota_testbed::{Postgres, PostgresOptions};
+use std::path::PathBuf;
+
+/// The figures' names.
+const NAMES: [&str; 5] = ["noop", "pump", "rows", "health", "denied"];
+
+/// Measures what docs/performance.md tells.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// Only these figures, separated by commas
+    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(NAMES))]
+    only: Vec<String>,
+    /// Rounds of each, two sides in turn
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+    /// Where the figures are written as JSON
+    #[arg(long, default_value = "target/bench.json")]
+    json: PathBuf,
+    /// A Markdown file whose table, between `<!-- bench -->` and `<!-- /bench -->`, is written anew
+    #[arg(long)]
+    document: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    // As the host's own runtime.
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(&cli))
+}
+
+async fn measure(cli: &Cli) -> anyhow::Result<()> {
+    let wanted = |name: &str| cli.only.is_empty() || cli.only.iter().any(|only| only == name);
+    let rounds = usize::from(cli.rounds);
+    let mut results = Results { machine: Machine::here(), figures: Vec::new() };
+    let mut take = |figure: figure::Figure| {
+        eprintln!("{}", figure.line());
+        results.figures.push(figure);
+    };
+    let host = host::Host::new().await.context("the sandbox")?;
+    if wanted("noop") {
+        take(noop::measure(&host, rounds).await.context("noop")?);
+    }
+    if wanted("pump") {
+        take(pump::measure(&host, rounds).await.context("pump")?);
+    }
+    if wanted("denied") {
+        take(denied::measure(&host, rounds).await.context("denied")?);
+    }
+    if wanted("rows") || wanted("health") {
+        let options = PostgresOptions { config: vec!["shared_buffers = 512MB".into()], ..PostgresOptions::default() };
+        let server = Postgres::start(options).await.context("PostgreSQL")?;
+        if wanted("rows") {
+            take(rows::measure(&host, &server, rounds).await.context("rows")?);
+        }
+        if wanted("health") {
+            take(health::measure(&server, rounds).await.context("health")?);
+        }
+    }
+    results.machine.load_after = load();
+    write(cli, &results)
+}
+
+fn write(cli: &Cli, results: &Results) -> anyhow::Result<()> {
+    let table = results.table();
+    println!("{table}");
+    if let Some(folder) = cli.json.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(&cli.json, serde_json::to_string_pretty(results)? + "\n")
+        .with_context(|| format!("writing {}", cli.json.display()))?;
+    if let Some(document) = &cli.document {
+        let text = std::fs::read_to_string(document).with_context(|| format!("reading {}", document.display()))?;
+        let replaced = replaced(&text, &table)
+            .with_context(|| format!("{} has no `{BEGIN}` and `{END}`", document.display()))?;
+        std::fs::write(document, replaced).with_context(|| format!("writing {}", document.display()))?;
+    }
+    Ok(())
+}
+
+const BEGIN: &str = "<!-- bench -->";
+const END: &str = "<!-- /bench -->";
+
+fn replaced(text: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n{table}{END}{after}"))
+}

@@ -1,0 +1,71 @@
+//! Components that a host must refuse, written byte by byte: nothing else is in them.
+
+/// Not WebAssembly at all.
+pub const NOT_WASM: &[u8] = b"#!/bin/sh\necho hello\n";
+
+/// A core module, empty and valid.
+pub const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+/// A component with nothing in it: no exports.
+pub const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// A component that imports an empty instance of each name, and exports nothing.
+#[must_use]
+pub fn importing(names: &[&str]) -> Vec<u8> {
+    // Section 7, types: one, an instance type (0x42) without declarations.
+    let types = [1, 0x42, 0];
+    // Section 10, imports: each a plain name (0x00) and an instance (0x05) of type 0.
+    let mut imports = Vec::new();
+    unsigned(&mut imports, names.len());
+    for name in names {
+        imports.push(0);
+        unsigned(&mut imports, name.len());
+        imports.extend_from_slice(name.as_bytes());
+        imports.extend_from_slice(&[5, 0]);
+    }
+    let mut component = EMPTY.to_vec();
+    section(&mut component, 7, &types);
+    section(&mut component, 10, &imports);
+    component
+}
+
+/// The probe, built for another version of the contract. The versions are of one length, so nothing else moves.
+#[must_use]
+pub fn of_version(version: &str) -> Vec<u8> {
+    const OURS: &[u8] = b"@0.1.0";
+    let other = format!("@{version}");
+    assert_eq!(other.len(), OURS.len(), "a version of the same length");
+    let mut bytes = super::probe::BYTES.to_vec();
+    let mut at = 0;
+    while let Some(found) = find(&bytes[at..], b"rota:runbook/") {
+        let name = at + found;
+        let end = bytes.len().min(name + 60);
+        if let Some(version) = find(&bytes[name..end], OURS) {
+            bytes[name + version..name + version + OURS.len()].copy_from_slice(other.as_bytes());
+        }
+        at = name + 1;
+    }
+    bytes
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+fn section(component: &mut Vec<u8>, id: u8, content: &[u8]) {
+    component.push(id);
+    unsigned(component, content.len());
+    component.extend_from_slice(content);
+}
+
+/// LEB128.
+fn unsigned(into: &mut Vec<u8>, mut value: usize) {
+    loop {
+        let low = u8::try_from(value & 0x7f).unwrap_or(0x7f);
+        value >>= 7;
+        into.push(if value == 0 { low } else { low | 0x80 });
+        if value == 0 {
+            return;
+        }
+    }
+}

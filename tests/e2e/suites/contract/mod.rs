@@ -1,0 +1,173 @@
+//! Every import of the contract: denied where its access is not granted, listed and not performed in plan mode, and, so that the two
+//! can fail, performed where it is granted.
+
+mod table;
+mod targets;
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use table::{Case, Guard, Named, cases};
+use targets::Targets;
+
+fn nobody() -> Named {
+    Named { session: (1, 0), recipient: String::new() }
+}
+
+/// The imports that the world has, in the probe's spelling: `sql.session.open`, `bytes.count`.
+fn imports() -> BTreeSet<String> {
+    let mut resolve = wit_parser::Resolve::default();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit");
+    let (package, _) = resolve.push_dir(folder).expect("wit/ is sound");
+    let world = resolve.packages[package].worlds["procedure"];
+    let mut found = BTreeSet::new();
+    for item in resolve.worlds[world].imports.values() {
+        let wit_parser::WorldItem::Interface { id, .. } = item else { continue };
+        let interface = &resolve.interfaces[*id];
+        let name = interface.name.clone().expect("an imported interface has a name");
+        for function in interface.functions.values() {
+            let resource = function.kind.resource().and_then(|id| resolve.types[id].name.clone());
+            let path: Vec<String> =
+                [Some(name.clone()), resource, Some(function.item_name().to_owned())].into_iter().flatten().collect();
+            found.insert(path.join("."));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_import_is_in_the_table() {
+    let known: BTreeSet<String> = cases(&nobody()).iter().map(|case| case.import.to_owned()).collect();
+    let imports = imports();
+    assert!(imports.len() > 30, "wit/ was not read: {imports:?}");
+    let missing: Vec<_> = imports.difference(&known).collect();
+    assert!(
+        missing.is_empty(),
+        "without a denial test and a plan test: {missing:?}; add them to tests/e2e/suites/contract/table.rs"
+    );
+    let gone: Vec<_> = known.difference(&imports).collect();
+    assert!(gone.is_empty(), "in the table, and no longer in wit/: {gone:?}");
+}
+
+/// The words that the probe declares on a slot.
+fn declared(slot: &str) -> &'static [&'static str] {
+    match slot {
+        "database" => {
+            &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in"]
+        }
+        "bucket" => &["read", "write", "delete"],
+        "program" => &["run"],
+        "key" => &["decrypt"],
+        other => panic!("no slot {other}"),
+    }
+}
+
+fn denied(case: &Case, answer: &Value, flag: &str) {
+    assert_eq!(answer["error"], "denied", "{} with {}: {answer}", case.import, case.arguments);
+    let text = answer["text"].as_str().unwrap();
+    assert!(text.contains(flag), "{}: the text does not name `{flag}`: {text}", case.import);
+}
+
+#[tokio::test]
+async fn an_import_whose_slot_is_not_bound_is_denied() {
+    let targets = Targets::start().await.unwrap();
+    let cases = cases(&targets.named());
+    let answers = targets.run(&cases, &[]).await.answers;
+    for (case, answer) in cases.iter().zip(&answers) {
+        match case.slot() {
+            None => assert!(answer.get("ok").is_some(), "{} needs no grant: {answer}", case.import),
+            // What a program connects to is asked for after the program itself.
+            Some("database") if case.import == "tools.spawn" => denied(case, answer, "--bind program="),
+            Some(slot) => denied(case, answer, &format!("--bind {slot}=")),
+        }
+    }
+    targets.untouched(&cases).await;
+}
+
+#[tokio::test]
+async fn an_import_whose_access_is_not_granted_is_denied() {
+    let targets = Targets::start().await.unwrap();
+    let all = cases(&targets.named());
+    let guards: BTreeSet<(&str, Option<&str>)> = all
+        .iter()
+        .filter_map(|case| match case.guard {
+            Guard::Pure => None,
+            Guard::Any(slot) => Some((slot, None)),
+            Guard::Needs(slot, access) => Some((slot, Some(access))),
+        })
+        .collect();
+    for (slot, access) in guards {
+        let guarded: Vec<Case> = all
+            .iter()
+            .filter(|case| match case.guard {
+                Guard::Pure => false,
+                Guard::Any(other) => other == slot && access.is_none(),
+                Guard::Needs(other, word) => other == slot && access == Some(word),
+            })
+            .cloned()
+            .collect();
+        // Everything but this one access; nothing at all where any would do.
+        let granted: Vec<&str> =
+            declared(slot).iter().copied().filter(|word| access.is_some_and(|access| access != *word)).collect();
+        let mut flags = targets.bind();
+        for other in ["database", "bucket", "program", "key"].into_iter().filter(|other| *other != slot) {
+            flags.extend(["--grant".to_owned(), format!("{other}={}", declared(other).join(","))]);
+        }
+        flags.extend(["--grant".to_owned(), format!("{slot}={}", granted.join(","))]);
+        let answers = targets.run(&guarded, &flags).await.answers;
+        for (case, answer) in guarded.iter().zip(&answers) {
+            let wanted = access.unwrap_or(declared(slot)[0]);
+            denied(case, answer, &format!("--grant {slot}="));
+            denied(case, answer, &format!("`{wanted}` on slot `{slot}`"));
+        }
+        targets.untouched(&guarded).await;
+    }
+}
+
+#[tokio::test]
+async fn in_a_plan_every_effect_is_listed_and_none_happens() {
+    let targets = Targets::start().await.unwrap();
+    let cases = cases(&targets.named());
+    let mut flags = targets.bind();
+    flags.extend(["--grant", "declared", "--plan"].map(str::to_owned));
+    let ran = targets.run(&cases, &flags).await;
+    for (case, answer) in cases.iter().zip(&ran.answers) {
+        assert!(answer.get("ok").is_some(), "{} in a plan, everything granted: {answer}", case.import);
+    }
+    let listed: Vec<_> = cases.iter().filter_map(|case| case.effect.map(|effect| (case, effect))).collect();
+    assert_eq!(ran.effects.len(), listed.len(), "one line an effect: {:#?}", ran.effects);
+    for (number, ((case, wanted), effect)) in listed.iter().zip(&ran.effects).enumerate() {
+        assert_eq!(effect["sequence"], number + 1);
+        assert_eq!(effect["outcome"], "planned", "{}: {effect}", case.import);
+        assert_eq!(effect["operation"], wanted.operation, "{effect}");
+        assert_eq!(effect["access"], wanted.access, "{}: {effect}", case.import);
+        assert!(effect["target"].as_str().unwrap().starts_with(wanted.target), "{}: {effect}", case.import);
+        assert!(effect["detail"].as_str().unwrap().contains(wanted.detail), "{}: {effect}", case.import);
+        assert_ne!(effect["detail"], "", "{}: a detail to judge it by", case.import);
+    }
+    let (effects, reads): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| case.effect.is_some());
+    targets.untouched(&effects).await;
+    // Reads happen in a plan too: the same look sees them.
+    targets.touched(&reads).await;
+}
+
+#[tokio::test]
+async fn with_everything_granted_every_import_reaches_its_target() {
+    let targets = Targets::start().await.unwrap();
+    let cases = cases(&targets.named());
+    let mut flags = targets.bind();
+    flags.extend(["--grant", "declared"].map(str::to_owned));
+    let ran = targets.run(&cases, &flags).await;
+    for (case, answer) in cases.iter().zip(&ran.answers) {
+        if case.import == "sql.session.promote" {
+            // A primary cannot be promoted: the server itself says so.
+            assert_eq!(answer["error"], "failed", "{answer}");
+        } else {
+            assert!(answer.get("ok").is_some(), "{} with everything granted: {answer}", case.import);
+        }
+    }
+    // What was recorded as an effect is what the table calls one: no import has an effect that a plan test does not know.
+    let recorded: Vec<&str> = ran.effects.iter().map(|effect| effect["operation"].as_str().unwrap()).collect();
+    let wanted: Vec<&str> = cases.iter().filter_map(|case| Some(case.effect?.operation)).collect();
+    assert_eq!(recorded, wanted);
+    targets.touched(&cases).await;
+}

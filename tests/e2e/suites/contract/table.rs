@@ -1,0 +1,249 @@
+//! Every import of the contract, with what guards it and what it does. An import that is missing here fails the suite.
+
+use rota_tests::probe::call;
+use serde_json::{Value, json};
+
+/// What a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guard {
+    /// Nothing: it reaches no target.
+    Pure,
+    /// Any access on the slot.
+    Any(&'static str),
+    /// This access on the slot.
+    Needs(&'static str, &'static str),
+}
+
+/// How an effect is listed in a plan: operation, target, access, and a part of the detail.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listed {
+    pub(super) operation: &'static str,
+    pub(super) target: &'static str,
+    pub(super) access: &'static str,
+    pub(super) detail: &'static str,
+}
+
+/// By what one sees, at the target and without asking Rota, that a call reached it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trace {
+    /// The server's log of statements holds this.
+    Statement(&'static str),
+    /// The folder has this object.
+    Made(&'static str),
+    /// The folder has this object no more.
+    Gone(&'static str),
+    /// The idle session, which the test keeps, was ended.
+    SessionEnded,
+    /// It leaves none, or needs no target.
+    None,
+}
+
+/// One import, called in one way.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) import: &'static str,
+    pub(super) arguments: Value,
+    pub(super) guard: Guard,
+    /// None: it is no effect, and happens in plan mode too.
+    pub(super) effect: Option<Listed>,
+    pub(super) trace: Trace,
+}
+
+impl Case {
+    pub(super) fn call(&self) -> Value {
+        call(self.import, self.arguments.clone())
+    }
+
+    pub(super) fn slot(&self) -> Option<&'static str> {
+        match self.guard {
+            Guard::Pure => None,
+            Guard::Any(slot) | Guard::Needs(slot, _) => Some(slot),
+        }
+    }
+}
+
+/// What the calls name at the targets.
+pub(super) struct Named {
+    /// A session that may be cancelled or ended: pid and start.
+    pub(super) session: (u64, i64),
+    /// An age recipient whose identity is in the slot `key`.
+    pub(super) recipient: String,
+}
+
+const fn listed(operation: &'static str, target: &'static str, access: &'static str, detail: &'static str) -> Option<Listed> {
+    Some(Listed { operation, target, access, detail })
+}
+
+fn case(import: &'static str, arguments: Value, guard: Guard, effect: Option<Listed>, trace: Trace) -> Case {
+    Case { import, arguments, guard, effect, trace }
+}
+
+/// The table.
+pub(super) fn cases(named: &Named) -> Vec<Case> {
+    [of_run(), of_bytes(named), of_sql(named), of_transactions(), of_storage(), of_programs()].concat()
+}
+
+fn of_run() -> Vec<Case> {
+    let names = ["run.mode", "run.info", "run.slots", "run.log", "run.progress", "run.artifact", "run.metric"];
+    names.map(|name| case(name, json!({ "message": "a line" }), Guard::Pure, None, Trace::None)).into()
+}
+
+fn of_bytes(named: &Named) -> Vec<Case> {
+    let names = [
+        "bytes.tee-sha256",
+        "bytes.count",
+        "bytes.compress",
+        "bytes.decompress",
+        "bytes.encrypt",
+        "bytes.rate-limit",
+        "bytes.drain",
+    ];
+    let arguments = json!({ "recipient": named.recipient });
+    let mut cases: Vec<Case> =
+        names.map(|name| case(name, arguments.clone(), Guard::Pure, None, Trace::None)).into();
+    cases.push(case("bytes.decrypt", arguments, Guard::Needs("key", "decrypt"), None, Trace::None));
+    cases
+}
+
+fn of_sql(named: &Named) -> Vec<Case> {
+    use Trace::{SessionEnded, Statement};
+    let any = Guard::Any("database");
+    let needs = |access| Guard::Needs("database", access);
+    let (pid, start) = named.session;
+    let session = json!({ "pid": pid, "start": start });
+    let statement = |text: &str| json!({ "statement": text });
+    vec![
+        case("sql.session.open", json!({}), any, None, Trace::None),
+        case("sql.session.server", json!({}), any, None, Trace::None),
+        case("sql.session.begin", json!({}), any, None, Trace::None),
+        case("sql.session.notices", json!({}), any, None, Trace::None),
+        case("sql.session.backend-pid", json!({}), any, None, Trace::None),
+        case("sql.session.configure", json!({ "name": "work_mem", "value": "64kB" }), any, None, Trace::None),
+        case("sql.session.query", statement("select 'trace-query'"), needs("read"), None, Statement("trace-query")),
+        case(
+            "sql.session.execute",
+            statement("insert into probe values (1, 'trace-write')"),
+            needs("write"),
+            listed("sql.execute", "database: probe", "write", "insert into probe values (1, 'trace-write')"),
+            Statement("trace-write"),
+        ),
+        case(
+            "sql.session.execute",
+            statement("vacuum (truncate off) probe"),
+            needs("maintain"),
+            listed("sql.execute", "database: probe", "maintain", "vacuum (truncate off) probe"),
+            Statement("vacuum (truncate off) probe"),
+        ),
+        case(
+            "sql.session.execute",
+            statement("create index trace_index on probe (n)"),
+            needs("index"),
+            listed("sql.execute", "database: probe", "index", "create index trace_index on probe (n)"),
+            Statement("trace_index"),
+        ),
+        case(
+            "sql.session.execute",
+            statement("create table trace_table (n int)"),
+            needs("ddl"),
+            listed("sql.execute", "database: trace_table", "ddl", "create table trace_table (n int)"),
+            Statement("trace_table"),
+        ),
+        case(
+            "sql.session.copy-out",
+            statement("copy (select 'trace-copy-out') to stdout"),
+            needs("copy-out"),
+            None,
+            Statement("trace-copy-out"),
+        ),
+        case(
+            "sql.session.copy-in",
+            json!({ "statement": "copy probe (n) from stdin", "data": "41\n42\n" }),
+            needs("copy-in"),
+            listed("sql.copy-in", "database: probe", "copy-in", "copy probe (n) from stdin"),
+            Statement("copy probe (n) from stdin"),
+        ),
+        case(
+            "sql.session.cancel-backend",
+            session.clone(),
+            needs("signal"),
+            listed("sql.cancel-backend", "database: pid ", "signal", "cancel the statement of backend "),
+            Statement("pg_cancel_backend"),
+        ),
+        case(
+            "sql.session.terminate-backend",
+            session,
+            needs("signal"),
+            listed("sql.terminate-backend", "database: pid ", "signal", "end the session of backend "),
+            SessionEnded,
+        ),
+        case(
+            "sql.session.promote",
+            json!({}),
+            needs("promote"),
+            listed("sql.promote", "database", "promote", "promote the standby"),
+            Statement("pg_promote"),
+        ),
+    ]
+}
+
+fn of_transactions() -> Vec<Case> {
+    let any = Guard::Any("database");
+    vec![
+        case(
+            "sql.transaction.query",
+            json!({ "statement": "select 'trace-in-transaction'" }),
+            Guard::Needs("database", "read"),
+            None,
+            Trace::Statement("trace-in-transaction"),
+        ),
+        case(
+            "sql.transaction.execute",
+            json!({ "statement": "insert into probe values (2, 'trace-transaction-write')", "commit": true }),
+            Guard::Needs("database", "write"),
+            listed("sql.execute", "database: probe", "write", "trace-transaction-write"),
+            Trace::Statement("trace-transaction-write"),
+        ),
+        case("sql.transaction.commit", json!({}), any, None, Trace::None),
+        case("sql.transaction.rollback", json!({}), any, None, Trace::None),
+    ]
+}
+
+fn of_storage() -> Vec<Case> {
+    let needs = |access| Guard::Needs("bucket", access);
+    vec![
+        case("storage.bucket.open", json!({}), Guard::Any("bucket"), None, Trace::None),
+        case("storage.bucket.get", json!({ "name": "there.txt" }), needs("read"), None, Trace::None),
+        case("storage.bucket.stat", json!({ "name": "there.txt" }), needs("read"), None, Trace::None),
+        case("storage.bucket.list", json!({}), needs("read"), None, Trace::None),
+        case(
+            "storage.bucket.put",
+            json!({ "name": "new.txt", "data": "new", "size": 3000 }),
+            needs("write"),
+            listed("storage.put", "bucket: new.txt", "write", ""),
+            Trace::Made("new.txt"),
+        ),
+        case(
+            "storage.bucket.delete",
+            json!({ "name": "doomed.txt" }),
+            needs("delete"),
+            listed("storage.delete", "bucket: doomed.txt", "delete", "deletes the object"),
+            Trace::Gone("doomed.txt"),
+        ),
+    ]
+}
+
+fn of_programs() -> Vec<Case> {
+    let run = Guard::Needs("program", "run");
+    let dump = json!({ "arguments": ["--format=custom"], "connection": "database" });
+    let spawned = listed("tools.spawn", "program", "run", "--format=custom");
+    let trace = Trace::Statement("COPY public.probe (");
+    vec![
+        case("tools.info", json!({}), run, None, Trace::None),
+        case("tools.spawn", dump.clone(), run, spawned, trace),
+        // The program sees the database, so the connection's slot must be granted too.
+        case("tools.spawn", dump.clone(), Guard::Needs("database", "read"), spawned, trace),
+        case("process.child.stdout", dump.clone(), run, spawned, trace),
+        case("process.child.wait", dump.clone(), run, spawned, trace),
+        case("process.child.kill", dump, run, spawned, Trace::None),
+    ]
+}

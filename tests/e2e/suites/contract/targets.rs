@@ -1,0 +1,119 @@
+//! What the imports reach: a server that logs every statement, a folder, a program, a key; and an independent look at each.
+
+use super::table::{Case, Named, Trace};
+use rota_testbed::{Postgres, PostgresOptions, eventually};
+use rota_tests::{Rota, probe};
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+use std::time::Duration;
+
+pub(super) struct Targets {
+    rota: Rota,
+    server: Postgres,
+    /// Where the server's log ended before the run under test.
+    recipient: String,
+    session: (u64, i64),
+    /// Kept: it is what `terminate-backend` ends.
+    _victim: PgConnection,
+}
+
+/// What a run answered.
+pub(super) struct Ran {
+    pub(super) answers: Vec<Value>,
+    pub(super) effects: Vec<Value>,
+}
+
+const DATABASE: &str = "targets";
+
+impl Targets {
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let config = vec!["log_statement = all".to_owned()];
+        let server = Postgres::start(PostgresOptions { config, pgvector: false, ..PostgresOptions::default() }).await?;
+        server.create_database(DATABASE).await?;
+        server.execute(DATABASE, "create table probe (n int, t text); insert into probe values (0, 'there')").await?;
+        let rota = crate::rota();
+        std::fs::create_dir(rota.path("bucket"))?;
+        std::fs::write(rota.path("bucket/there.txt"), "there")?;
+        std::fs::write(rota.path("bucket/doomed.txt"), "doomed")?;
+        let identity = age::x25519::Identity::generate();
+        crate::write_private(&rota.path("key.txt"), &crate::exposed(&identity))?;
+        let mut victim = server.connect(DATABASE).await?;
+        let (pid, start): (i32, i64) = sqlx::query_as(
+            "select pid, (extract(epoch from backend_start) * 1000000)::int8 from pg_stat_activity where pid = pg_backend_pid()",
+        )
+        .fetch_one(&mut victim)
+        .await?;
+        let session = (u64::from(pid.unsigned_abs()), start);
+        let recipient = identity.to_public().to_string();
+        Ok(Self { rota, server, recipient, session, _victim: victim })
+    }
+
+    pub(super) fn named(&self) -> Named {
+        Named { session: self.session, recipient: self.recipient.clone() }
+    }
+
+    pub(super) fn bind(&self) -> Vec<String> {
+        let program = self.server.program("pg_dump").unwrap();
+        [
+            format!("database={}", self.server.url(DATABASE)),
+            format!("bucket=file://{}", self.rota.path("bucket").display()),
+            format!("program={}", program.display()),
+            format!("key=file:{}", self.rota.path("key.txt").display()),
+        ]
+        .into_iter()
+        .flat_map(|binding| ["--bind".to_owned(), binding])
+        .collect()
+    }
+
+    /// One run that makes all the calls, one after the other; it must succeed, whatever the calls say.
+    pub(super) async fn run(&self, cases: &[Case], flags: &[String]) -> Ran {
+        let calls: Vec<Value> = cases.iter().map(Case::call).collect();
+        let mut arguments = vec!["run".to_owned(), probe::path().display().to_string()];
+        arguments.extend(probe::arguments("calls", &json!({ "calls": calls })));
+        arguments.extend_from_slice(flags);
+        let answer = self.rota.json(&arguments).await.unwrap();
+        let answers = answer["report"]["data"].as_array().unwrap_or_else(|| panic!("{answer}")).clone();
+        assert_eq!(answers.len(), cases.len());
+        Ran { answers, effects: answer["effects"].as_array().unwrap().clone() }
+    }
+
+    async fn is_touched(&self, trace: Trace) -> bool {
+        let bucket = self.rota.path("bucket");
+        match trace {
+            Trace::Statement(text) => self.server.log().contains(text),
+            Trace::Made(name) => bucket.join(name).exists(),
+            Trace::Gone(name) => !bucket.join(name).exists(),
+            Trace::SessionEnded => !self.session_lives().await,
+            Trace::None => false,
+        }
+    }
+
+    async fn session_lives(&self) -> bool {
+        let mut connection = self.server.connect(DATABASE).await.unwrap();
+        let pid = i32::try_from(self.session.0).unwrap();
+        let lives: bool = sqlx::query_scalar("select exists(select from pg_stat_activity where pid = $1)")
+            .bind(pid)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        lives
+    }
+
+    pub(super) async fn untouched(&self, cases: &[Case]) {
+        for case in cases {
+            assert!(!self.is_touched(case.trace).await, "{} reached its target: {:?}", case.import, case.trace);
+        }
+    }
+
+    pub(super) async fn touched(&self, cases: &[Case]) {
+        for case in cases.iter().filter(|case| !matches!(case.trace, Trace::None)) {
+            // A session that was ended takes a moment to be gone.
+            let seen = eventually(Duration::from_secs(5), "the trace of the call", async || {
+                Ok(self.is_touched(case.trace).await.then_some(()))
+            })
+            .await;
+            assert!(seen.is_ok(), "{} did not reach its target: {:?}", case.import, case.trace);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The end-to-end suites: each test runs what a user runs and asserts what a user sees.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | `contract` | every import of the contract: denied without its grant, planned in plan mode |
+//! | `hostile` | guests that do what a plugin must not |
+//! | `refused` | files that are no plugin |
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what they expect by unwrapping")]
+
+mod contract;
+mod hostile;
+mod refused;
+
+/// The binary under test.
+fn rota() -> rota_tests::Rota {
+    rota_tests::Rota::new(env!("CARGO_BIN_EXE_rota"), COMPILED).unwrap()
+}
+
+/// Where compiled plugins are kept for all tests of this target folder.
+const COMPILED: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled");
+
+/// Writes a file that only its owner can read, as secrets must be.
+fn write_private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+}
+
+/// An age identity as text, for the file that a key binding names.
+fn exposed(identity: &age::x25519::Identity) -> String {
+    use age::secrecy::ExposeSecret as _;
+    identity.to_string().expose_secret().to_owned()
+}
