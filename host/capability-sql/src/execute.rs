@@ -32,7 +32,12 @@ impl Session {
 
 /// Finish a permit with the number of rows, or the error.
 pub(crate) async fn conclude(permit: Permit<Sql>, result: Result<u64, Error>) -> Result<u64, Error> {
-    permit.conclude(result, |rows| format!("{rows} row{}", if *rows == 1 { "" } else { "s" })).await
+    permit.conclude(result, |n| rows(*n)).await
+}
+
+/// A number of rows in words.
+pub(crate) fn rows(n: u64) -> String {
+    format!("{n} row{}", if n == 1 { "" } else { "s" })
 }
 
 /// Run a statement on a leased connection.

@@ -12,7 +12,7 @@
 //!
 //! | bound | value | why |
 //! | --- | --- | --- |
-//! | sessions of one run on one binding | the binding's `max_connections` | a guest cannot use up the server's |
+//! | sessions on one binding at a time | its `max_connections` | a guest cannot use up the server's; other runs wait |
 //! | idle connections kept by binding | 4, for 60 s | a following run starts at once, the server is not held |
 //! | rows under way to a guest | 4 batches of 256 rows or 256 KiB | constant memory, with backpressure |
 //! | one row | the run's `host_call_bytes` | the same |

@@ -12,6 +12,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 /// How many idle connections are kept for one binding.
@@ -28,6 +29,8 @@ struct Inner {
     idle: Mutex<HashMap<Key, Vec<Idle>>>,
     /// Sessions open, by run and binding.
     open: Mutex<HashMap<(String, String), usize>>,
+    /// How many sessions a binding has room for, by its name and limit.
+    places: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
     tasks: TaskTracker,
     /// Where the work goes when a store is dropped outside of the runtime.
     runtime: OnceLock<Handle>,
@@ -54,7 +57,7 @@ impl Sessions {
     pub async fn open(&self, authorized: &Authorized<Sql>) -> Result<Session, Error> {
         self.0.runtime.get_or_init(Handle::current);
         let target = Arc::new(Target::of(authorized)?);
-        let place = self.reserve(authorized, &target)?;
+        let place = self.reserve(authorized, &target).await?;
         let connection = self.connection(&target).await?;
         Ok(Session::new(connection, authorized.clone(), target, self.clone(), place))
     }
@@ -144,9 +147,26 @@ impl Sessions {
         lock(&self.0.idle).values().map(Vec::len).sum()
     }
 
-    /// Count a session in, as far as its binding allows.
-    fn reserve(&self, authorized: &Authorized<Sql>, target: &Target) -> Result<Place, Error> {
-        let key = (authorized.gate().identity().run.clone(), target.binding.clone());
+    /// Count a session in, as far as its binding allows. Other runs are waited for; a run that holds all of them by itself would
+    /// wait for itself.
+    async fn reserve(&self, authorized: &Authorized<Sql>, target: &Target) -> Result<Place, Error> {
+        let limit = target.max_connections;
+        let mine = (authorized.gate().identity().run.clone(), target.binding.clone());
+        let place = self.count_in(mine, target)?;
+        let places = {
+            let mut places = lock(&self.0.places);
+            places.entry((target.binding.clone(), limit)).or_insert_with(|| Arc::new(Semaphore::new(limit))).clone()
+        };
+        match tokio::time::timeout(target.connect_timeout, places.acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Place { _permit: permit, _count: place }),
+            _ => Err(Error::Unavailable(format!(
+                "other runs hold the {limit} sessions that binding `{}` allows at a time (max_connections of the binding); try later, or raise it",
+                target.binding
+            ))),
+        }
+    }
+
+    fn count_in(&self, key: (String, String), target: &Target) -> Result<Count, Error> {
         let mut open = lock(&self.0.open);
         let count = open.entry(key.clone()).or_default();
         if *count >= target.max_connections {
@@ -156,17 +176,23 @@ impl Sessions {
             )));
         }
         *count += 1;
-        Ok(Place { sessions: self.clone(), key })
+        Ok(Count { sessions: self.clone(), key })
     }
 }
 
-/// A session's place among those of its run. Free again when dropped.
+/// A session's place among those of its binding. Free again when dropped.
 pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    _count: Count,
+}
+
+/// A session's place among those of its run.
+struct Count {
     sessions: Sessions,
     key: (String, String),
 }
 
-impl Drop for Place {
+impl Drop for Count {
     fn drop(&mut self) {
         let mut open = lock(&self.sessions.0.open);
         if let Some(count) = open.get_mut(&self.key) {

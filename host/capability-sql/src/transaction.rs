@@ -6,10 +6,10 @@ use crate::execute::{conclude, perform};
 use crate::query::{Question, Rows, Wall, ask};
 use crate::session::{Owner, Session, Shared};
 use crate::wit::{Isolation, Value};
-use rota_authority::{Authorized, Mode, Permit, Sql};
+use rota_authority::{Authorized, Mode, Outcome, Permit, Sql};
 use rota_contract::Error;
 use sqlx::Row as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use crate::wit::TransactionOptions;
 
@@ -25,6 +25,45 @@ struct Open {
     asked_read_only: bool,
     /// READ ONLY on the server: asked for, or because the run is a plan.
     read_only: bool,
+    /// Effects that the server has done and that the commit or rollback will decide.
+    undecided: Undecided,
+}
+
+/// Effects of a transaction that has not ended: what became of them is known only then.
+#[derive(Default)]
+struct Undecided(Mutex<Vec<(Permit<Sql>, u64)>>);
+
+impl Undecided {
+    fn add(&self, permit: Permit<Sql>, rows: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((permit, rows));
+    }
+
+    fn take(&self) -> Vec<(Permit<Sql>, u64)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Record what became of a transaction's effects.
+async fn decide(effects: Vec<(Permit<Sql>, u64)>, outcome: impl Fn(u64) -> Outcome) {
+    for (permit, rows) in effects {
+        if let Err(error) = permit.finish(outcome(rows)).await {
+            tracing::error!(%error, "the outcome of an effect could not be recorded");
+        }
+    }
+}
+
+fn rolled_back(why: &str) -> Outcome {
+    Outcome::Failed(format!("rolled back{why}"))
+}
+
+impl Drop for Open {
+    /// Neither committed nor rolled back by the guest: the connection rolls back on its way home.
+    fn drop(&mut self) {
+        let effects = self.undecided.take();
+        if !effects.is_empty() {
+            self.cell.sessions.clone().spawn(decide(effects, |_| rolled_back(": the transaction was dropped")));
+        }
+    }
 }
 
 impl Session {
@@ -50,7 +89,13 @@ impl Session {
                 let cell = Cell::new(connection, Home::Session(home), sessions);
                 let owner = Arc::new(Owner(cell.clone()));
                 Ok(Transaction(
-                    Arc::new(Open { shared: self.0.clone(), cell, asked_read_only: options.read_only, read_only }),
+                    Arc::new(Open {
+                        shared: self.0.clone(),
+                        cell,
+                        asked_read_only: options.read_only,
+                        read_only,
+                        undecided: Undecided::default(),
+                    }),
                     owner,
                 ))
             }
@@ -117,7 +162,7 @@ impl Transaction {
         ask(self.0.shared.clone(), &self.0.cell, lease, question, wall).await
     }
 
-    /// Run one statement inside of the transaction.
+    /// Run one statement inside of the transaction. Its outcome is on record when the transaction has ended.
     ///
     /// # Errors
     /// What the server says; the transaction can then only be rolled back.
@@ -129,7 +174,13 @@ impl Transaction {
             },
             Err(error) => Err(error),
         };
-        conclude(permit, result).await
+        match result {
+            Ok(rows) => {
+                self.0.undecided.add(permit, rows);
+                Ok(rows)
+            }
+            Err(error) => conclude(permit, Err(error)).await,
+        }
     }
 
     /// Run one statement that only reads inside of a READ ONLY transaction, where it is no effect.
@@ -157,12 +208,22 @@ impl Transaction {
     pub async fn commit(&self, authorized: &Authorized<Sql>) -> Result<(), Error> {
         self.0.shared.check(authorized)?;
         let mut lease = self.take(Work::Call).await?;
+        // Held here meanwhile: a commit that is dropped or cut leaves them as interrupted, for nobody knows.
+        let effects = self.0.undecided.take();
         match self.0.shared.listening(commit(lease.connection()?)).await {
             Ok(()) => {
                 lease.end();
+                decide(effects, |rows| Outcome::Done(format!("{}, committed", crate::execute::rows(rows)))).await;
                 Ok(())
             }
-            Err(error) => lease.settle(Err(error)),
+            Err(error) => {
+                let refused = crate::error::survives(&error);
+                let result = lease.settle(Err(error));
+                if refused {
+                    decide(effects, |_| rolled_back(": the commit was refused")).await;
+                }
+                result
+            }
         }
     }
 
@@ -173,7 +234,11 @@ impl Transaction {
     pub async fn rollback(&self, authorized: &Authorized<Sql>) -> Result<(), Error> {
         self.0.shared.check(authorized)?;
         let mut lease = self.take(Work::Call).await?;
-        match self.0.shared.listening(lease.connection()?.roll_back()).await {
+        let effects = self.0.undecided.take();
+        let result = self.0.shared.listening(lease.connection()?.roll_back()).await;
+        // Also where the connection broke: without a commit, the server rolls back.
+        decide(effects, |_| rolled_back("")).await;
+        match result {
             Ok(()) => {
                 lease.end();
                 Ok(())

@@ -420,8 +420,12 @@ async fn a_store_that_is_dropped_takes_its_statements_along() {
         .await
         .unwrap()
         .unwrap();
-        let waiting =
-            HostSessionWithStore::execute(imports, other, "select pg_sleep(600), 'mark_store'".into(), vec![]);
+        let waiting = HostSessionWithStore::execute(
+            imports,
+            other,
+            "select count(*), 'mark_store' from (select generate_series(1, 100000000000) n) s".into(),
+            vec![],
+        );
         let _ = waiting.await;
         let _held_until_here = (rows, outcome);
     });

@@ -327,6 +327,23 @@ async fn a_run_has_no_more_sessions_than_its_binding_allows() {
 }
 
 #[tokio::test]
+async fn a_run_waits_for_the_sessions_of_another() {
+    let database = database("places").await;
+    let mut one = binding(&database.url());
+    one.max_connections = 1;
+    one.connect_timeout = Duration::from_millis(500);
+    let sessions = Sessions::default();
+    let first = Run::on(sessions.clone(), "first", one.clone(), Mode::Execute, &["read"]);
+    let second = Run::on(sessions, "second", one, Mode::Execute, &["read"]);
+    let held = first.open().await.unwrap();
+    let refused = error(second.open().await);
+    assert_eq!(refused.kind(), "unavailable", "{refused:?}");
+    assert!(format!("{refused:?}").contains("max_connections"), "{refused:?}");
+    let (opened, ()) = tokio::join!(second.open(), async { drop(held) });
+    opened.unwrap();
+}
+
+#[tokio::test]
 async fn what_the_server_says_besides_is_kept_masked_and_bounded() {
     use tracing_subscriber::layer::SubscriberExt as _;
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(rota_telemetry::notice_layer()))

@@ -144,7 +144,11 @@ impl Client {
         if let Some(target) = target {
             let address = binding::address_of(target.authorized.binding_name(), target.authorized.binding())?;
             let identity = self.run.gate.identity();
-            let application = format!("rota/{}/{}", identity.job, identity.run);
+            let mut application = format!("rota/{}/{}", identity.job, identity.run);
+            // The server keeps 63 bytes of it and says so for each connection; job and run names are ASCII.
+            while application.len() > 63 {
+                application.pop();
+            }
             let written = write_files(&folder, &address, target.database.as_deref(), application.trim_end());
             environment.extend(written.map_err(|error| Error::InvalidArgument(error.to_string()))?);
             arguments.extend(added(checked.reach, &address, target.database.as_deref()));

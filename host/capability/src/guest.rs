@@ -1,7 +1,7 @@
 //! The state of one guest: what its store holds.
 
 use crate::limits::{LimitExceeded, Limiter, Limits};
-use crate::observer::{LogLevel, Observer};
+use crate::observer::{LogLevel, MetricKind, Observer};
 use crate::services::Services;
 use rota_authority::{Denied, EffectRefused, Gate};
 use rota_contract::Error;
@@ -85,6 +85,17 @@ impl RunContext {
         let bytes = message.len() + fields.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
         if self.log.take(bytes as u64) {
             self.observer.log(level, source, message, fields);
+        } else {
+            self.observer.dropped(1);
+        }
+    }
+
+    /// Publish a value. It counts as a line of the log, so that values without end fill nothing; the texts must be masked and sanitised
+    /// by the caller.
+    pub fn metric(&self, name: &str, labels: &[(String, String)], value: f64, kind: MetricKind) {
+        let bytes = name.len() + labels.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
+        if self.log.take(bytes as u64) {
+            self.observer.metric(name, labels, value, kind);
         } else {
             self.observer.dropped(1);
         }

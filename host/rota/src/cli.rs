@@ -108,12 +108,26 @@ pub(crate) struct RunArgs {
     /// Set a limit for this run (memory=512MiB, cpu=5m, ...)
     #[arg(long, value_name = "LIMIT=VALUE")]
     pub(crate) limit: Vec<String>,
+    /// End with status 1 also when the run succeeded but its report is this bad (for scripts and cron)
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub(crate) fail_on: Option<FailOn>,
     /// Do not ask on the terminal: what is not granted is denied
     #[arg(long)]
     pub(crate) no_input: bool,
     /// Say nothing while it runs
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// How bad a report must be to count as a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// warning, unknown or critical.
+    Warning,
+    /// unknown or critical.
+    Unknown,
+    /// critical.
+    Critical,
 }
 
 #[derive(Debug, Subcommand)]
@@ -188,7 +202,7 @@ pub(crate) struct DoctorArgs {
     /// Mend what can be mended: runs whose process died, unfinished uploads, stale files
     #[arg(long)]
     pub(crate) fix: bool,
-    /// Only this binding
-    #[arg(long, value_name = "NAME")]
+    /// Only this binding: the name of a configured one, or a URL or program path as `rota run --bind` takes them
+    #[arg(long, value_name = "NAME|URL|PATH")]
     pub(crate) binding: Option<String>,
 }

@@ -70,18 +70,23 @@ impl Host {
         }
     }
 
-    /// Reach one binding. With `fix`, unfinished uploads in a bucket or folder are removed.
+    /// Reach one configured binding. With `fix`, unfinished uploads in a bucket or folder are removed.
     pub async fn check_binding(&self, name: &str, fix: bool) -> Check {
-        let Some(binding) = self.settings().bindings.get(name) else {
-            return Check {
+        match self.settings().bindings.get(name) {
+            Some(binding) => self.check(name, binding, fix).await,
+            None => Check {
                 what: name.into(),
                 kind: "-",
                 ok: false,
                 found: "it is not configured".into(),
                 hint: None,
                 mended: Vec::new(),
-            };
-        };
+            },
+        }
+    }
+
+    /// Reach a binding, configured or not.
+    pub async fn check(&self, name: &str, binding: &Binding, fix: bool) -> Check {
         let context = context(name, binding, fix);
         let mut mended = Vec::new();
         let reached = match binding {

@@ -134,7 +134,7 @@ impl wit::Host for &mut Guest {
             wit::MetricKind::Gauge => MetricKind::Gauge,
             wit::MetricKind::Counter => MetricKind::Counter,
         };
-        self.run.observer.metric(&shown(&name, 200), &pairs(&labels), value, kind);
+        self.run.metric(&shown(&name, 200), &pairs(&labels), value, kind);
         Ok(())
     }
 }

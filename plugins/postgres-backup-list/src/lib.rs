@@ -189,14 +189,14 @@ fn judge(databases: &[Database], backups: &[Listed], parameters: &Parameters, re
                 report
                     .critical(format!("{}: no good backup", database.name))
                     .detail(format!("{} backup(s) are listed, and something is wrong with each.", database.backups))
-                    .remedy("postgres-backup", &json!({ "prefix": parameters.prefix }), "makes one now");
+                    .remedy("postgres-backup", &tell::prefix_parameters(&parameters.prefix), "makes one now");
             }
             Some(seconds) if seconds > limit => {
                 let severity = if seconds > 2.0 * limit { Severity::Critical } else { Severity::Warning };
                 report
                     .finding(severity, format!("{}: the newest good backup is {} old", database.name, age(seconds)))
                     .detail(format!("It should be at most {} old.", age(limit)))
-                    .remedy("postgres-backup", &json!({ "prefix": parameters.prefix }), "makes one now");
+                    .remedy("postgres-backup", &tell::prefix_parameters(&parameters.prefix), "makes one now");
             }
             Some(_) => {}
         }
@@ -208,13 +208,13 @@ fn judge(databases: &[Database], backups: &[Listed], parameters: &Parameters, re
         report
             .critical(format!("no backup at all below {:?}", parameters.prefix))
             .detail("The bucket was read, and holds no manifest there.")
-            .remedy("postgres-backup", &json!({ "prefix": parameters.prefix }), "makes one now");
+            .remedy("postgres-backup", &tell::prefix_parameters(&parameters.prefix), "makes one now");
     }
 }
 
 fn orphans(holding: &Holding, now: Timestamp, report: &mut Report) -> Vec<Orphan> {
     let old = tell::old_leftovers(holding, now);
-    tell::orphans(report, &old, None);
+    tell::orphans(report, &old);
     let orphan = |left: &&rota_sdk_backup::bucket::Leftover| Orphan {
         folder: left.folder.path(),
         objects: left.objects.len() as u64,

@@ -207,6 +207,9 @@ async fn keep(
     found: &verify::Found,
     report: &mut Report,
 ) -> Option<String> {
+    if !found.is_of_the_backup() {
+        return None;
+    }
     if !cx.bucket().grants("write") {
         report.note(format!(
             "{}: the result is not kept: `write` on the slot `bucket` is not granted",

@@ -246,7 +246,10 @@ fn a_wrong_key_is_not_damage() {
     host.storage("bucket")
         .object(&name("manifest.json"), json.to_string())
         .object(&name("dump.pgdump.zst.age"), stored);
+    let before = host.storage("bucket").names();
     assert_eq!(problem(&host, json!({})), "wrong_key");
+    assert_eq!(host.storage("bucket").names(), before, "it says nothing of the backup, and is not put beside it");
+    host.set_now(Timestamp::parse("2026-01-01T00:00:01Z").unwrap());
     // Damage is damage, with any key.
     flip(&host, "dump.pgdump.zst.age");
     assert_eq!(problem(&host, json!({})), "wrong_checksum");

@@ -166,14 +166,13 @@ impl Attempt<'_> {
             }
             Err(error) if error.is_cancelled() => Err(error),
             Err(error) => {
+                let mut parameters = tell::prefix_parameters(&self.folder.prefix);
+                parameters["backup"] = json!(self.folder.id);
+                parameters["level"] = json!(level.word());
                 report
                     .warning(format!("{}: stored, but it could not be verified", self.folder.path()))
                     .because(&error)
-                    .remedy(
-                        "postgres-backup-verify",
-                        &json!({ "backup": self.folder.id, "level": level.word(), "prefix": self.folder.prefix }),
-                        "verifies it",
-                    );
+                    .remedy("postgres-backup-verify", &parameters, "verifies it");
                 Ok(None)
             }
         }
@@ -188,7 +187,7 @@ impl Attempt<'_> {
         mut report: Report,
     ) -> Outcome<Data> {
         let asked = self.parameters.verify.level();
-        if let (Some(level), Some(found)) = (asked, &found) {
+        if let (Some(level), Some(found)) = (asked, found.as_ref().filter(|found| found.is_of_the_backup())) {
             let writer = Writer { name: self.writer.clone(), run: self.cx.info().id, now: self.cx.now() };
             if let Err(error) = verify::keep(&self.bucket, &self.folder, level, found, &writer).await {
                 report

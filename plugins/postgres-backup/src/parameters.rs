@@ -30,6 +30,9 @@ pub struct Parameters {
     /// Delete old backups of this database, of this cluster, below this prefix, once the new one is verified.
     #[parameter(default = true)]
     pub(crate) retention: bool,
+    /// Keep every backup of the last so many hours before the new one.
+    #[parameter(default = 24, range = 0..=10_000)]
+    pub(crate) keep_hours: u32,
     /// Keep the newest backup of so many days.
     #[parameter(default = 7, range = 0..=10_000)]
     pub(crate) keep_daily: u32,

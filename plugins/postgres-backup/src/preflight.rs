@@ -70,6 +70,13 @@ const RELATIONS: &str = "\
       and (not member.is or exists (select 1 from pg_catalog.pg_extension e where c.oid = any (e.extconfig))) \
     order by 1, 2";
 
+/// Large objects that the role may not read; `pg_read_all_data` does not cover them. The owner may, and whoever was granted it.
+const LARGE_OBJECTS: &str = "\
+    select count(*) from pg_catalog.pg_largeobject_metadata m \
+    where not pg_has_role(m.lomowner, 'usage') \
+      and not exists (select 1 from aclexplode(m.lomacl) a \
+                      where a.privilege_type = 'SELECT' and (a.grantee = 0 or pg_has_role(a.grantee, 'usage')))";
+
 /// Check everything that can be checked without an effect.
 pub(crate) async fn check(
     attempt: &Attempt<'_>,
@@ -87,7 +94,7 @@ pub(crate) async fn check(
                 "verify {} of an encrypted backup needs the slot `key`, which is not bound",
                 level.word()
             ))
-            .hint("bind a key with --bind key=NAME, or verify with level stored, which needs none"));
+            .hint("bind a key with --bind key=file:/path/to/identity, or verify with level stored, which needs none"));
         }
     }
     let pg_dump = attempt.cx.pg_dump().info().await?;
@@ -109,6 +116,12 @@ pub(crate) async fn check(
         session.query(RELATIONS, params![]).await?.collect(MOST_RELATIONS).await.context("looking at the tables")?;
     if !facts.superuser {
         check_privileges(server, &relations)?;
+        let hidden: i64 = session.query_one(LARGE_OBJECTS, params![]).await.context("looking at the large objects")?;
+        if hidden > 0 {
+            return Err(Error::new(format!("role {} may not read {hidden} large object(s)", server.role)).hint(
+                format!("as their owners: GRANT SELECT ON LARGE OBJECT ... TO {}, or dump as a superuser", server.role),
+            ));
+        }
     }
     let extensions: Vec<(String, String)> = session
         .query_all(

@@ -85,6 +85,7 @@ async fn delete_old(
         candidates.push(Candidate { id, at: attempt.started_at, damaged: false, restored: false });
     }
     let policy = Policy {
+        hours: attempt.parameters.keep_hours,
         daily: attempt.parameters.keep_daily,
         weekly: attempt.parameters.keep_weekly,
         monthly: attempt.parameters.keep_monthly,
@@ -130,7 +131,7 @@ async fn orphans(attempt: &Attempt<'_>, holding: &Holding, retired: &mut Retired
     let old = tell::old_leftovers(holding, attempt.cx.now());
     retired.orphans = old.iter().map(|orphan| orphan.folder.path()).collect();
     if !attempt.parameters.clean_orphans {
-        return tell::orphans(report, &old, Some(&attempt.folder.database));
+        return tell::orphans(report, &old);
     }
     for orphan in old {
         for name in &orphan.objects {

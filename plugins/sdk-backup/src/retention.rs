@@ -2,9 +2,11 @@
 
 use rota_sdk::{Timestamp, data};
 
-/// How many are kept: the newest of so many days, weeks (from Monday) and months, in UTC.
+/// How many are kept: all of the last hours, and the newest of so many days, weeks (from Monday) and months, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
+    /// Hours, counted from the newest backup: what was made just before a change is not given up for what was made after it.
+    pub hours: u32,
     /// Days.
     pub daily: u32,
     /// Weeks.
@@ -31,6 +33,8 @@ pub struct Candidate {
 pub enum Reason {
     /// It is the newest.
     Newest,
+    /// It is recent.
+    Recent,
     /// It is the last one that was verified by a restore.
     LastRestored,
     /// It is the newest of its day.
@@ -81,6 +85,8 @@ pub fn decide(candidates: &[Candidate], policy: Policy) -> Vec<Decision> {
     let mut keep = |place: usize, reason: Reason| decisions[place].keep.push(reason);
     if let Some(&newest) = good.first() {
         keep(newest, Reason::Newest);
+        let since = sorted[newest].at.plus_seconds(-3600 * i64::from(policy.hours));
+        good.iter().skip(1).filter(|&&place| sorted[place].at > since).for_each(|&place| keep(place, Reason::Recent));
     }
     if let Some(&restored) = good.iter().find(|&&place| sorted[place].restored) {
         keep(restored, Reason::LastRestored);
@@ -114,7 +120,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const DEFAULT: Policy = Policy { daily: 7, weekly: 4, monthly: 12 };
+    const DEFAULT: Policy = Policy { hours: 0, daily: 7, weekly: 4, monthly: 12 };
 
     fn at(text: &str) -> Candidate {
         Candidate { id: text.to_owned(), at: Timestamp::parse(text).unwrap(), damaged: false, restored: false }
@@ -168,8 +174,20 @@ mod tests {
     }
 
     #[test]
+    fn recent_ones_stay() {
+        let all = [
+            at("2026-11-23T12:00:00Z"),
+            at("2026-11-23T02:00:00Z"),
+            at("2026-11-22T12:00:01Z"),
+            at("2026-11-22T12:00:00Z"),
+        ];
+        let policy = Policy { hours: 24, daily: 0, weekly: 0, monthly: 0 };
+        assert_eq!(kept(&all, policy), ["2026-11-23T12:00:00Z", "2026-11-23T02:00:00Z", "2026-11-22T12:00:01Z"]);
+    }
+
+    #[test]
     fn the_only_one_stays_whatever_the_policy() {
-        assert_eq!(kept(&[at("2020-01-01T00:00:00Z")], Policy { daily: 0, weekly: 0, monthly: 0 }).len(), 1);
+        assert_eq!(kept(&[at("2020-01-01T00:00:00Z")], Policy { hours: 0, daily: 0, weekly: 0, monthly: 0 }).len(), 1);
         assert!(decide(&[], DEFAULT).is_empty());
     }
 
@@ -178,7 +196,7 @@ mod tests {
         let mut newest = at("2026-11-23T14:00:00Z");
         newest.damaged = true;
         let all = [newest, at("2026-11-23T02:00:00Z"), at("2026-11-23T01:00:00Z")];
-        let decisions = decide(&all, Policy { daily: 1, weekly: 0, monthly: 0 });
+        let decisions = decide(&all, Policy { hours: 0, daily: 1, weekly: 0, monthly: 0 });
         assert_eq!(decisions[0].keep, [Reason::Damaged]);
         assert_eq!(decisions[1].keep, [Reason::Newest, Reason::Daily]);
         assert!(decisions[2].keep.is_empty());
@@ -198,7 +216,12 @@ mod tests {
     }
 
     fn policy() -> impl Strategy<Value = Policy> {
-        (0u32..10, 0u32..6, 0u32..15).prop_map(|(daily, weekly, monthly)| Policy { daily, weekly, monthly })
+        (0u32..100, 0u32..10, 0u32..6, 0u32..15).prop_map(|(hours, daily, weekly, monthly)| Policy {
+            hours,
+            daily,
+            weekly,
+            monthly,
+        })
     }
 
     proptest! {
@@ -219,6 +242,7 @@ mod tests {
 
         #[test]
         fn no_more_than_the_policy_says_stays(all in candidates(), policy in policy()) {
+            let policy = Policy { hours: 0, ..policy };
             let damaged = all.iter().filter(|c| c.damaged).count();
             prop_assert!(kept(&all, policy).len() <= (policy.daily + policy.weekly + policy.monthly) as usize + 2 + damaged);
         }
@@ -239,7 +263,7 @@ mod tests {
 
         #[test]
         fn a_longer_policy_keeps_no_less(all in candidates(), policy in policy()) {
-            let longer = Policy { daily: policy.daily + 1, weekly: policy.weekly + 1, monthly: policy.monthly + 1 };
+            let longer = Policy { hours: policy.hours + 1, daily: policy.daily + 1, weekly: policy.weekly + 1, monthly: policy.monthly + 1 };
             let more = kept(&all, longer);
             prop_assert!(kept(&all, policy).iter().all(|id| more.contains(id)));
         }

@@ -32,13 +32,16 @@ fn advice(kind: ProblemKind) -> Option<&'static str> {
     })
 }
 
+/// The parameters of a remedy: the prefix, unless it is the binding's own.
+pub fn prefix_parameters(prefix: &str) -> Json {
+    if prefix.is_empty() { json!({}) } else { json!({ "prefix": prefix }) }
+}
+
 /// Tell of objects without a manifest that no backup can still be writing.
-pub fn orphans<D>(report: &mut Report<D>, orphans: &[&Leftover], database: Option<&str>) {
+pub fn orphans<D>(report: &mut Report<D>, orphans: &[&Leftover]) {
     for orphan in orphans {
-        let parameters = database.map_or_else(
-            || json!({ "clean_orphans": true }),
-            |_| json!({ "clean_orphans": true, "prefix": orphan.folder.prefix }),
-        );
+        let mut parameters = prefix_parameters(&orphan.folder.prefix);
+        parameters["clean_orphans"] = json!(true);
         report
             .warning(format!(
                 "{}: {} object(s) of {} without a manifest",
@@ -47,7 +50,11 @@ pub fn orphans<D>(report: &mut Report<D>, orphans: &[&Leftover], database: Optio
                 size(orphan.bytes)
             ))
             .detail("A backup broke off here, or a deletion did. They are no backup and only take up space.")
-            .remedy("postgres-backup", &parameters, "removes them after its next backup of this database");
+            .remedy(
+                "postgres-backup",
+                &parameters,
+                format!("removes them after its next backup of {}", orphan.folder.database),
+            );
     }
 }
 

@@ -33,17 +33,19 @@ pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure
             let took = watch.stop().each(CALLS.into());
             ensure!(denied == u64::from(CALLS), "{call} on {slot}: {denied} of {CALLS} calls were denied");
             if round > 0 {
-                seconds.push(took.wall);
+                seconds.push(took);
             }
         }
     }
     let heard = (0..).map_while(|_| target.accept().ok()).count();
-    let spreads: Vec<Spread> = seconds.into_iter().map(Spread::of).collect();
+    let spreads: Vec<Spread> = seconds.iter().map(|samples| Spread::of(samples.iter().map(|s| s.wall))).collect();
+    let cpu = seconds.iter().map(|samples| Spread::of(samples.iter().map(|s| s.cpu)).median * 1e6);
     let worst = spreads.iter().copied().max_by(|a, b| a.median.total_cmp(&b.median)).unwrap_or(Spread::of([]));
     let mut notes: Vec<String> = CASES
         .iter()
         .zip(&spreads)
-        .map(|((_, _, what), spread)| format!("{what}: {:.2} us a call", spread.median * 1e6))
+        .zip(cpu)
+        .map(|(((_, _, what), spread), cpu)| format!("{what}: {:.2} us a call, {cpu:.2} us of CPU", spread.median * 1e6))
         .collect();
     notes.push(format!("connections that the target saw: {heard}"));
     Ok(Figure {

@@ -1,6 +1,8 @@
 //! `rota-bench`: measures the table of docs/performance.md. Each figure is a ratio of two things that were measured in turn within
 //! one run, so that it means the same on another machine. A goal that is missed is marked; it is no failure.
 
+mod backup;
+mod data;
 mod denied;
 mod figure;
 mod health;
@@ -18,7 +20,7 @@ use rota_testbed::{Postgres, PostgresOptions};
 use std::path::PathBuf;
 
 /// The figures' names.
-const NAMES: [&str; 5] = ["noop", "pump", "rows", "health", "denied"];
+const NAMES: [&str; 6] = ["noop", "backup", "pump", "rows", "health", "denied"];
 
 /// Measures what docs/performance.md tells.
 #[derive(Debug, Parser)]
@@ -35,10 +37,19 @@ struct Cli {
     /// A Markdown file whose table, between `<!-- bench -->` and `<!-- /bench -->`, is written anew
     #[arg(long)]
     document: Option<PathBuf>,
+    /// How much is backed up, GiB; the memory is compared between half and twice as much
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    size: u32,
+    /// Compress standard input to this file and do nothing else: the other side of the backup
+    #[arg(long, hide = true)]
+    compress_to: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
+    if let Some(path) = &cli.compress_to {
+        return backup::compress_to(path);
+    }
     // As the host's own runtime.
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(&cli))
 }
@@ -71,8 +82,18 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
             take(health::measure(&server, rounds).await.context("health")?);
         }
     }
+    if wanted("backup") {
+        let server = Postgres::start(server_for_backup()).await.context("PostgreSQL")?;
+        take(backup::measure(&server, cli.size, rounds.min(5)).await.context("backup")?);
+    }
     results.machine.load_after = load();
     write(cli, &results)
+}
+
+/// Tables are made without WAL, and nothing is vacuumed beside what is measured.
+fn server_for_backup() -> PostgresOptions {
+    let config = ["wal_level = minimal", "max_wal_senders = 0", "autovacuum = off", "max_wal_size = 4GB", "shared_buffers = 512MB"];
+    PostgresOptions { config: config.map(str::to_owned).to_vec(), ..PostgresOptions::default() }
 }
 
 fn write(cli: &Cli, results: &Results) -> anyhow::Result<()> {

@@ -76,8 +76,8 @@ async fn spinning_is_ended_by_the_timeout_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn waiting_for_ever_is_ended_by_the_timeout() {
-    timed_out("wait").await;
+async fn sleeping_for_ever_is_ended_by_the_timeout() {
+    timed_out("sleep").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +102,13 @@ async fn recursing_is_ended_by_the_stack() {
     assert_eq!((view.status.as_str(), error.kind.as_str()), ("failed", "limit"), "{error:?}");
     // The stack is the host's, not the job's.
     assert!(error.message.contains("512 KiB of stack"), "{}", error.message);
-    assert!(error.message.contains("stack of [sandbox]") && !error.message.contains("--limit"), "{}", error.message);
+    assert!(error.message.contains("[sandbox] stack = ") && !error.message.contains("--limit"), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_in_linear_memory_that_overflows_is_a_trap() {
+    let view = one("overflow", json!({}), &[]).await;
+    assert_eq!((view.status.as_str(), view.error.unwrap().kind.as_str()), ("failed", "trap"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,13 +144,13 @@ async fn calls_without_end_are_ended_by_their_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_with_too_much_in_it_is_ended_by_its_limit() {
-    over(&one("large-call", json!({}), &["host_call_bytes=1MiB"]).await, "host_call_bytes", "1 MiB");
+    over(&one("large-call", json!({}), &["host_call_bytes=1MiB"]).await, "host_call_bytes", "1048576 bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_that_is_too_large_is_refused_by_its_limit() {
     let view = one("large-report", json!({ "size": 2 << 20 }), &["report_bytes=1MiB"]).await;
-    over(&view, "report_bytes", "1 MiB");
+    over(&view, "report_bytes", "1048576 bytes");
     assert!(view.report.is_none(), "what is over the limit is not kept");
 }
 
@@ -169,7 +175,7 @@ async fn floods_of_lines_are_dropped_counted_and_end_nothing() {
         let view = host.run(what, &json!({ "lines": 20_000 }), &["log_lines_per_second=50"], &[]).await.unwrap();
         let allowed = 50 * (began.elapsed().as_secs() + 1);
         assert_eq!(view.status, "succeeded", "{what}: {:?}", view.error);
-        let kept = host.host.records().logs(&view.id, 0).await.unwrap();
+        let kept = lines(&host, &view.id).await;
         let kept = u64::try_from(kept.iter().filter(|line| line.source == source).count()).unwrap();
         assert!((1..=allowed).contains(&kept), "{what}: {kept} lines kept, {allowed} allowed");
         assert_eq!(kept + view.dropped_log_lines, 20_000, "{what}: what was dropped is counted");
@@ -181,7 +187,7 @@ async fn the_log_as_a_whole_is_bounded() {
     let host = InProcess::open(COMPILED).await.unwrap();
     let limits = ["log_lines_per_second=100000", "log_bytes=4KiB"];
     let view = host.run("flood-log", &json!({ "lines": 5_000 }), &limits, &[]).await.unwrap();
-    let kept = host.host.records().logs(&view.id, 0).await.unwrap();
+    let kept = lines(&host, &view.id).await;
     let bytes: usize = kept.iter().map(|line| line.message.len()).sum();
     assert!(bytes > 1000 && bytes <= 4096, "{bytes} bytes of log");
 }
@@ -217,13 +223,13 @@ async fn others_go_on_undisturbed() {
     let host = InProcess::open(COMPILED).await.unwrap();
     let neighbour = async || {
         let began = Instant::now();
-        let view = host.run("ticks", &json!({ "count": 20 }), &[], &[]).await.unwrap();
+        let view = host.run("ticks", &json!({ "count": 5 }), &[], &[]).await.unwrap();
         assert_eq!(view.status, "succeeded", "{:?}", view.error);
-        assert_eq!(view.report.unwrap().data, json!({ "bytes": 20_000 }).to_string());
+        assert_eq!(view.report.unwrap().data, json!({ "bytes": 5_000 }).to_string());
         began.elapsed()
     };
     neighbour().await;
-    for what in ["spin", "wait", "never-read", "never-finish", "flood-log", "flood-stdout"] {
+    for what in ["spin", "sleep", "never-read", "never-finish", "flood-log", "flood-stdout"] {
         let offend = async || {
             let parameters = json!({ "lines": 10_000_000 });
             host.run(what, &parameters, &["cpu=400ms", "wall=500ms"], &[]).await.unwrap()
@@ -244,8 +250,22 @@ async fn others_go_on_undisturbed() {
         }
         times.sort();
         assert!(times.len() >= 2, "{what}: others ran meanwhile: {times:?}");
+        // Each of its calls may wait for a turn of each offender, 10 ms.
         let median = times[times.len() / 2];
-        assert!(median < Duration::from_millis(250), "{what}: others took {times:?}");
+        assert!(median < Duration::from_millis(400), "{what}: others took {times:?}");
+    }
+}
+
+/// A run's whole log, which is read in pieces.
+async fn lines(host: &InProcess, run: &str) -> Vec<rota_runs::LogLine> {
+    let mut all: Vec<rota_runs::LogLine> = Vec::new();
+    loop {
+        let after = all.last().map_or(0, |line| line.sequence);
+        let more = host.host.records().logs(run, after).await.unwrap();
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
+//! | `cli` | the command line: statuses, objects, bad input, bad targets, interrupts |
 //! | `contract` | every import of the contract: denied without its grant, planned in plan mode |
 //! | `hostile` | guests that do what a plugin must not |
 //! | `refused` | files that are no plugin |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what they expect by unwrapping")]
 
+mod cli;
 mod contract;
 mod hostile;
 mod refused;

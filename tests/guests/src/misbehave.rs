@@ -13,6 +13,7 @@ pub(crate) async fn misbehave(what: &str, parameters: &Value) -> Value {
         "spin" => spin(),
         "allocate" => allocate(),
         "recurse" => json!(recurse(u64::MAX)),
+        "overflow" => json!(overflow(u64::MAX)),
         "trap" => core::arch::wasm32_unreachable(),
         "panic" => panic!("the probe panics as it was told"),
         "exit" => std::process::exit(3),
@@ -31,8 +32,11 @@ pub(crate) async fn misbehave(what: &str, parameters: &Value) -> Value {
             json!("x".repeat(usize::try_from(parameters["size"].as_u64().unwrap_or(8 << 20)).unwrap_or(8 << 20)))
         }
         "never-read" => never_read().await,
-        "never-finish" => never_finish().await,
-        "wait" => never().await,
+        "never-finish" => never().await,
+        "sleep" => {
+            std::thread::sleep(std::time::Duration::from_secs(3600));
+            json!({})
+        }
         "many-calls" => many_calls(parameters).await,
         "environment" => environment(),
         "hold" => hold().await,
@@ -70,9 +74,17 @@ fn allocate() -> Value {
     }
 }
 
+/// Deep in calls whose frames are the engine's alone: not a byte of linear memory.
+#[inline(never)]
 fn recurse(n: u64) -> u64 {
-    let local = std::hint::black_box([n; 16]);
-    if n == 0 { 0 } else { recurse(n - 1).wrapping_add(local[3]) }
+    if n == 0 { 1 } else { recurse(n - 1).wrapping_mul(3) ^ n }
+}
+
+/// Deep in calls with frames in linear memory, of which the guest has little: it leaves it before the engine's stack is used up.
+#[inline(never)]
+fn overflow(n: u64) -> u64 {
+    let local = std::hint::black_box([n; 64]);
+    if n == 0 { 0 } else { overflow(n - 1).wrapping_add(local[3]) }
 }
 
 fn flood_log(parameters: &Value) -> Value {
@@ -175,15 +187,10 @@ async fn never_read() -> Value {
     json!({})
 }
 
-/// A stream that the host reads and nobody ends.
-async fn never_finish() -> Value {
-    let (_writer, reader) = wit_stream::new::<u8>();
-    let drained = bytes::drain(reader).await;
-    json!({ "drained": drained.is_ok() })
-}
-
+/// A host call that is never answered. (A guest that awaits nothing at all breaks off by itself.)
 async fn never() -> Value {
-    std::future::pending().await
+    let (_writer, reader) = wit_stream::new::<u8>();
+    json!({ "drained": bytes::drain(reader).await.is_ok() })
 }
 
 async fn many_calls(parameters: &Value) -> Value {

@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The file, until it has its place. Dropped before, it is removed.
 pub(super) struct PartFile {
@@ -22,11 +23,18 @@ pub(super) struct PartFile {
     /// How many folders were made for it.
     made: usize,
     placed: bool,
+    /// Nothing is settled while this exists, whoever drops it, and in whatever thread.
+    _token: TaskTrackerToken,
 }
 
 impl PartFile {
     /// Make the file, and what folders are missing on the way.
-    pub(super) fn begin(folder: Arc<Folder>, name: &Name, if_absent: bool) -> Result<(Self, File), Error> {
+    pub(super) fn begin(
+        folder: Arc<Folder>,
+        name: &Name,
+        if_absent: bool,
+        token: TaskTrackerToken,
+    ) -> Result<(Self, File), Error> {
         let (folders, last) = name.split();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // A delete beside this may remove a folder between its opening and the file's making.
@@ -51,7 +59,7 @@ impl PartFile {
                         let _ = rustix::fs::unlinkat(&parent, &*hidden, AtFlags::empty());
                         continue;
                     }
-                    let part = Self { folder, name: name.clone(), parent, hidden, made, placed: false };
+                    let part = Self { folder, name: name.clone(), parent, hidden, made, placed: false, _token: token };
                     return Ok((part, file.into()));
                 }
                 Err(Errno::NOENT) => {}

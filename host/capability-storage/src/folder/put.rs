@@ -26,7 +26,8 @@ pub(crate) async fn put(folder: &Arc<Folder>, name: &Name, mut data: Reader, opt
     let if_absent = options.if_absent;
     let (part, file) = {
         let (folder, name) = (folder.clone(), name.clone());
-        blocking(move || PartFile::begin(folder, &name, if_absent)).await?
+        let token = pending::tasks().token();
+        blocking(move || PartFile::begin(folder, &name, if_absent, token)).await?
     };
     let mut part = Held(Some(part));
     let (file, size, sha256) = match write(folder, name, &mut data, file, options).await {

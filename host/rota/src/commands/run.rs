@@ -1,11 +1,12 @@
 //! `rota run`: prepare, ask where a person is there to be asked, run, show.
 
 use super::{Printing, print, print_json};
-use crate::cli::RunArgs;
+use crate::cli::{FailOn, RunArgs};
 use crate::output::{bold, live::Live, report, safe};
 use rota_authority::Mode;
 use rota_capability::{LogLevel, Trigger};
-use rota_runs::{Host, PrepareError, Prepared, Request, Wanted, Watcher};
+use rota_contract::Severity;
+use rota_runs::{Host, PrepareError, Prepared, Request, RunView, Wanted, Watcher};
 use rota_sandbox::Cancel;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -35,7 +36,26 @@ pub(crate) async fn run(host: &Host, args: RunArgs, printing: Printing) -> anyho
     } else {
         print_json(&view.to_json())?;
     }
-    Ok(view.exit_status())
+    Ok(exit_status(&view, args.fail_on))
+}
+
+/// How the run ended; or 1 where a report this bad was to count as a failure.
+fn exit_status(view: &RunView, fail_on: Option<FailOn>) -> u8 {
+    let rank = |severity: Severity| match severity {
+        Severity::Ok => 0,
+        Severity::Warning => 1,
+        Severity::Unknown => 2,
+        Severity::Critical => 3,
+    };
+    let limit = match fail_on {
+        None => 4,
+        Some(FailOn::Warning) => 1,
+        Some(FailOn::Unknown) => 2,
+        Some(FailOn::Critical) => 3,
+    };
+    let status = view.exit_status();
+    let bad = view.report.as_ref().is_some_and(|report| rank(report.status) >= limit);
+    if status == 0 && bad { 1 } else { status }
 }
 
 fn request(args: &RunArgs) -> anyhow::Result<Request> {

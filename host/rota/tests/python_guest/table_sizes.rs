@@ -69,11 +69,8 @@ async fn its_report_is_what_the_server_says_by_other_means() {
     assert_eq!(got, expected);
     assert_eq!(names(&object), ["public.bloated", "public.dense", r#""Other"."odd ""name""#]);
     let shown = report["tables"][0]["rows"].as_array().unwrap();
-    assert_eq!(
-        shown[1][..],
-        json!(["public.dense", got[1][1], got[1][2], got[1][3], 50_000, tables[1]["spare_bytes"]]).as_array().unwrap()
-            [..]
-    );
+    let row = json!(["public.dense", got[1][1], got[1][2], got[1][3], 50_000, tables[1]["spare_bytes"]]);
+    assert_eq!(shown[1], row);
 
     // One finding, with the command that mends it.
     assert_eq!(report["status"], "warning");

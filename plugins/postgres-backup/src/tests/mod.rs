@@ -256,6 +256,11 @@ fn what_would_leave_something_out_is_refused() {
         refused(filtered, json!({})),
         "row security hides rows of 1 table(s) from role rota: public.orders (as a superuser: ALTER ROLE rota BYPASSRLS)"
     );
+    let large_objects = |host: &MockHost| {
+        facts(host, false);
+        host.sql("database").on("pg_largeobject_metadata", rows! { ["count"] => [3_i64] });
+    };
+    assert!(refused(large_objects, json!({})).starts_with("role rota may not read 3 large object(s)"));
     assert!(refused(|_| {}, json!({ "verify": "decoded" })).contains("needs the slot `pg_restore`"));
     assert!(
         refused(|host| done(host.tool("pg_restore")), json!({ "verify": "restored" }))

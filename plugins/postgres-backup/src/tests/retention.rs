@@ -33,7 +33,8 @@ fn retention_deletes_the_manifest_first_and_only_what_is_ours() {
     bucket.object("app/20200101T000000Z-00000005/manifest.json", r#"{"kind":"rota-postgres-backup","format":9}"#);
     bucket.object("app/notes.txt", "keep me");
     bucket.object("app2/20200101T000000Z-00000006/manifest.json", "{}");
-    let report = host.run::<Plugin>(json!({ "keep_daily": 2, "keep_weekly": 0, "keep_monthly": 0 })).unwrap();
+    let report =
+        host.run::<Plugin>(json!({ "keep_hours": 0, "keep_daily": 2, "keep_weekly": 0, "keep_monthly": 0 })).unwrap();
     assert_eq!(report.data["retention"]["deleted"], json!(["20251231T120000Z-00000001", "20200601T000000Z-00000003"]));
     let deleted: Vec<String> = host
         .effects()

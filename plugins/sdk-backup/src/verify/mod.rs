@@ -52,6 +52,11 @@ impl Found {
         self.problems.is_empty()
     }
 
+    /// Whether it says something of the backup, and not only of the key that was given.
+    pub fn is_of_the_backup(&self) -> bool {
+        self.is_good() || self.problems.iter().any(|problem| problem.kind != ProblemKind::WrongKey)
+    }
+
     fn problem(problem: Problem) -> Self {
         Self { problems: vec![problem], ..Self::default() }
     }
@@ -100,10 +105,10 @@ impl Means<'_> {
         if manifest.parts().any(crate::manifest::Part::is_encrypted) && self.key.is_none() {
             let recipients = manifest.dump.recipients.join(", ");
             return Err(Error::new(format!(
-                "backup {} is encrypted to {recipients}, and the slot `key` is not bound",
+                "backup {} is encrypted to {recipients}, and the slot `key` is not bound: bind the identity with \
+                 --bind key=file:/path/to/identity, or verify with level stored, which needs none",
                 manifest.id
-            ))
-            .hint("bind a key with --bind key=NAME, or verify with level stored, which needs none"));
+            )));
         }
         let (Some(pg_restore), Some(wrote)) = (self.pg_restore, manifest.client_major()) else { return Ok(()) };
         let info = pg_restore.info().await?;
