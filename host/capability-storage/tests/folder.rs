@@ -153,9 +153,11 @@ async fn what_a_killed_host_leaves_is_swept() {
     std::fs::write(&left, "half").unwrap();
     let put = bench.put("deep/a", endless(bytes(2 * MIB)), Put::default());
     tokio::pin!(put);
-    let begun = rota_testbed::eventually(Duration::from_secs(10), "the part file", async || {
-        Ok((everything(folder.path()).len() == 3).then_some(()))
-    });
+    // It is locked a moment after it is made, and written after that.
+    let written =
+        || everything(folder.path()).iter().any(|path| path.metadata().is_ok_and(|of| of.len() >= MIB as u64));
+    let begun =
+        rota_testbed::eventually(Duration::from_secs(10), "the part file", async || Ok(written().then_some(())));
     tokio::select! { result = &mut put => panic!("{result:?}"), begun = begun => begun.unwrap() }
     // What is being written is not what was left.
     let found = bench.client.leftovers(&bench.reads(), Duration::ZERO).await.unwrap();

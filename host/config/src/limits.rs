@@ -27,6 +27,17 @@ macro_rules! limits {
                 Self { $($key: overrides.$key.unwrap_or(self.$key)),* }
             }
 
+            /// Whether each limit is one that a run can have.
+            ///
+            /// # Errors
+            /// The first that is not: its key, the least and the most.
+            pub fn check(&self) -> Result<(), (&'static str, String, String)> {
+                $(if self.$key < $least || self.$key > $most {
+                    return Err((stringify!($key), $least.to_string(), $most.to_string()));
+                })*
+                Ok(())
+            }
+
             /// Each limit with its key and its value as it is written, for an error or a table.
             pub fn entries(&self) -> Vec<(&'static str, String)> {
                 vec![$((stringify!($key), self.$key.to_string())),*]

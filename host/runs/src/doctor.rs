@@ -160,8 +160,8 @@ impl Host {
 
     async fn reach_tool(&self, context: &Arc<RunContext>) -> Result<String, Error> {
         let shared =
-            self.plugins().sandbox().services().get::<Arc<rota_capability_tools::Shared>>().ok_or(Error::Cancelled)?;
-        let client = rota_capability_tools::Client::new(context.clone(), (*shared).clone());
+            self.plugins().sandbox().services().get::<rota_capability_tools::Shared>().ok_or(Error::Cancelled)?;
+        let client = rota_capability_tools::Client::new(context.clone(), shared);
         let version = client.info(SLOT).await?;
         Ok(format!("version {}", version.text))
     }

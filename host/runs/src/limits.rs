@@ -2,7 +2,9 @@
 
 use crate::prepare::nearest;
 use rota_capability::Limits;
-use rota_config::{ByteSize, Duration};
+use rota_config::{ByteSize, Limits as Configured};
+use std::fmt::Display;
+use std::str::FromStr;
 
 /// A limit that cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,38 +53,58 @@ const NAMES: [&str; 12] = [
 /// [`LimitError`], which names the limits there are.
 pub fn set_limit(limits: &mut Limits, text: &str, max_memory: u64) -> Result<(), LimitError> {
     let (name, value) = text.split_once('=').ok_or_else(|| LimitError::Form(text.into()))?;
+    // A job's time-out is its wall time.
+    let name = if name == "timeout" { "wall" } else { name };
     let wrong = |reason: String| LimitError::Value { name: name.into(), value: value.into(), reason };
-    let size = || value.parse::<ByteSize>().map(ByteSize::as_u64).map_err(|e| wrong(e.to_string()));
-    let small_size = || size().and_then(|n| usize::try_from(n).map_err(|e| wrong(e.to_string())));
-    let time = || value.parse::<Duration>().map(std::time::Duration::from).map_err(|e| wrong(e.to_string()));
-    let count = || value.parse::<u64>().map_err(|e| wrong(e.to_string()));
+    // Read as the configuration reads it, so that both allow the same.
+    let one = one(name, value, &wrong)?;
+    one.check().map_err(|(_, least, most)| wrong(format!("it is between {least} and {most}")))?;
+    if name == "memory" && one.memory.as_u64() > max_memory {
+        let most = ByteSize::bytes(max_memory);
+        return Err(wrong(format!("the sandbox is set up for {most} at most; raise [sandbox] pool_memory")));
+    }
+    take(limits, name, crate::settings::limits(&one));
+    Ok(())
+}
+
+/// The limits of a configuration that sets this one.
+fn one(name: &str, value: &str, wrong: &dyn Fn(String) -> LimitError) -> Result<Configured, LimitError> {
+    fn read<T: FromStr<Err: Display>>(text: &str, wrong: &dyn Fn(String) -> LimitError) -> Result<T, LimitError> {
+        text.parse().map_err(|error: T::Err| wrong(error.to_string()))
+    }
+    let mut limits = Configured::default();
     match name {
-        "memory" => {
-            let memory = size()?;
-            if memory > max_memory {
-                return Err(wrong(format!(
-                    "the sandbox is set up for {} at most; raise [sandbox] pool_memory",
-                    ByteSize::bytes(max_memory)
-                )));
-            }
-            limits.memory = memory;
-        }
-        "table_elements" => limits.table_elements = count()?,
-        "cpu" => limits.cpu = time()?,
-        "wall" | "timeout" => limits.wall = time()?,
-        "host_calls_in_flight" => {
-            limits.calls_in_flight = usize::try_from(count()?).map_err(|e| wrong(e.to_string()))?
-        }
-        "handles" => limits.handles = usize::try_from(count()?).map_err(|e| wrong(e.to_string()))?,
-        "host_call_bytes" => limits.call_bytes = small_size()?,
-        "log_lines_per_second" => {
-            limits.log_lines_per_second = u32::try_from(count()?).map_err(|e| wrong(e.to_string()))?
-        }
-        "log_bytes" => limits.log_bytes = size()?,
-        "report_bytes" => limits.report = small_size()?,
-        "artifact_bytes" => limits.artifacts = size()?,
-        "effects" => limits.effects = count()?,
+        "memory" => limits.memory = read(value, wrong)?,
+        "table_elements" => limits.table_elements = read(value, wrong)?,
+        "cpu" => limits.cpu = read(value, wrong)?,
+        "wall" => limits.wall = read(value, wrong)?,
+        "host_calls_in_flight" => limits.host_calls_in_flight = read(value, wrong)?,
+        "handles" => limits.handles = read(value, wrong)?,
+        "host_call_bytes" => limits.host_call_bytes = read(value, wrong)?,
+        "log_lines_per_second" => limits.log_lines_per_second = read(value, wrong)?,
+        "log_bytes" => limits.log_bytes = read(value, wrong)?,
+        "report_bytes" => limits.report_bytes = read(value, wrong)?,
+        "artifact_bytes" => limits.artifact_bytes = read(value, wrong)?,
+        "effects" => limits.effects = read(value, wrong)?,
         unknown => return Err(LimitError::Unknown { name: unknown.into(), nearest: nearest(unknown, NAMES) }),
     }
-    Ok(())
+    Ok(limits)
+}
+
+/// Take over the limit of this name, and no other.
+fn take(limits: &mut Limits, name: &str, from: Limits) {
+    match name {
+        "memory" => limits.memory = from.memory,
+        "table_elements" => limits.table_elements = from.table_elements,
+        "cpu" => limits.cpu = from.cpu,
+        "wall" => limits.wall = from.wall,
+        "host_calls_in_flight" => limits.calls_in_flight = from.calls_in_flight,
+        "handles" => limits.handles = from.handles,
+        "host_call_bytes" => limits.call_bytes = from.call_bytes,
+        "log_lines_per_second" => limits.log_lines_per_second = from.log_lines_per_second,
+        "log_bytes" => limits.log_bytes = from.log_bytes,
+        "report_bytes" => limits.report = from.report,
+        "artifact_bytes" => limits.artifacts = from.artifacts,
+        _ => limits.effects = from.effects,
+    }
 }

@@ -45,7 +45,7 @@ pub enum ParameterError {
 ///
 /// # Errors
 /// The first argument that cannot be read.
-pub fn from_arguments(
+pub(crate) fn from_arguments(
     plugin: &str,
     schema: &Value,
     arguments: &[String],
@@ -160,7 +160,7 @@ fn typed(property: Option<&Value>, root: &Value, text: &str) -> Value {
 ///
 /// # Errors
 /// The first that does not satisfy it, with its path.
-pub fn check(plugin: &str, schema: &Value, parameters: &Map<String, Value>) -> Result<String, ParameterError> {
+pub(crate) fn check(plugin: &str, schema: &Value, parameters: &Map<String, Value>) -> Result<String, ParameterError> {
     for key in parameters.keys() {
         known(plugin, schema, key)?;
     }

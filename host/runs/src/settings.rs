@@ -73,7 +73,8 @@ impl JobSettings {
     }
 }
 
-fn limits(limits: &rota_config::Limits) -> Limits {
+/// The limits of a configuration, as a run takes them.
+pub(crate) fn limits(limits: &rota_config::Limits) -> Limits {
     Limits {
         memory: limits.memory.as_u64(),
         table_elements: u64::from(limits.table_elements),

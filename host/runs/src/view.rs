@@ -95,7 +95,7 @@ pub struct ArtifactView {
 }
 
 /// An instant as JSON has it.
-pub fn rfc3339(time: DateTime<Utc>) -> String {
+pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 

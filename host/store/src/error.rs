@@ -91,6 +91,10 @@ impl StoreError {
     pub(crate) fn from_sqlx(path: &Path, error: &sqlx::Error) -> Self {
         let path = path.to_owned();
         let code = error.as_database_error().and_then(|e| e.code()).and_then(|c| c.parse::<i32>().ok()).unwrap_or(0);
+        // SQLITE_IOERR_SHMSIZE: the index beside the journal cannot grow, which is how a disk without a single free page shows.
+        if code == 4874 {
+            return Self::Full { path };
+        }
         // The low byte is SQLite's primary result code.
         match code & 0xff {
             5 | 6 => Self::Busy { path },

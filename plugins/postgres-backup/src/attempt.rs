@@ -66,17 +66,7 @@ impl Attempt<'_> {
         report: &mut Report,
     ) -> Result<(Manifest, Option<Found>)> {
         let database = self.cx.database();
-        let globals = match (self.parameters.globals, self.cx.pg_dumpall()) {
-            (true, Some(pg_dumpall)) => Some(store.globals(pg_dumpall, server, report, database).await?),
-            (true, None) => {
-                report
-                    .note("roles and tablespaces are not in this backup: the slot `pg_dumpall` is not bound")
-                    .advice("Bind it with --bind pg_dumpall=/usr/bin/pg_dumpall, or set globals to false.");
-                None
-            }
-            (false, _) => None,
-        };
-        progress(1, Some(4), "steps", format!("dumping {}", server.database));
+        progress(0, Some(3), "steps", format!("dumping {}", server.database));
         // A table takes as long to count as it takes.
         let left = self.cx.deadline().seconds_since(self.cx.now()).clamp(1.0, 2e6);
         session.configure("statement_timeout", format!("{left:.0}s")).await?;
@@ -87,11 +77,15 @@ impl Attempt<'_> {
         if let Some(error) = &counted.failed {
             report.note("the manifest's rows are estimates: counting them failed").because(error);
         }
+        let globals = match &checked.pg_dumpall {
+            Some((pg_dumpall, info)) => Some(store.globals(*pg_dumpall, info, database).await?),
+            None => None,
+        };
         let mut manifest = self.manifest(server, checked, dump, globals, counted);
-        progress(2, Some(4), "steps", "verifying");
+        progress(1, Some(3), "steps", "verifying");
         let found = if self.cx.is_plan() { None } else { self.verify(&mut manifest, report).await? };
         store.manifest(&manifest).await?;
-        progress(3, Some(4), "steps", "manifest written");
+        progress(2, Some(3), "steps", "manifest written");
         Ok((manifest, found))
     }
 

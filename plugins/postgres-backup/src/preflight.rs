@@ -1,6 +1,7 @@
 //! What must hold before anything is dumped. A backup that would leave something out is refused here, with what it would leave out.
 
 use crate::{Attempt, Compression};
+use rota_sdk::ToolSlot;
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
 use rota_sdk::sql::Quoted;
@@ -22,6 +23,8 @@ pub(crate) struct Preflight {
     pub(crate) size_bytes: Option<u64>,
     /// The client.
     pub(crate) pg_dump: ToolInfo,
+    /// The program for roles and tablespaces, where it is bound and wanted.
+    pub(crate) pg_dumpall: Option<(ToolSlot, ToolInfo)>,
     /// The tables whose rows the dump will have.
     pub(crate) tables: Vec<Relation>,
     /// The extensions that a restore needs.
@@ -99,6 +102,7 @@ pub(crate) async fn check(
     }
     let pg_dump = attempt.cx.pg_dump().info().await?;
     check_client(attempt, "pg_dump", &pg_dump, server, report)?;
+    let pg_dumpall = check_globals(attempt, server, report).await?;
     if attempt.parameters.compression == Compression::ClientZstd && pg_dump.major < 16 {
         return Err(Error::new(format!("pg_dump {} has no zstd", pg_dump.version))
             .hint("set compression to zstd: the host compresses then"));
@@ -135,13 +139,36 @@ pub(crate) async fn check(
         collation: facts.collation,
         size_bytes: facts.size.and_then(|size| u64::try_from(size).ok()),
         pg_dump,
+        pg_dumpall,
         tables: relations.into_iter().filter(|relation| relation.counts).collect(),
         extensions: extensions.into_iter().map(|(name, version)| Extension { name, version }).collect(),
     })
 }
 
+/// What dumps roles and tablespaces, if they are wanted.
+async fn check_globals(
+    attempt: &Attempt<'_>,
+    server: &Server,
+    report: &mut Report,
+) -> Result<Option<(ToolSlot, ToolInfo)>> {
+    match attempt.cx.pg_dumpall() {
+        _ if !attempt.parameters.globals => Ok(None),
+        None => {
+            report
+                .note("roles and tablespaces are not in this backup: the slot `pg_dumpall` is not bound")
+                .advice("Bind it with --bind pg_dumpall=/usr/bin/pg_dumpall, or set globals to false.");
+            Ok(None)
+        }
+        Some(pg_dumpall) => {
+            let info = pg_dumpall.info().await?;
+            check_client(attempt, "pg_dumpall", &info, server, report)?;
+            Ok(Some((pg_dumpall, info)))
+        }
+    }
+}
+
 /// The client must be of the server's major version: an older one refuses, a newer one writes what this version's pg_restore may not read.
-pub(crate) fn check_client(
+fn check_client(
     attempt: &Attempt<'_>,
     program: &str,
     info: &ToolInfo,

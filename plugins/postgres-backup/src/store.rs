@@ -1,11 +1,10 @@
-//! What goes into the bucket: globals, dump, manifest, in this order; and away again when one of them fails.
+//! What goes into the bucket: dump, globals, manifest, in this order (a run that is ended while it dumps leaves nothing); and away again when one of them fails.
 
-use crate::preflight::{Preflight, check_client};
+use crate::preflight::Preflight;
 use crate::{Attempt, Compression};
-use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
 use rota_sdk::storage::PutOptions;
-use rota_sdk::tools::Child;
+use rota_sdk::tools::{Child, ToolInfo};
 use rota_sdk::{SqlSlot, ToolSlot};
 use rota_sdk_backup::manifest::{Codec, Digest, Manifest, Part};
 use std::cell::RefCell;
@@ -48,19 +47,12 @@ impl<'a> Store<'a> {
             compressed_by_client: client,
             estimate: checked.size_bytes,
         };
-        self.part(&child, output).await
+        let part = self.part(&child, output).await;
+        if client { part.hint("set compression to zstd: the host compresses then") } else { part }
     }
 
     /// Roles and tablespaces, without passwords: a superuser need not dump, and no password hash lies in a bucket.
-    pub(crate) async fn globals(
-        &self,
-        pg_dumpall: ToolSlot,
-        server: &Server,
-        report: &mut Report,
-        database: SqlSlot,
-    ) -> Result<Part> {
-        let info = pg_dumpall.info().await?;
-        check_client(self.attempt, "pg_dumpall", &info, server, report)?;
+    pub(crate) async fn globals(&self, pg_dumpall: ToolSlot, info: &ToolInfo, database: SqlSlot) -> Result<Part> {
         let child =
             pg_dumpall.spawn(&["--globals-only", "--no-role-passwords"], Some(database.connection()), None).await?;
         let output = Output {

@@ -2,17 +2,21 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
+//! | `chaos` | the host killed in the middle of a backup |
 //! | `cli` | the command line: statuses, objects, bad input, bad targets, interrupts |
 //! | `contract` | every import of the contract: denied without its grant, planned in plan mode |
 //! | `hostile` | guests that do what a plugin must not |
 //! | `refused` | files that are no plugin |
+//! | `secrets` | canaries, searched for everywhere |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what they expect by unwrapping")]
 
+mod chaos;
 mod cli;
 mod contract;
 mod hostile;
 mod refused;
+mod secrets;
 
 /// The binary under test.
 fn rota() -> rota_tests::Rota {

@@ -2,6 +2,7 @@
 
 mod control;
 mod monitor;
+mod pipe;
 mod stderr;
 mod stdin;
 mod stdout;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use stderr::Stderr;
 pub(crate) use stdout::Stdout;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::unix::pipe;
+use tokio::net::unix::pipe as tokio_pipe;
 use tokio::sync::watch;
 
 /// How a program ended.
@@ -205,9 +206,9 @@ struct Begun {
     launcher: tokio::process::Child,
     control: Control,
     replies: tokio::io::BufReader<tokio::net::UnixStream>,
-    stdout: pipe::Receiver,
-    stderr: pipe::Receiver,
-    stdin: Option<(Reader, pipe::Sender)>,
+    stdout: pipe::Pipe,
+    stderr: tokio_pipe::Receiver,
+    stdin: Option<(Reader, tokio_pipe::Sender)>,
 }
 
 async fn begin(launcher: &Path, start: Start) -> Result<Begun, Error> {
@@ -231,7 +232,7 @@ async fn begin(launcher: &Path, start: Start) -> Result<Begun, Error> {
 }
 
 /// What a launcher said that went before it answered.
-async fn last_words(stderr: &mut pipe::Receiver) -> String {
+async fn last_words(stderr: &mut tokio_pipe::Receiver) -> String {
     let mut said = Vec::new();
     let _ = tokio::time::timeout(KILL, stderr.take(1000).read_to_end(&mut said)).await;
     rota_telemetry::mask(&rota_telemetry::sanitize_line(String::from_utf8_lossy(&said).trim())).into_owned()
@@ -251,7 +252,7 @@ async fn hand_over(launcher: &Path, start: Start) -> io::Result<Begun> {
     let (stdin_end, stdin) = match start.stdin {
         Some(reader) => {
             let (end, sender) = pipe_pair()?;
-            (Some(end), Some((reader, pipe::Sender::from_owned_fd(sender)?)))
+            (Some(end), Some((reader, tokio_pipe::Sender::from_owned_fd(sender)?)))
         }
         None => (None, None),
     };
@@ -276,8 +277,8 @@ async fn hand_over(launcher: &Path, start: Start) -> io::Result<Begun> {
         launcher: process,
         control,
         replies: tokio::io::BufReader::new(tokio::net::UnixStream::from_std(ours)?),
-        stdout: pipe::Receiver::from_owned_fd(stdout)?,
-        stderr: pipe::Receiver::from_owned_fd(stderr)?,
+        stdout: pipe::Pipe::new(stdout)?,
+        stderr: tokio_pipe::Receiver::from_owned_fd(stderr)?,
         stdin,
     })
 }

@@ -1,5 +1,6 @@
 //! A program's standard output, whose end is only good when the program's end was.
 
+use super::pipe::Pipe;
 use super::{Finished, Outcome, outcome};
 use crate::limits::READ;
 use rota_capability::streams::stream_error;
@@ -9,14 +10,13 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, BufReader, ReadBuf};
-use tokio::net::unix::pipe;
 
 type End = Pin<Box<dyn Future<Output = Result<Finished, Error>> + Send>>;
 
 /// Reads to the end, then waits for the program's own, and fails unless it exited with 0.
 pub(crate) struct Stdout {
     /// Reads of `READ` bytes and more pass the buffer by.
-    pipe: BufReader<pipe::Receiver>,
+    pipe: BufReader<Pipe>,
     name: String,
     end: End,
     at_end: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Stdout {
 }
 
 impl Stdout {
-    pub(super) fn new(pipe: pipe::Receiver, name: String, receiver: Outcome) -> Self {
+    pub(super) fn new(pipe: Pipe, name: String, receiver: Outcome) -> Self {
         Self {
             pipe: BufReader::with_capacity(READ, pipe),
             name,
@@ -35,7 +35,7 @@ impl Stdout {
     }
 
     /// The bytes alone.
-    pub(crate) fn raw(&mut self) -> &mut BufReader<pipe::Receiver> {
+    pub(crate) fn raw(&mut self) -> &mut BufReader<Pipe> {
         &mut self.pipe
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 #[tokio::test]
 async fn every_shape_of_the_contract_works_from_python() {
     let database = Postgres::shared().await.unwrap().fresh_database("python").await.unwrap();
-    database.execute("create extension vector").await.unwrap();
+    database.execute("create extension if not exists vector").await.unwrap();
     let mut rota = rota();
     rota.set("PROBED_URL", database.url());
     let bucket = rota.path("bucket");

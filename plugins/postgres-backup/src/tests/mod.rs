@@ -98,8 +98,8 @@ fn a_backup_is_dump_globals_and_last_the_manifest() {
     assert_eq!(
         puts(&host),
         [
-            object("globals.sql.zst"),
             object("dump.pgdump.zst"),
+            object("globals.sql.zst"),
             object("manifest.json"),
             object("20260101T000000Z-89abcdef-stored.verified.json")
         ]
@@ -189,10 +189,10 @@ fn what_another_run_stored_is_not_cleared_away() {
 fn what_cannot_be_cleared_away_is_named() {
     let host = host();
     host.grant("bucket", &["read", "write"]);
-    host.tool("pg_dump").on("--format=custom", ToolOutput::failure(1, "pg_dump: error: no"));
+    host.tool("pg_dumpall").on("--globals-only", ToolOutput::failure(1, "pg_dumpall: error: no"));
     let failed = host.run::<Plugin>(json!({})).unwrap_err();
     let report = failed.report.unwrap();
-    assert!(report.finding("globals.sql.zst: could not be cleared away").is_some(), "{:?}", report.findings);
+    assert!(report.finding("dump.pgdump.zst: could not be cleared away").is_some(), "{:?}", report.findings);
     assert!(!host.storage("bucket").names().contains(&object("manifest.json")));
 }
 
@@ -209,10 +209,10 @@ fn a_plan_shows_everything_and_does_nothing() {
     assert_eq!(
         effects[..5],
         [
-            "tools.spawn --globals-only --no-role-passwords".to_owned(),
-            format!("storage.put {}", object("globals.sql.zst")),
             "tools.spawn --format=custom --compress=0 --lock-wait-timeout=60s".to_owned(),
             format!("storage.put {}", object("dump.pgdump.zst")),
+            "tools.spawn --globals-only --no-role-passwords".to_owned(),
+            format!("storage.put {}", object("globals.sql.zst")),
             format!("storage.put {}", object("manifest.json")),
         ]
     );

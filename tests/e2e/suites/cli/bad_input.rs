@@ -81,7 +81,7 @@ async fn wrong_types_ranges_and_forms_are_refused_before_anything_is_contacted()
         (&["--timeout", "soon"], &["`soon` is no length of time"]),
         (&["--limit", "memory"], &["--limit memory=512MiB"]),
         (&["--limit", "memory=many"], &["`memory` cannot be `many`"]),
-        (&["--limit", "memory=1TiB"], &["pool_memory"]),
+        (&["--limit", "memory=1TiB"], &["`memory` cannot be `1TiB`", "between 1MiB and 4GiB"]),
     ];
     for (more, texts) in cases {
         let mut arguments = vec!["run", "postgres-health", "--bind", &bind];

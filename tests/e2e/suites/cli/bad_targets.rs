@@ -2,7 +2,8 @@
 
 use super::{probe, refused};
 use crate::rota;
-use rota_testbed::{Postgres, S3, SmallDisk, free_port};
+use rota_testbed::{Postgres, PostgresAccess, PostgresVersion, S3, SmallDisk, free_port};
+use rota_tests::{Rota, Said};
 use serde_json::{Value, json};
 
 async fn health(bind: &str, status: i32, kind: &str, texts: &[&str]) -> Value {
@@ -16,13 +17,13 @@ async fn health(bind: &str, status: i32, kind: &str, texts: &[&str]) -> Value {
 async fn a_server_that_is_down_is_unavailable() {
     let port = free_port().unwrap();
     let bind = format!("database=postgres://rota:geheim-4711@127.0.0.1:{port}/shop");
-    let answer = health(&bind, 1, "unavailable", &[&format!("127.0.0.1:{port}"), "refused"]).await;
+    let answer = health(&bind, 1, "unavailable", &["binding `database`", "nothing listens at its address"]).await;
     assert!(!answer.to_string().contains("geheim-4711"), "{answer}");
 }
 
 #[tokio::test]
 async fn a_host_that_does_not_exist_is_unavailable() {
-    health("database=postgres://rota@no-such-host.invalid/shop", 1, "unavailable", &["no-such-host.invalid"]).await;
+    health("database=postgres://rota@no-such-host.invalid/shop", 1, "unavailable", &["cannot be reached", "check host and port"]).await;
 }
 
 #[tokio::test]
@@ -37,7 +38,7 @@ async fn a_wrong_password_is_told_and_not_shown() {
 #[tokio::test]
 async fn a_database_or_role_that_is_missing_is_named() {
     let server = Postgres::shared().await.unwrap();
-    health(&format!("database={}", server.url("no_such_database")), 1, "not-found", &["no_such_database"]).await;
+    health(&format!("database={}", server.url("no_such_database")), 1, "failed", &["no_such_database", "create the database"]).await;
     let bind = format!("database={}?role=no_such_role", server.url("postgres"));
     let rota = rota();
     let said = rota.run(&["run", "postgres-health", "--bind", &bind]).await.unwrap();
@@ -47,12 +48,14 @@ async fn a_database_or_role_that_is_missing_is_named() {
 #[tokio::test]
 async fn something_that_is_no_postgres_is_told() {
     let s3 = S3::shared().await.unwrap();
-    let bind = format!("database=postgres://rota@127.0.0.1:{}/shop", s3.port());
     let rota = rota();
-    let said = rota.run(&["run", "postgres-health", "--bind", &bind, "--timeout", "20s"]).await.unwrap();
-    assert_eq!(said.status, Some(1), "{said:?}");
-    let answer = super::schema::valid("answer", &said);
-    assert!(answer["error"]["message"].as_str().unwrap().contains(&s3.port().to_string()), "{answer}");
+    let toml = format!(
+        "[bindings.shop]\nkind = \"sql\"\nurl = \"postgres://rota@127.0.0.1:{}/shop\"\nconnect_timeout = \"1s\"\n",
+        s3.port()
+    );
+    rota.configure(&toml).unwrap();
+    let answer = refused(&rota, &["run", "postgres-health", "--bind", "database=shop"], 1, &["binding `shop`"]).await;
+    assert_eq!(answer["error"]["kind"], "unavailable");
 }
 
 #[tokio::test]
@@ -92,6 +95,47 @@ async fn names_with_odd_characters_are_read_and_vacuumed_as_they_are() {
     assert!(dead.is_empty(), "vacuum gave the pages of {dead:?} back");
     drop(connection);
     server.execute("postgres", &format!("drop database \"{}\" with (force)", name.replace('"', "\"\""))).await.unwrap();
+}
+
+async fn backup(server: &PostgresAccess, database: &str, rota: &Rota) -> Said {
+    std::fs::create_dir_all(rota.path("bucket")).unwrap();
+    let program = Postgres::shared().await.unwrap().program("pg_dump").unwrap();
+    let bind = [
+        format!("database={}", server.url(database)),
+        format!("bucket=file://{}", rota.path("bucket").display()),
+        format!("pg_dump={}", program.display()),
+    ];
+    let arguments = ["run", "postgres-backup", "--grant", "declared", "--bind", &bind[0], "--bind", &bind[1], "--bind", &bind[2]];
+    rota.run(&arguments).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_is_newer_than_the_program_is_told_with_both_versions() {
+    let server = Postgres::shared_version(PostgresVersion::V18).await.unwrap();
+    let rota = rota();
+    let said = backup(&server, "postgres", &rota).await;
+    assert_eq!(said.status, Some(1), "{said:?}");
+    let answer = super::schema::valid("answer", &said);
+    super::says(&said, &answer, &["pg_dump 16", "18."]);
+    assert!(rota_tests::files(&rota.path("bucket")).is_empty());
+}
+
+#[tokio::test]
+async fn a_database_named_like_an_option_is_backed_up() {
+    let server = Postgres::shared().await.unwrap();
+    // The name is the whole server's; another test run on it would have the same.
+    let name = format!("-x{}", &rota_testbed::random_secret().unwrap()[..8]);
+    server.create_database(&name).await.unwrap();
+    server.execute(&name, "create table \"--help\" as select 42 as n").await.unwrap();
+    let rota = rota();
+    let said = backup(&server, &name, &rota).await;
+    server.execute("postgres", &format!("drop database \"{name}\" with (force)")).await.unwrap();
+    assert_eq!(said.status, Some(0), "{said:?}");
+    let files = rota_tests::files(&rota.path("bucket"));
+    let manifest = files.iter().find(|file| file.ends_with("manifest.json")).expect("a manifest");
+    let manifest: Value = serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
+    assert_eq!(manifest["source"]["database"], name);
+    assert_eq!(manifest["rows"]["tables"], json!([{ "schema": "public", "table": "--help", "rows": 1 }]));
 }
 
 fn put(size: u64) -> Value {
