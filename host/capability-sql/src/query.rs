@@ -7,6 +7,7 @@ use crate::cell::{Cell, Lease, Work};
 use crate::connection::{Block, Connection, check_count};
 use crate::error;
 use crate::session::{Session, Shared};
+use crate::value::BadValue;
 use crate::value::columns::{self, Plan};
 use crate::value::parameter;
 use crate::wit::{Column, Value};
@@ -19,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// The most rows of a batch.
-const BATCH_ROWS: usize = 256;
+/// The most rows of a batch. Each batch costs a change of threads, so that small rows travel in large ones.
+const BATCH_ROWS: usize = 1024;
 /// The most bytes of a batch, as they came from the server.
 const BATCH_BYTES: usize = 256 << 10;
 /// How many batches wait for the guest.
@@ -304,6 +305,12 @@ where
     }
 }
 
+#[cold]
+fn undecodable(plan: &Plan, bad: &BadValue) -> Trouble {
+    let message = format!("column {}: {bad}", plan.column.name);
+    Trouble::Ours(Error::Failed(error::fault("host-decode", &message, None, false)))
+}
+
 #[derive(Default)]
 struct Batch {
     rows: Vec<Row>,
@@ -322,14 +329,11 @@ impl Batch {
             }
             let raw = raw.as_bytes().map_err(sqlx::Error::Decode)?;
             bytes += raw.len();
-            values.push((plan.decode)(raw).map_err(|bad| {
-                Trouble::Ours(Error::Failed(error::fault(
-                    "host-decode",
-                    &format!("column {}: {bad}", plan.column.name),
-                    None,
-                    false,
-                )))
-            })?);
+            // Matched where it stands: a value that passes through `map_err` and `?` is copied by each.
+            match (plan.decode)(raw) {
+                Ok(value) => values.push(value),
+                Err(bad) => return Err(undecodable(plan, &bad)),
+            }
         }
         if bytes > limit {
             return Err(Trouble::Ours(Error::Quota(format!(

@@ -32,7 +32,7 @@ macro_rules! limits {
             /// # Errors
             /// The first that is not: its key, the least and the most.
             pub fn check(&self) -> Result<(), (&'static str, String, String)> {
-                $(if self.$key < $least || self.$key > $most {
+                $(if !($least..=$most).contains(&self.$key) {
                     return Err((stringify!($key), $least.to_string(), $most.to_string()));
                 })*
                 Ok(())

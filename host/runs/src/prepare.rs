@@ -180,7 +180,11 @@ pub(crate) fn nearest<'n>(to: &str, names: impl IntoIterator<Item = &'n str>) ->
 ///
 /// # Errors
 /// [`PrepareError`], the first thing that is wrong.
-pub(crate) async fn prepare(settings: &Settings, catalog: &Catalog, request: &Request) -> Result<Prepared, PrepareError> {
+pub(crate) async fn prepare(
+    settings: &Settings,
+    catalog: &Catalog,
+    request: &Request,
+) -> Result<Prepared, PrepareError> {
     let job = settings.jobs.get(&request.what);
     let reference = job.map_or(request.what.as_str(), |job| job.plugin.as_str());
     let loaded = catalog.load(reference).await.map_err(|error| with_jobs(error, settings, &request.what))?;

@@ -200,7 +200,7 @@ pub(crate) fn show(holders: &[Holder], tables: &[Worked], databases: &[Database]
     }
 }
 
-fn word(done: Done) -> &'static str {
+pub(crate) fn word(done: Done) -> &'static str {
     match done {
         Done::Vacuumed => "vacuumed",
         Done::HeldBack => "rows held back",

@@ -190,9 +190,12 @@ impl<'r> Run<'r> {
             Err(error) => failed(&before, error)?,
         };
         let seconds = self.cx.now().seconds_since(started);
+        let after = worked.dead_after.map_or_else(|| "an unknown number".to_owned(), |rows| rows.to_string());
         info!(
-            "{}: {:?} in {seconds:.1} s, {} dead rows before, {:?} after",
-            before.quoted, worked.done, worked.dead_before, worked.dead_after
+            "{}: {} in {seconds:.1} s, {} dead rows before, {after} after",
+            before.quoted,
+            crate::judge::word(worked.done),
+            worked.dead_before
         );
         Ok(Worked { seconds, ..worked })
     }

@@ -142,6 +142,8 @@ pub(crate) async fn measure(server: &Postgres, gibibytes: u32, rounds: usize) ->
     let bench = Bench { server, database: &database, folder: folder.path(), pg_dump: server.program("pg_dump")? };
     let (small, large) = (gibibytes.div_ceil(2), gibibytes * 2);
     bench.grow(0, small).await?;
+    // Compiles the plugin, which takes memory of its own.
+    bench.ours(&["--plan"])?;
     let small_peak = bench.ours(&PLAIN)?.peak;
     bench.grow(small, gibibytes).await?;
     let mut measured = Rounds::default();

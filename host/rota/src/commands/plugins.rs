@@ -158,13 +158,10 @@ fn type_of(property: &Value, root: &Value) -> String {
     {
         return type_of(target, root);
     }
-    for alternatives in ["oneOf", "anyOf"].iter().filter_map(|k| property.get(k)).filter_map(Value::as_array) {
-        return alternatives
-            .iter()
-            .map(|a| a.get("const").and_then(Value::as_str).map_or_else(|| type_of(a, root), str::to_owned))
-            .filter(|t| t != "null")
-            .collect::<Vec<_>>()
-            .join(" | ");
+    let alternatives = ["oneOf", "anyOf"].iter().find_map(|k| property.get(k)).and_then(Value::as_array);
+    if let Some(alternatives) = alternatives {
+        let word = |a: &Value| a.get("const").and_then(Value::as_str).map_or_else(|| type_of(a, root), str::to_owned);
+        return alternatives.iter().map(word).filter(|t| t != "null").collect::<Vec<_>>().join(" | ");
     }
     match &property["type"] {
         Value::String(one) if one == "array" => format!("list of {}", type_of(&property["items"], root)),

@@ -39,10 +39,10 @@ async fn a_wrong_password_is_told_and_not_shown() {
 async fn a_database_or_role_that_is_missing_is_named() {
     let server = Postgres::shared().await.unwrap();
     health(&format!("database={}", server.url("no_such_database")), 1, "failed", &["no_such_database", "create the database"]).await;
-    let bind = format!("database={}?role=no_such_role", server.url("postgres"));
-    let rota = rota();
-    let said = rota.run(&["run", "postgres-health", "--bind", &bind]).await.unwrap();
-    assert!(matches!(said.status, Some(1 | 2)) && said.stdout.contains("role"), "{said:?}");
+    let mut rota = rota();
+    rota.set("URL", server.url("postgres"));
+    rota.configure("[bindings.shop]\nkind = \"sql\"\nurl = \"env:URL\"\nrole = \"no_such_role\"\n").unwrap();
+    refused(&rota, &["run", "postgres-health", "--bind", "database=shop"], 1, &["no_such_role", "`shop`"]).await;
 }
 
 #[tokio::test]
