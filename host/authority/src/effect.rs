@@ -88,7 +88,7 @@ pub enum EffectRefused {
 }
 
 impl<K: Kind> Authorized<K> {
-    /// Decide on an effect: in plan mode it is recorded as planned; else the quota is charged, the effect recorded, and a [`Permit`] minted.
+    /// Decide on an effect: the quota is charged (also by a plan); in plan mode it is recorded as planned; else the effect is recorded, and a [`Permit`] minted.
     ///
     /// # Errors
     /// When the run's effects are used up or the effect cannot be recorded; it must not happen then, and cannot, for want of a permit.

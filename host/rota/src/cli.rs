@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// The configuration: a file or a folder of *.toml [default: ./rota.toml, then $XDG_CONFIG_HOME/rota, when there is one]
+    /// The configuration: a file or a folder of *.toml [default: the first of ./rota.toml, ~/.config/rota/rota.toml and /etc/rota/rota.toml]
     #[arg(long, global = true, env = "ROTA_CONFIG", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) config: Option<PathBuf>,
     /// Where records, compiled plugins and artifacts are kept [default: $XDG_STATE_HOME/rota]
@@ -136,12 +136,12 @@ pub(crate) enum RunsCommand {
     List(RunsList),
     /// Show one run: report, effects, artifacts
     Show {
-        /// The run's id, or the beginning of it, or `last`
+        /// The run's id, or four characters or more of its beginning or end, or `last`
         run: String,
     },
     /// Show a run's log
     Logs {
-        /// The run's id, or the beginning of it, or `last`
+        /// The run's id, or four characters or more of its beginning or end, or `last`
         run: String,
         /// Go on until the run has ended
         #[arg(short, long)]

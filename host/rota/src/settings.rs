@@ -12,29 +12,19 @@ use std::time::Duration;
 #[error("{0}")]
 pub(crate) struct UsageError(pub(crate) String);
 
-/// Read the configuration: `--config` or ROTA_CONFIG, else `./rota.toml`, else the user's, else none.
+/// Read the configuration: `--config` or ROTA_CONFIG, else the first of the usual places (see [`Source::from_process`]).
 pub(crate) fn load(common: &Common) -> anyhow::Result<Config> {
     Ok(Config::load(&source(common))?)
 }
 
 /// Where the configuration is read from, options included.
 pub(crate) fn source(common: &Common) -> Source {
-    let mut source = Source::from_process(common.config.clone().or_else(usual_place));
+    let mut source = Source::from_process(common.config.clone());
     if let Some(folder) = &common.state_dir {
         // An option goes over the variable of the same meaning.
         source = source.with_variable("ROTA_STATE_DIR", folder);
     }
     source
-}
-
-/// `./rota.toml`, or the folder `rota` in the user's configuration, when there is one.
-fn usual_place() -> Option<PathBuf> {
-    let here = PathBuf::from("rota.toml");
-    if here.is_file() {
-        return Some(here);
-    }
-    let user = directories::BaseDirs::new()?.config_dir().join("rota");
-    user.is_dir().then_some(user)
 }
 
 /// The folder of plugins beside the binary's own.

@@ -59,7 +59,7 @@ impl Observer for Recorder {
     }
 
     fn metric(&self, name: &str, labels: &[(String, String)], value: f64, kind: MetricKind) {
-        // Served at /metrics with `rota serve`, which comes with the second issue; until then they are in the log.
+        // Served at /metrics with `rota serve`, which comes with a later version; until then they are in the log.
         let kind = match kind {
             MetricKind::Gauge => "gauge",
             MetricKind::Counter => "counter",

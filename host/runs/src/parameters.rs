@@ -105,6 +105,27 @@ fn known(plugin: &str, schema: &Value, key: &str) -> Result<(), ParameterError> 
     Err(ParameterError::Unknown { plugin: plugin.into(), key: key.into(), nearest, known })
 }
 
+/// The words that a property allows, where it allows only certain ones.
+fn choices(property: &Value, root: &Value, depth: u8) -> Vec<String> {
+    if depth == 0 {
+        return Vec::new();
+    }
+    let mut found: Vec<String> =
+        property.get("enum").and_then(Value::as_array).into_iter().flatten().map(text_of).collect();
+    found.extend(property.get("const").map(text_of));
+    let within = ["anyOf", "oneOf"].iter().filter_map(|k| property.get(k)).filter_map(Value::as_array).flatten();
+    found.extend(within.chain(property.get("items")).flat_map(|p| choices(p, root, depth - 1)));
+    let target = property.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#'));
+    if let Some(target) = target.and_then(|pointer| root.pointer(pointer)) {
+        found.extend(choices(target, root, depth - 1));
+    }
+    found
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// The types that a property allows, references and alternatives followed.
 fn types(property: &Value, root: &Value, depth: u8) -> Vec<String> {
     if depth == 0 {
@@ -171,7 +192,13 @@ pub(crate) fn check(plugin: &str, schema: &Value, parameters: &Map<String, Value
     })?;
     if let Some(error) = validator.iter_errors(&instance).next() {
         let path = error.instance_path().to_string().trim_start_matches('/').replace('/', ".");
-        return Err(ParameterError::Invalid { path, message: error.to_string() });
+        let choices = property(schema, &path).map(|p| choices(p, schema, 8)).unwrap_or_default();
+        let message = if choices.is_empty() {
+            error.to_string()
+        } else {
+            format!("{} is not one of: {}", error.instance(), choices.join(", "))
+        };
+        return Err(ParameterError::Invalid { path, message });
     }
     Ok(instance.to_string())
 }
@@ -221,6 +248,12 @@ mod tests {
         assert!(said.contains("`keep_daily`") && said.contains("minimum"), "{said}");
         let said = check("p", &schema(), &Map::new()).unwrap_err().to_string();
         assert!(said.contains("database"), "{said}");
+    }
+
+    #[test]
+    fn a_wrong_word_names_the_right_ones() {
+        let said = check("p", &schema(), &read(&["database=x", "level=sorted"]).unwrap()).unwrap_err().to_string();
+        assert!(said.contains("`level`") && said.contains("stored, decoded"), "{said}");
     }
 
     #[test]

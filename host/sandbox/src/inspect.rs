@@ -38,7 +38,7 @@ pub enum NotAPlugin {
     Imports(Vec<String>),
     /// Built for another version of the contract.
     #[error(
-        "the plugin was built for {wanted}, but this host speaks rota:runbook@{CONTRACT_VERSION}; build it against this version (`rota plugin wit` prints it), or run it on a host that speaks the other"
+        "the plugin was built for {wanted}, but this host speaks rota:runbook@{CONTRACT_VERSION}; build it against the folder wit/ of this version, or run it on a host that speaks the other"
     )]
     ContractVersion {
         /// The import that says so.

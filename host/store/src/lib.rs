@@ -1,6 +1,6 @@
 //! What a host remembers: runs, their effects, logs and artifacts.
 //!
-//! [`Store`] is the seam; [`SqliteStore`] keeps it in one file of the state directory (PostgreSQL comes with the second issue). What must
+//! [`Store`] is the seam; [`SqliteStore`] keeps it in one file of the state directory (PostgreSQL comes with a later version). What must
 //! be true before something happens (a run has begun, an effect is about to) is durable when the call returns; logs are
 //! batched. One task writes, in transactions that take up whatever is waiting.
 

@@ -32,10 +32,10 @@ struct Cli {
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
     /// Where the figures are written as JSON
-    #[arg(long, default_value = "target/bench.json")]
+    #[arg(long, default_value = "target/bench.json", overrides_with = "json")]
     json: PathBuf,
-    /// A Markdown file whose table, between `<!-- bench -->` and `<!-- /bench -->`, is written anew
-    #[arg(long)]
+    /// A Markdown file whose table, between `<!-- bench -->` and `<!-- /bench -->`, is written anew when all figures are measured
+    #[arg(long, overrides_with = "document")]
     document: Option<PathBuf>,
     /// How much is backed up, GiB; the memory is compared between half and twice as much
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -104,7 +104,7 @@ fn write(cli: &Cli, results: &Results) -> anyhow::Result<()> {
     }
     std::fs::write(&cli.json, serde_json::to_string_pretty(results)? + "\n")
         .with_context(|| format!("writing {}", cli.json.display()))?;
-    if let Some(document) = &cli.document {
+    if let Some(document) = cli.document.as_ref().filter(|_| cli.only.is_empty()) {
         let text = std::fs::read_to_string(document).with_context(|| format!("reading {}", document.display()))?;
         let replaced = replaced(&text, &table)
             .with_context(|| format!("{} has no `{BEGIN}` and `{END}`", document.display()))?;

@@ -65,11 +65,12 @@ impl Backup {
         .unwrap();
         eventually(SOON, "the sessions' end", async || {
             let mut connection = self.database.connect().await?;
-            let others: i64 =
-                sqlx::query_scalar("select count(*) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()")
-                    .bind(self.database.name())
-                    .fetch_one(&mut connection)
-                    .await?;
+            let others: i64 = sqlx::query_scalar(
+                "select count(*) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()",
+            )
+            .bind(self.database.name())
+            .fetch_one(&mut connection)
+            .await?;
             Ok((others == 0).then_some(()))
         })
         .await
@@ -94,7 +95,8 @@ async fn a_host_killed_in_the_middle_of_a_backup_leaves_nothing_that_looks_like_
             break;
         }
         let before = (backup.runs().await.len(), backup.manifests().len());
-        let after = takes.mul_f64(f64::from(u16::from_str_radix(&random_secret().unwrap()[..4], 16).unwrap()) / 65_536.0);
+        let after =
+            takes.mul_f64(f64::from(u16::from_str_radix(&random_secret().unwrap()[..4], 16).unwrap()) / 65_536.0);
         let running = backup.rota.start(&backup.arguments()).unwrap();
         tokio::time::sleep(after).await;
         let in_time = running.signal(Signal::KILL).is_ok();
@@ -128,6 +130,10 @@ async fn a_host_killed_in_the_middle_of_a_backup_leaves_nothing_that_looks_like_
 
     let fixed = backup.rota.run(&["doctor", "--fix"]).await.unwrap();
     assert_eq!(fixed.status, Some(0), "{fixed:?}");
-    assert_eq!(rota_tests::files(&backup.rota.state().join("private")), Vec::<PathBuf>::new(), "private folders are swept");
+    assert_eq!(
+        rota_tests::files(&backup.rota.state().join("private")),
+        Vec::<PathBuf>::new(),
+        "private folders are swept"
+    );
     assert_eq!(rota_tests::files(&backup.rota.path("tmp")), Vec::<PathBuf>::new());
 }

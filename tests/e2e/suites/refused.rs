@@ -27,9 +27,17 @@ fn says(message: &str, texts: &[&str]) {
 
 #[tokio::test]
 async fn imports_beyond_the_contract_are_refused_each_named() {
-    let imports = ["wasi:http/outgoing-handler@0.2.0", "foo:bar/baz", "rota:runbook/secrets@0.1.0", "wasi:clocks/wall-clock@0.2.0"];
+    let imports = [
+        "wasi:http/outgoing-handler@0.2.0",
+        "foo:bar/baz",
+        "rota:runbook/secrets@0.1.0",
+        "wasi:clocks/wall-clock@0.2.0",
+    ];
     let message = refused(&component::importing(&imports)).await;
-    says(&message, &["`wasi:http/outgoing-handler@0.2.0`", "`foo:bar/baz`", "`rota:runbook/secrets@0.1.0`", "does not offer"]);
+    says(
+        &message,
+        &["`wasi:http/outgoing-handler@0.2.0`", "`foo:bar/baz`", "`rota:runbook/secrets@0.1.0`", "does not offer"],
+    );
     assert!(!message.contains("wall-clock"), "an empty WASI is offered: {message}");
 }
 
@@ -60,7 +68,10 @@ async fn a_truncated_file_is_refused_wherever_it_was_cut() {
     let whole = probe::BYTES;
     for cut in [5, 9, 100, whole.len() / 2, whole.len() - 1] {
         let message = refused(&whole[..cut]).await;
-        assert!(message.contains("cut off or damaged") || message.contains("does not compile"), "cut at {cut}: {message}");
+        assert!(
+            message.contains("cut off or damaged") || message.contains("does not compile"),
+            "cut at {cut}: {message}"
+        );
     }
 }
 

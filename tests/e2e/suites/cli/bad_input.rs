@@ -39,7 +39,10 @@ async fn unknown_names_are_refused_with_the_nearest() {
         (&["run", "postgres-health", "--bind", "database=kosmo"], &["`kosmo`", "did you mean `kosmos`?"]),
         (&["run", "postgres-health", "--bind", &bind, "--grant", "database=raed"], &["`raed`", "did you mean `read`?"]),
         (&["run", "postgres-health", "--bind", &bind, "--grant", "databse=read"], &["did you mean `database`?"]),
-        (&["run", "postgres-health", "--bind", &bind, "--grant", "database=maintain"], &["does not declare the access `maintain`"]),
+        (
+            &["run", "postgres-health", "--bind", &bind, "--grant", "database=maintain"],
+            &["does not declare the access `maintain`"],
+        ),
         (
             &["run", "postgres-health", "--bind", &bind, "-p", "expected_replica=1"],
             &["no parameter `expected_replica`", "did you mean `expected_replicas`?"],
@@ -128,7 +131,8 @@ async fn a_job_that_could_not_run_is_found_by_config_check() {
              [jobs.check]\nplugin = \"postgres-health@0.1\"\nslots.{slot} = {{ binding = \"shop\", access = [\"{access}\"] }}\n"
         )
     };
-    for (slot, access, text) in [("databse", "read", "did you mean `database`?"), ("database", "maintain", "maintain")] {
+    for (slot, access, text) in [("databse", "read", "did you mean `database`?"), ("database", "maintain", "maintain")]
+    {
         rota.configure(&toml(slot, access)).unwrap();
         let said = rota.run(&["config", "check"]).await.unwrap();
         assert_eq!(said.status, Some(2), "{said:?}");
@@ -163,7 +167,8 @@ async fn secrets_that_cannot_be_had_are_named_and_never_shown() {
         let answer = refused(&rota, &["run", "postgres-health", "--bind", "database=shop"], 1, texts).await;
         assert!(!answer.to_string().contains("geheim-4711"), "{answer}");
     }
-    rota.configure("[bindings.shop]\nkind = \"sql\"\nurl = \"postgres://rota@h/shop\"\npassword = \"geheim-4711\"\n").unwrap();
+    rota.configure("[bindings.shop]\nkind = \"sql\"\nurl = \"postgres://rota@h/shop\"\npassword = \"geheim-4711\"\n")
+        .unwrap();
     let answer = refused(&rota, &["runs", "list"], 2, &["by reference", "rota.toml:4"]).await;
     assert!(!answer.to_string().contains("geheim-4711"), "{answer}");
 }

@@ -23,7 +23,13 @@ async fn a_server_that_is_down_is_unavailable() {
 
 #[tokio::test]
 async fn a_host_that_does_not_exist_is_unavailable() {
-    health("database=postgres://rota@no-such-host.invalid/shop", 1, "unavailable", &["cannot be reached", "check host and port"]).await;
+    health(
+        "database=postgres://rota@no-such-host.invalid/shop",
+        1,
+        "unavailable",
+        &["cannot be reached", "check host and port"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -38,7 +44,13 @@ async fn a_wrong_password_is_told_and_not_shown() {
 #[tokio::test]
 async fn a_database_or_role_that_is_missing_is_named() {
     let server = Postgres::shared().await.unwrap();
-    health(&format!("database={}", server.url("no_such_database")), 1, "failed", &["no_such_database", "create the database"]).await;
+    health(
+        &format!("database={}", server.url("no_such_database")),
+        1,
+        "failed",
+        &["no_such_database", "create the database"],
+    )
+    .await;
     let mut rota = rota();
     rota.set("URL", server.url("postgres"));
     rota.configure("[bindings.shop]\nkind = \"sql\"\nurl = \"env:URL\"\nrole = \"no_such_role\"\n").unwrap();
@@ -68,7 +80,8 @@ async fn names_with_odd_characters_are_read_and_vacuumed_as_they_are() {
     let tables = ["a\"b", "line\nbreak", "100%s", "🦀 emoji", &long, "select", "a.b", "'); drop table keep; --"];
     for table in tables {
         let quoted = table.replace('"', "\"\"");
-        let statement = format!("create table \"{quoted}\" as select n from generate_series(1, 50) n; delete from \"{quoted}\"");
+        let statement =
+            format!("create table \"{quoted}\" as select n from generate_series(1, 50) n; delete from \"{quoted}\"");
         server.execute(&name, &statement).await.unwrap();
     }
     let rota = rota();
@@ -79,7 +92,10 @@ async fn names_with_odd_characters_are_read_and_vacuumed_as_they_are() {
     let said = health["report"]["data"]["sizes"].to_string();
     for table in tables {
         let shown = serde_json::to_string(table).unwrap();
-        assert!(said.contains(shown.trim_matches('"')) || said.contains(&table.replace('\n', "\\n")), "{table}: {said}");
+        assert!(
+            said.contains(shown.trim_matches('"')) || said.contains(&table.replace('\n', "\\n")),
+            "{table}: {said}"
+        );
     }
     let arguments = ["run", "postgres-vacuum", "--bind", &bind, "--grant", "declared", "-p", "min_dead_rows=0"];
     let vacuum = rota.json(&arguments).await.unwrap();
@@ -105,7 +121,8 @@ async fn backup(server: &PostgresAccess, database: &str, rota: &Rota) -> Said {
         format!("bucket=file://{}", rota.path("bucket").display()),
         format!("pg_dump={}", program.display()),
     ];
-    let arguments = ["run", "postgres-backup", "--grant", "declared", "--bind", &bind[0], "--bind", &bind[1], "--bind", &bind[2]];
+    let arguments =
+        ["run", "postgres-backup", "--grant", "declared", "--bind", &bind[0], "--bind", &bind[1], "--bind", &bind[2]];
     rota.run(&arguments).await.unwrap()
 }
 
@@ -182,7 +199,9 @@ async fn a_bucket_that_is_missing_or_may_not_be_written_is_told() {
     ]
     .concat();
     rota.configure(&toml).unwrap();
-    for (bucket, text) in [("missing", "no-such-bucket"), ("read-only", "AccessDenied"), ("wrong-key", "SignatureDoesNotMatch")] {
+    for (bucket, text) in
+        [("missing", "no-such-bucket"), ("read-only", "AccessDenied"), ("wrong-key", "SignatureDoesNotMatch")]
+    {
         let bind = format!("bucket={bucket}");
         let mut parameters = put(10);
         parameters["fail"] = json!(true);

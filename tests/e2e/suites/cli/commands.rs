@@ -21,7 +21,8 @@ async fn runs_are_listed_shown_and_their_logs_kept() {
     let id = |answer: &Value| answer["run"]["id"].as_str().unwrap().to_owned();
 
     let list = printed(&rota, "runs_list", &["runs", "list"], 0).await;
-    let listed: Vec<String> = list.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect();
+    let listed: Vec<String> =
+        list.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(listed, [id(&plan), id(&second), id(&first)], "the newest first");
     assert_eq!(list[1], second["run"], "a list's element is what the run printed");
     let failed = printed(&rota, "runs_list", &["runs", "list", "--status", "failed"], 0).await;
@@ -88,11 +89,16 @@ async fn plugins_are_listed_shown_and_verified() {
     let rota = rota();
     let list = printed(&rota, "plugins_list", &["plugins", "list"], 0).await;
     let names: Vec<&str> = list.as_array().unwrap().iter().map(|plugin| plugin["name"].as_str().unwrap()).collect();
-    for name in ["postgres-backup", "postgres-backup-list", "postgres-backup-verify", "postgres-health", "postgres-vacuum"] {
+    for name in
+        ["postgres-backup", "postgres-backup-list", "postgres-backup-verify", "postgres-health", "postgres-vacuum"]
+    {
         assert!(names.contains(&name), "{name} in {names:?}");
         let shown = printed(&rota, "plugin", &["plugins", "show", name], 0).await;
         assert_eq!(shown["name"], name);
-        assert!(jsonschema::validator_for(&shown["parameters"]).is_ok() && jsonschema::validator_for(&shown["report"]).is_ok());
+        assert!(
+            jsonschema::validator_for(&shown["parameters"]).is_ok()
+                && jsonschema::validator_for(&shown["report"]).is_ok()
+        );
         let parameters = jsonschema::validator_for(&shown["parameters"]).unwrap();
         for example in shown["examples"].as_array().unwrap() {
             assert!(parameters.is_valid(&example["parameters"]), "{name}: an example that does not work: {example}");
@@ -167,7 +173,13 @@ async fn doctor_reaches_every_binding_and_says_how_to_mend() {
     rota.configure(&sound).unwrap();
     let checks = printed(&rota, "doctor", &["doctor"], 0).await;
     let found = |checks: &Value, what: &str| {
-        checks.as_array().unwrap().iter().find(|check| check["what"] == what).unwrap_or_else(|| panic!("{what}")).clone()
+        checks
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["what"] == what)
+            .unwrap_or_else(|| panic!("{what}"))
+            .clone()
     };
     assert!(found(&checks, "shop")["found"].as_str().unwrap().contains("PostgreSQL 16"), "{checks:#}");
     assert!(found(&checks, "dump")["found"].as_str().unwrap().contains("16."), "{checks:#}");

@@ -1,8 +1,8 @@
 //! What people read.
 
 use crate::rota;
-use rota_tests::{Rota, Said, probe};
 use rota_testbed::Postgres;
+use rota_tests::{Rota, Said, probe};
 use serde_json::{Value, json};
 
 async fn said(rota: &Rota, what: &str, parameters: &Value, more: &[&str]) -> Said {
@@ -29,7 +29,11 @@ async fn an_error_says_its_kind_what_happened_and_what_to_do() {
     let said = said(&rota, "call", &call, &[]).await;
     assert_eq!(said.status, Some(3), "{said:?}");
     assert!(said.stdout.starts_with("probe 0.1.0: denied in "), "{}", said.stdout);
-    assert!(said.stdout.contains("\ndenied: ") && said.stdout.contains("\n  -> add --bind database=..."), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("\ndenied: ") && said.stdout.contains("\n  -> add --bind database=..."),
+        "{}",
+        said.stdout
+    );
 }
 
 #[tokio::test]
@@ -37,7 +41,9 @@ async fn usage_errors_are_one_line_on_stderr() {
     let said = rota().run(&["run", "postgres-helth", "--output", "human"]).await.unwrap();
     assert_eq!((said.status, said.stdout.as_str()), (Some(2), ""));
     assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
-    assert!(said.stderr.starts_with("rota: there is no plugin or job `postgres-helth`; did you mean `postgres-health`?"));
+    assert!(
+        said.stderr.starts_with("rota: there is no plugin or job `postgres-helth`; did you mean `postgres-health`?")
+    );
 }
 
 #[tokio::test]
@@ -51,7 +57,10 @@ async fn a_plan_is_a_table_of_effects() {
     let lines: Vec<&str> = said.stdout.lines().skip_while(|line| !line.contains("Would have these effects")).collect();
     let heading: Vec<&str> = lines[1].split_whitespace().collect();
     assert_eq!(heading, ["#", "operation", "target", "detail", "outcome"]);
-    assert!(lines[2].contains("storage.put") && lines[2].contains("bucket: probe.txt") && lines[2].ends_with("planned"), "{lines:#?}");
+    assert!(
+        lines[2].contains("storage.put") && lines[2].contains("bucket: probe.txt") && lines[2].ends_with("planned"),
+        "{lines:#?}"
+    );
 }
 
 #[tokio::test]
@@ -81,7 +90,9 @@ async fn a_health_report_has_findings_and_tables() {
     assert_eq!(heading, ["run", "job", "plugin", "mode", "status", "started", "took"]);
     assert!(list.stdout.contains("postgres-health 0.1.0") && list.stdout.contains("succeeded"));
     let show = rota.run(&["plugins", "show", "postgres-health", "--output", "human"]).await.unwrap();
-    for part in ["postgres-health 0.1.0", "Slots", "Parameters", "Examples", "expected_replicas", "rota run postgres-health"] {
+    for part in
+        ["postgres-health 0.1.0", "Slots", "Parameters", "Examples", "expected_replicas", "rota run postgres-health"]
+    {
         assert!(show.stdout.contains(part), "{part}: {}", show.stdout);
     }
 }

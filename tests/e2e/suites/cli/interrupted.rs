@@ -69,7 +69,9 @@ async fn nothing_left(rota: &Rota, database: &Database, children: &BTreeSet<proc
     })
     .await
     .unwrap();
-    eventually(SOON, "the rollback", async || Ok((open_transactions(database).await == 0).then_some(()))).await.unwrap();
+    eventually(SOON, "the rollback", async || Ok((open_transactions(database).await == 0).then_some(())))
+        .await
+        .unwrap();
     let mut connection = database.connect().await.unwrap();
     let rows: i64 = sqlx::query_scalar("select count(*) from probe").fetch_one(&mut connection).await.unwrap();
     assert_eq!(rows, 0, "what was not committed is gone");
@@ -113,12 +115,12 @@ async fn an_interrupt_or_terminate_cancels_cleanly_with_130() {
 async fn a_second_interrupt_ends_at_once_and_leaves_no_child() {
     let (held, said) = ended_by(&[Signal::INT, Signal::INT]).await;
     assert_eq!(said.status, Some(130), "{said:?}");
-    eventually(SOON, "the children's end", async || {
-        Ok((!held.children.iter().any(processes::lives)).then_some(()))
-    })
-    .await
-    .unwrap();
-    eventually(SOON, "the rollback", async || Ok((open_transactions(&held.database).await == 0).then_some(()))).await.unwrap();
+    eventually(SOON, "the children's end", async || Ok((!held.children.iter().any(processes::lives)).then_some(())))
+        .await
+        .unwrap();
+    eventually(SOON, "the rollback", async || Ok((open_transactions(&held.database).await == 0).then_some(())))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -48,7 +48,8 @@ fn the_schema_is_sound_and_refuses_what_it_should() {
     let validator = jsonschema::validator_for(&closed()).unwrap();
     let sound = json!({ "run": null, "report": null, "effects": [], "error": { "kind": "usage", "message": "m", "hint": null } });
     assert!(validator.is_valid(&sound));
-    for wrong in [json!({}), json!([]), json!({ "run": null, "report": null, "effects": [], "error": null, "more": 1 })] {
+    for wrong in [json!({}), json!([]), json!({ "run": null, "report": null, "effects": [], "error": null, "more": 1 })]
+    {
         assert!(!validator.is_valid(&wrong), "{wrong}");
     }
 }

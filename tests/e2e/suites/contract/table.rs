@@ -70,7 +70,12 @@ pub(super) struct Named {
     pub(super) recipient: String,
 }
 
-const fn listed(operation: &'static str, target: &'static str, access: &'static str, detail: &'static str) -> Option<Listed> {
+const fn listed(
+    operation: &'static str,
+    target: &'static str,
+    access: &'static str,
+    detail: &'static str,
+) -> Option<Listed> {
     Some(Listed { operation, target, access, detail })
 }
 
@@ -99,8 +104,7 @@ fn of_bytes(named: &Named) -> Vec<Case> {
         "bytes.drain",
     ];
     let arguments = json!({ "recipient": named.recipient });
-    let mut cases: Vec<Case> =
-        names.map(|name| case(name, arguments.clone(), Guard::Pure, None, Trace::None)).into();
+    let mut cases: Vec<Case> = names.map(|name| case(name, arguments.clone(), Guard::Pure, None, Trace::None)).into();
     cases.push(case("bytes.decrypt", arguments, Guard::Needs("key", "decrypt"), None, Trace::None));
     cases
 }

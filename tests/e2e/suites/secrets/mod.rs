@@ -86,7 +86,10 @@ impl Guarded {
             probe::call("storage.bucket.get", json!({})),
             probe::call("storage.bucket.list", json!({})),
             probe::call("tools.info", json!({})),
-            probe::call("tools.spawn", json!({ "arguments": ["--format=custom", "--table=probe"], "connection": "database" })),
+            probe::call(
+                "tools.spawn",
+                json!({ "arguments": ["--format=custom", "--table=probe"], "connection": "database" }),
+            ),
             probe::call("bytes.decrypt", json!({ "recipient": self.recipient })),
             probe::call("run.artifact", json!({})),
             probe::call("run.info", json!({})),
@@ -172,7 +175,10 @@ async fn what_a_server_repeats_of_a_secret_is_masked_for_all_and_for_the_guest()
 #[tokio::test]
 async fn what_a_guest_reads_of_a_secret_is_masked_in_its_report_and_log() {
     let guarded = Guarded::start().await;
-    let calls = [probe::call("sql.session.query", json!({ "statement": "select secret, encode(secret::bytea, 'base64') from vault" }))];
+    let calls = [probe::call(
+        "sql.session.query",
+        json!({ "statement": "select secret, encode(secret::bytea, 'base64') from vault" }),
+    )];
     let said = guarded.probe(&calls, &[], &[]).await;
     assert_eq!(said.status, Some(0), "{said:?}");
     assert_eq!(said.json().unwrap()["report"]["data"]["answers"][0]["ok"]["count"], 1);
@@ -205,7 +211,10 @@ async fn failing_logins_tell_no_secret() {
     assert_eq!(said.status, Some(0), "{said:?}");
     let data = said.json().unwrap()["report"]["data"].clone();
     let refused = data["answers"].to_string();
-    assert!(refused.contains("password authentication failed") && refused.contains("SignatureDoesNotMatch"), "{refused}");
+    assert!(
+        refused.contains("password authentication failed") && refused.contains("SignatureDoesNotMatch"),
+        "{refused}"
+    );
     assert!(data["found"].as_array().unwrap().iter().all(|count| count == 0), "{data}");
     guarded.clean("logins that fail", &said).await;
     let said = guarded.rota.run(&["run", "postgres-health", "--bind", "database=shop"]).await.unwrap();
@@ -220,7 +229,9 @@ async fn failing_logins_tell_no_secret() {
 async fn a_secret_on_the_command_line_is_not_kept() {
     let guarded = Guarded::start().await;
     let url = guarded.database.url_as(&guarded.role, &guarded.canaries[0].secret);
-    for (bind, status) in [(url.clone(), 0), (format!("{url}?sslmode=nonsense"), 2), (url.replace("postgres://", "postgers://"), 2)] {
+    for (bind, status) in
+        [(url.clone(), 0), (format!("{url}?sslmode=nonsense"), 2), (url.replace("postgres://", "postgers://"), 2)]
+    {
         let bind = format!("database={bind}");
         let said = guarded.rota.run(&["run", "postgres-health", "--bind", &bind]).await.unwrap();
         assert_eq!(said.status, Some(status), "{said:?}");
