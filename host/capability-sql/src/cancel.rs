@@ -100,11 +100,11 @@ async fn ask(other: &mut PgConnection, identity: &Identity, function: &'static s
     let sql = match function {
         "pg_terminate_backend" => {
             "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity \
-             where pid = $1 and (extract(epoch from backend_start) * 1000000)::int8 = $2"
+             where pid = $1 and (extract(epoch from backend_start) operator(pg_catalog.*) 1000000::numeric)::int8 = $2"
         }
         _ => {
             "select pg_catalog.pg_cancel_backend(pid) from pg_catalog.pg_stat_activity \
-             where pid = $1 and (extract(epoch from backend_start) * 1000000)::int8 = $2"
+             where pid = $1 and (extract(epoch from backend_start) operator(pg_catalog.*) 1000000::numeric)::int8 = $2"
         }
     };
     sqlx::query(sql).bind(identity.pid).bind(identity.start).persistent(false).fetch_optional(other).await.map(|_| ())
@@ -112,7 +112,7 @@ async fn ask(other: &mut PgConnection, identity: &Identity, function: &'static s
 
 async fn gone_within(other: &mut PgConnection, identity: &Identity, time: Duration) -> Result<bool, sqlx::Error> {
     let sql = "select exists (select from pg_catalog.pg_stat_activity \
-               where pid = $1 and (extract(epoch from backend_start) * 1000000)::int8 = $2)";
+               where pid = $1 and (extract(epoch from backend_start) operator(pg_catalog.*) 1000000::numeric)::int8 = $2)";
     let deadline = tokio::time::Instant::now() + time;
     loop {
         let row =

@@ -31,7 +31,7 @@ pub(crate) async fn raw(options: &PgConnectOptions) -> Result<PgConnection, sqlx
 }
 
 async fn identify(pg: &mut PgConnection) -> Result<Identity, sqlx::Error> {
-    const SQL: &str = "select pid, coalesce((extract(epoch from backend_start) * 1000000)::int8, 0) \
+    const SQL: &str = "select pid, coalesce((extract(epoch from backend_start) operator(pg_catalog.*) 1000000::numeric)::int8, 0) \
                        from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()";
     let row = sqlx::query(SQL).persistent(false).fetch_one(pg).await?;
     Ok(Identity { pid: row.try_get(0)?, start: row.try_get(1)? })

@@ -56,11 +56,11 @@ impl Session {
         let Ok(pid) = i32::try_from(pid) else { return Ok(false) };
         let sql = match signal {
             Signal::Cancel => {
-                "select case when (extract(epoch from backend_start) * 1000000)::int8 = $2 then pg_catalog.pg_cancel_backend(pid) end, \
+                "select case when (extract(epoch from backend_start) operator(pg_catalog.*) 1000000::numeric)::int8 = $2 then pg_catalog.pg_cancel_backend(pid) end, \
                  backend_start is null from pg_catalog.pg_stat_activity where pid = $1"
             }
             Signal::Terminate => {
-                "select case when (extract(epoch from backend_start) * 1000000)::int8 = $2 then pg_catalog.pg_terminate_backend(pid) end, \
+                "select case when (extract(epoch from backend_start) operator(pg_catalog.*) 1000000::numeric)::int8 = $2 then pg_catalog.pg_terminate_backend(pid) end, \
                  backend_start is null from pg_catalog.pg_stat_activity where pid = $1"
             }
         };

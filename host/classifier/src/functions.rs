@@ -139,6 +139,11 @@ pub(crate) fn function(schema: Option<&str>, name: &str) -> Verdict {
     extension_or_user(schema, has(&VECTOR, name))
 }
 
+/// Whether an unknown name looks like one of the server's own functions: later versions bring new ones.
+pub(crate) fn could_be_the_servers(name: &str) -> bool {
+    ["pg_", "lo_", "dblink", "txid_", "binary_upgrade_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Judges an operator.
 pub(crate) fn operator(schema: Option<&str>, name: &str) -> Verdict {
     if schema.is_none_or(|schema| schema == "pg_catalog") && has(&OPERATORS, name) {

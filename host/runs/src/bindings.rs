@@ -83,6 +83,7 @@ pub(crate) fn kind(binding: &Binding) -> &'static str {
 pub(crate) fn without_secret(text: &str) -> String {
     match text.split_once("://") {
         Some((scheme, _)) => format!("{scheme}://..."),
+        None if text.contains('@') || text.contains("password") => "... (not shown: it may hold a password)".into(),
         None => text.chars().filter(|c| !c.is_control()).take(80).collect(),
     }
 }

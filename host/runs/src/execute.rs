@@ -61,7 +61,7 @@ impl Host {
         }
         let end = RunEnd {
             status,
-            report: report.and_then(|report| serde_json::to_string(&masked(report)).ok()),
+            report: report.as_ref().and_then(masked),
             error: error.and_then(|error| serde_json::to_string(&error).ok()),
             dropped_log_lines: recorder.dropped.load(Ordering::Relaxed),
         };
@@ -122,12 +122,25 @@ fn new_run(id: &str, prepared: &Prepared) -> NewRun {
     }
 }
 
-/// A report with secrets masked: what a guest read may hold what it was never given.
-fn masked(report: Report) -> Report {
-    let Ok(text) = serde_json::to_string(&report) else { return report };
-    match rota_telemetry::mask(&text) {
-        std::borrow::Cow::Borrowed(_) => report,
-        std::borrow::Cow::Owned(text) => serde_json::from_str(&text).unwrap_or(report),
+/// A report with secrets masked: what a guest read may hold what it was never given. Only texts are masked, never the names
+/// of fields, so that a secret that is also a field's name cannot break the report.
+fn masked(report: &Report) -> Option<String> {
+    let mut value = serde_json::to_value(report).ok()?;
+    mask_texts(&mut value);
+    serde_json::to_string(&value).ok()
+}
+
+fn mask_texts(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => {
+            if let std::borrow::Cow::Owned(masked) = rota_telemetry::mask(text) {
+                *text = masked;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask_texts),
+        Value::Object(fields) => fields.values_mut().for_each(mask_texts),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

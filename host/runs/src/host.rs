@@ -35,8 +35,10 @@ pub enum HostError {
     },
 }
 
-/// How long aborted uploads may take to be gone.
-const SETTLE: Duration = Duration::from_secs(10);
+/// How long a run that has ended waits for its aborted uploads to be gone; what takes longer goes on until the host closes.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How long a host that closes waits for them; what is left then, `rota doctor --fix` sweeps.
+const SETTLE_AT_CLOSE: Duration = Duration::from_secs(5);
 
 fn private_folder(state_dir: &Path) -> Result<PathBuf, HostError> {
     use std::os::unix::fs::DirBuilderExt as _;
@@ -162,6 +164,7 @@ impl Host {
     /// Wait until what was cancelled has reached its targets and what was said is on record. Before the process ends.
     pub async fn close(self) {
         self.quiesce().await;
+        rota_capability_storage::settled(SETTLE_AT_CLOSE).await;
         self.records.close().await;
     }
 

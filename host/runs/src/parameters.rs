@@ -105,19 +105,27 @@ fn known(plugin: &str, schema: &Value, key: &str) -> Result<(), ParameterError> 
     Err(ParameterError::Unknown { plugin: plugin.into(), key: key.into(), nearest, known })
 }
 
+/// How many parts of a schema are looked at: it is a plugin's, and its references may run in circles.
+const STEPS: u16 = 200;
+
+fn step(steps: &mut u16) -> bool {
+    *steps = steps.saturating_sub(1);
+    *steps > 0
+}
+
 /// The words that a property allows, where it allows only certain ones.
-fn choices(property: &Value, root: &Value, depth: u8) -> Vec<String> {
-    if depth == 0 {
+fn choices(property: &Value, root: &Value, steps: &mut u16) -> Vec<String> {
+    if !step(steps) {
         return Vec::new();
     }
     let mut found: Vec<String> =
         property.get("enum").and_then(Value::as_array).into_iter().flatten().map(text_of).collect();
     found.extend(property.get("const").map(text_of));
     let within = ["anyOf", "oneOf"].iter().filter_map(|k| property.get(k)).filter_map(Value::as_array).flatten();
-    found.extend(within.chain(property.get("items")).flat_map(|p| choices(p, root, depth - 1)));
+    found.extend(within.chain(property.get("items")).flat_map(|p| choices(p, root, steps)));
     let target = property.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#'));
     if let Some(target) = target.and_then(|pointer| root.pointer(pointer)) {
-        found.extend(choices(target, root, depth - 1));
+        found.extend(choices(target, root, steps));
     }
     found
 }
@@ -127,8 +135,8 @@ fn text_of(value: &Value) -> String {
 }
 
 /// The types that a property allows, references and alternatives followed.
-fn types(property: &Value, root: &Value, depth: u8) -> Vec<String> {
-    if depth == 0 {
+fn types(property: &Value, root: &Value, steps: &mut u16) -> Vec<String> {
+    if !step(steps) {
         return Vec::new();
     }
     let mut found: Vec<String> = match property.get("type") {
@@ -139,7 +147,7 @@ fn types(property: &Value, root: &Value, depth: u8) -> Vec<String> {
     for alternative in
         ["anyOf", "oneOf", "allOf"].iter().filter_map(|k| property.get(k)).filter_map(Value::as_array).flatten()
     {
-        found.extend(types(alternative, root, depth - 1));
+        found.extend(types(alternative, root, steps));
     }
     if let Some(target) = property
         .get("$ref")
@@ -147,7 +155,7 @@ fn types(property: &Value, root: &Value, depth: u8) -> Vec<String> {
         .and_then(|r| r.strip_prefix('#'))
         .and_then(|pointer| root.pointer(pointer))
     {
-        found.extend(types(target, root, depth - 1));
+        found.extend(types(target, root, steps));
     }
     if property.get("enum").is_some() || property.get("const").is_some_and(Value::is_string) {
         found.push("string".into());
@@ -156,7 +164,7 @@ fn types(property: &Value, root: &Value, depth: u8) -> Vec<String> {
 }
 
 fn typed(property: Option<&Value>, root: &Value, text: &str) -> Value {
-    let types = property.map(|p| types(p, root, 8)).unwrap_or_default();
+    let types = property.map(|p| types(p, root, &mut STEPS.clone())).unwrap_or_default();
     let is = |t: &str| types.iter().any(|x| x == t);
     if is("null") && text == "null" {
         return Value::Null;
@@ -192,7 +200,7 @@ pub(crate) fn check(plugin: &str, schema: &Value, parameters: &Map<String, Value
     })?;
     if let Some(error) = validator.iter_errors(&instance).next() {
         let path = error.instance_path().to_string().trim_start_matches('/').replace('/', ".");
-        let choices = property(schema, &path).map(|p| choices(p, schema, 8)).unwrap_or_default();
+        let choices = property(schema, &path).map(|p| choices(p, schema, &mut STEPS.clone())).unwrap_or_default();
         let message = if choices.is_empty() {
             error.to_string()
         } else {

@@ -177,16 +177,20 @@ async fn keep(
     media_type: String,
 ) -> Result<u64, Error> {
     let context = run.clone();
-    let target = path.clone();
-    let written = taken.offload(move |reader| async move { write(&context, reader, &target).await }).await;
-    match written {
-        Ok((size, sha256)) => match run.observer.artifact(&name, &media_type, size, &sha256).await {
-            Ok(()) => Ok(size),
-            Err(reason) => Err(failed("the artifact could not be recorded", &reason)),
-        },
-        Err(error) => {
-            let _ = tokio::fs::remove_file(&path).await;
-            Err(error)
+    let (size, sha256) = taken.offload(move |reader| async move { write(&context, reader, &path).await }).await?;
+    match run.observer.artifact(&name, &media_type, size, &sha256).await {
+        Ok(()) => Ok(size),
+        Err(reason) => Err(failed("the artifact could not be recorded", &reason)),
+    }
+}
+
+/// A file that is not whole yet: gone when the call is dropped or fails.
+struct Part(Option<PathBuf>);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -196,15 +200,10 @@ async fn write(run: &RunContext, mut reader: streams::Reader, path: &Path) -> Re
     if let Some(folder) = path.parent() {
         tokio::fs::create_dir_all(folder).await.map_err(io)?;
     }
+    let part_path = path.with_file_name(format!(".part-{}", uuid::Uuid::now_v7()));
     let mut file =
-        tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await.map_err(|error| {
-            match error.kind() {
-                std::io::ErrorKind::AlreadyExists => {
-                    Error::Conflict("the run has an artifact of this name already".into())
-                }
-                _ => io(error),
-            }
-        })?;
+        tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part_path).await.map_err(io)?;
+    let mut part = Part(Some(part_path.clone()));
     let mut hash = sha2::Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     let mut size = 0;
@@ -224,6 +223,13 @@ async fn write(run: &RunContext, mut reader: streams::Reader, path: &Path) -> Re
         size += read as u64;
     }
     file.sync_all().await.map_err(io)?;
+    // A link fails where the name is taken, and never replaces what another call kept.
+    tokio::fs::hard_link(&part_path, path).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Error::Conflict("the run has an artifact of this name already".into()),
+        _ => io(error),
+    })?;
+    tokio::fs::remove_file(&part_path).await.map_err(io)?;
+    part.0 = None;
     Ok((size, hex::encode(hash.finalize())))
 }
 

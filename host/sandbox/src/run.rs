@@ -167,33 +167,39 @@ fn nothing_granted(limits: Limits) -> Arc<RunContext> {
 }
 
 fn end_of(result: wasmtime::Result<Result<Report, Failure>>, limits: &Limits, stack: usize) -> Ended {
+    let mut result = match result {
+        Ok(result) => result,
+        Err(error) => return end_of_error(&error, limits, stack),
+    };
+    match &mut result {
+        Ok(report) => only_numbers(report),
+        Err(failure) => failure.report.iter_mut().for_each(only_numbers),
+    }
+    // As it will be stored: what escaping makes of it counts too.
+    let size = match &result {
+        Ok(report) => serde_json::to_string(report),
+        Err(failure) => serde_json::to_string(failure),
+    };
+    if size.map_or(usize::MAX, |text| text.len()) > limits.report {
+        return Ended::Limit(LimitExceeded::new("report_bytes", format!("{} bytes", limits.report), "of report"));
+    }
     match result {
-        Ok(Ok(report)) => match report_size(&report) {
-            size if size > limits.report => {
-                Ended::Limit(LimitExceeded::new("report_bytes", format!("{} bytes", limits.report), "of report"))
-            }
-            _ => Ended::Reported(report),
-        },
-        Ok(Err(failure)) => Ended::Failed(failure),
-        Err(error) => end_of_error(&error, limits, stack),
+        Ok(report) => Ended::Reported(report),
+        Err(failure) => Ended::Failed(failure),
     }
 }
 
-/// The text of a report, roughly as it will be stored.
-fn report_size(report: &Report) -> usize {
-    let findings: usize = report
-        .findings
-        .iter()
-        .map(|f| f.title.len() + f.detail.len() + f.remedy.as_ref().map_or(0, |r| r.parameters.len() + r.note.len()))
-        .sum();
-    let rows: usize = report
-        .tables
-        .iter()
-        .flat_map(|t| &t.rows)
-        .flatten()
-        .map(|cell| if let rota_contract::reports::Cell::Text(text) = cell { text.len() + 16 } else { 16 })
-        .sum();
-    report.summary.len() + report.data.len() + findings + rows
+/// JSON has no NaN and no infinity: such a cell becomes empty, such a metric goes, and the rest of the report stays.
+fn only_numbers(report: &mut Report) {
+    use rota_contract::reports::Cell;
+    report.metrics.retain(|metric| metric.value.is_finite());
+    for cell in report.tables.iter_mut().flat_map(|table| &mut table.rows).flatten() {
+        if let Cell::Number(x) | Cell::Seconds(x) | Cell::Ratio(x) = cell
+            && !x.is_finite()
+        {
+            *cell = Cell::None;
+        }
+    }
 }
 
 fn end_of_error(error: &wasmtime::Error, limits: &Limits, stack: usize) -> Ended {

@@ -123,6 +123,11 @@ impl Walker {
     pub(super) fn indirection(&mut self, indirection: &pg::AIndirection) -> Walk {
         let pg::AIndirection { arg, indirection } = indirection;
         self.maybe(arg)?;
+        for node in indirection {
+            if let Some(NodeEnum::String(pg::String { sval })) = &node.node {
+                self.attribute(sval)?;
+            }
+        }
         self.nodes(indirection)
     }
 
@@ -130,6 +135,11 @@ impl Walker {
         let pg::ColumnRef { fields, location: _ } = column;
         self.columns += 1;
         let named = fields.iter().all(|field| matches!(field.node, Some(NodeEnum::String(_) | NodeEnum::AStar(_))));
+        if let [_, .., last] = fields.as_slice()
+            && let Some(NodeEnum::String(pg::String { sval })) = &last.node
+        {
+            self.attribute(sval)?;
+        }
         if named { Ok(()) } else { Err(Refusal::unknown("a column that is neither a name nor *")) }
     }
 

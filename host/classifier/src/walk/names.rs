@@ -55,6 +55,22 @@ impl Walker {
         self.act(functions::function(schema, bare), "function", shown)
     }
 
+    /// The name after a dot. Where no column has it, PostgreSQL calls the function of that name with what stands before the dot:
+    /// `(x).f` is `f(x)`. Which of the two it is only the server knows, so a name that no statement may call is refused.
+    pub(super) fn attribute(&mut self, name: &str) -> Walk {
+        match functions::function(None, name) {
+            Verdict::Allowed => Ok(()),
+            // A column, by all likelihood; but no column of ours or the server's is named as the server's insides are.
+            Verdict::Unknown | Verdict::User if !functions::could_be_the_servers(name) => Ok(()),
+            verdict => {
+                if !self.functions.iter().any(|known| known == name) {
+                    self.functions.push(name.to_owned());
+                }
+                self.act(verdict, "function", format!("{name} (written as an attribute)"))
+            }
+        }
+    }
+
     pub(super) fn operator(&mut self, name: &[pg::Node]) -> Walk {
         let parts = parts(name)?;
         let (schema, bare) = split(&parts)?;

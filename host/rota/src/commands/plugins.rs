@@ -136,8 +136,8 @@ fn parameter_rows(schema: &str) -> Vec<Vec<String>> {
             None => "-".into(),
         };
         vec![
-            name.clone(),
-            type_of(property, &schema),
+            safe(name),
+            safe(&type_of(property, &schema, &mut STEPS.clone())),
             safe(&default),
             safe(&property["description"].as_str().unwrap_or_default().replace('\n', " ")),
         ]
@@ -145,7 +145,14 @@ fn parameter_rows(schema: &str) -> Vec<Vec<String>> {
     schema["properties"].as_object().into_iter().flatten().map(row).collect()
 }
 
-fn type_of(property: &Value, root: &Value) -> String {
+/// How many parts of a schema are looked at: it is a plugin's, and its references may run in circles.
+const STEPS: u16 = 200;
+
+fn type_of(property: &Value, root: &Value, steps: &mut u16) -> String {
+    *steps = steps.saturating_sub(1);
+    if *steps == 0 {
+        return "...".into();
+    }
     if let Some(words) = property.get("enum").and_then(Value::as_array) {
         return words
             .iter()
@@ -156,15 +163,20 @@ fn type_of(property: &Value, root: &Value) -> String {
     if let Some(target) =
         property.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#')).and_then(|p| root.pointer(p))
     {
-        return type_of(target, root);
+        return type_of(target, root, steps);
     }
     let alternatives = ["oneOf", "anyOf"].iter().find_map(|k| property.get(k)).and_then(Value::as_array);
     if let Some(alternatives) = alternatives {
-        let word = |a: &Value| a.get("const").and_then(Value::as_str).map_or_else(|| type_of(a, root), str::to_owned);
-        return alternatives.iter().map(word).filter(|t| t != "null").collect::<Vec<_>>().join(" | ");
+        let mut words = Vec::new();
+        for alternative in alternatives.iter().take(usize::from(STEPS)) {
+            let word = alternative.get("const").and_then(Value::as_str).map(str::to_owned);
+            words.push(word.unwrap_or_else(|| type_of(alternative, root, steps)));
+        }
+        words.retain(|word| word != "null");
+        return words.join(" | ");
     }
     match &property["type"] {
-        Value::String(one) if one == "array" => format!("list of {}", type_of(&property["items"], root)),
+        Value::String(one) if one == "array" => format!("list of {}", type_of(&property["items"], root, steps)),
         Value::String(one) => one.clone(),
         Value::Array(many) => {
             many.iter().filter_map(Value::as_str).filter(|t| *t != "null").collect::<Vec<_>>().join(" | ")

@@ -56,7 +56,7 @@ fn finding(finding: &Finding) -> String {
 
 /// The command line that a remedy stands for.
 pub(crate) fn command(plugin: &str, parameters: &str) -> String {
-    let mut words = vec!["rota run".to_owned(), safe(plugin)];
+    let mut words = vec!["rota run".to_owned(), quoted(plugin)];
     if let Ok(serde_json::Value::Object(map)) = serde_json::from_str(parameters) {
         for (key, value) in map {
             let value = match value {
