@@ -1,8 +1,8 @@
 //! The sandbox: one wasmtime engine for a host, one store for a run, nothing shared between runs.
 //!
 //! [`Sandbox::load`] turns a component's bytes into a [`Plugin`]: its imports are checked before anything is compiled
-//! ([`inspect`]), and what was compiled before comes from the [`cache`]. [`Sandbox::run`] instantiates it with the state of
-//! one run, holds it to the run's limits ([`meter`], [`rota_capability::Limits`]) and says how it ended ([`Ended`]).
+//! ([`inspect`]), and what was compiled before comes from the cache (`cache.rs`). [`Sandbox::run`] instantiates it with the state of
+//! one run, holds it to the run's limits (`meter.rs`, [`rota_capability::Limits`]) and says how it ended ([`Ended`]).
 
 mod cache;
 mod engine;
