@@ -1,0 +1,31 @@
+//! The rules by which runs survive: which state follows which, who holds a run, what is tried again, what is undone, which
+//! instant is fired.
+//!
+//! Pure functions on the states that they leave: no clock, no store, no randomness. Both stores apply them inside their
+//! transactions, the worker asks them what comes next, and the models in `tests/` check them exhaustively.
+//!
+//! | module | rule |
+//! | --- | --- |
+//! | [`time`] | instants are the database's, in microseconds |
+//! | [`state`] | the states of a run and every transition between them |
+//! | [`lease`] | who holds a run, until when, and which writes are refused |
+//! | [`attempt`] | what follows an attempt: another, an undo, an end |
+//! | [`step`] | what a durable step answers when it is begun (again) |
+//! | [`compensation`] | which undo is next, and what follows it |
+//! | [`fire`] | which decision about an instant of a schedule may be written |
+
+pub mod attempt;
+pub mod compensation;
+pub mod fire;
+pub mod lease;
+pub mod state;
+pub mod step;
+pub mod time;
+
+pub use attempt::{AfterAttempt, AttemptEnd, Fault, RetryPolicy};
+pub use compensation::{AfterCompensation, CompensationState, UndoPolicy};
+pub use fire::{Cursor, FireOutcome, FireRefused};
+pub use lease::{Fence, Incarnation, Lease, LeaseLost, LeaseNumber};
+pub use state::{End, Event, IllegalTransition, RunState, WaitReason};
+pub use step::{StepBegin, StepState};
+pub use time::{Instant, Span};

@@ -1,0 +1,40 @@
+//! Durable steps: what one answers when it is begun, for the first time or again.
+
+/// What is on record of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StepState {
+    /// Begun in an attempt, and not completed.
+    Begun {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// Completed, with this result.
+    Completed {
+        /// JSON.
+        result: String,
+    },
+}
+
+/// What a procedure is told that begins a step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StepBegin {
+    /// Nobody did it before.
+    Fresh,
+    /// It was completed before: this was its result, and it is not to be done again.
+    Done(String),
+    /// An earlier attempt began it, and whether its effects happened must be looked up.
+    InDoubt,
+    /// This attempt has begun it already.
+    Busy,
+}
+
+/// What a step answers that is begun in an attempt.
+#[must_use]
+pub fn begin(on_record: Option<&StepState>, attempt: u32) -> StepBegin {
+    match on_record {
+        None => StepBegin::Fresh,
+        Some(StepState::Completed { result }) => StepBegin::Done(result.clone()),
+        Some(StepState::Begun { attempt: before }) if *before == attempt => StepBegin::Busy,
+        Some(StepState::Begun { .. }) => StepBegin::InDoubt,
+    }
+}
