@@ -2,7 +2,7 @@
 
 use crate::prepare::{PrepareError, Prepared, Request, prepare};
 use crate::records::RunRecords;
-use crate::settings::Settings;
+use crate::settings::{Settings, StoreChoice};
 use rota_authority::Mode;
 use rota_capability::{Capability, Trigger};
 use rota_capability_bytes::BytesCapability;
@@ -11,9 +11,9 @@ use rota_capability_storage::StorageCapability;
 use rota_capability_tools::Tools;
 use rota_catalog::Catalog;
 use rota_sandbox::{Sandbox, SandboxError, SandboxOptions};
-use rota_store::StoreError;
+use rota_store::{Store, StoreError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Why a host could not be put together.
@@ -35,9 +35,10 @@ pub enum HostError {
     },
 }
 
-/// How long a run that has ended waits for its aborted uploads to be gone; what takes longer goes on until the host closes.
-const SETTLE: Duration = Duration::from_millis(500);
-/// How long a host that closes waits for them; what is left then, `rota doctor --fix` sweeps.
+/// How long a run that has ended waits until its targets know (statements cancelled, uploads aborted): well below the 100 ms that
+/// an end may take beyond its limit, and enough for targets that answer. What takes longer goes on until the host closes.
+const SETTLE: Duration = Duration::from_millis(60);
+/// How long a host that closes waits for uploads that are being aborted; what is left then, `rota doctor --fix` sweeps.
 const SETTLE_AT_CLOSE: Duration = Duration::from_secs(5);
 
 fn private_folder(state_dir: &Path) -> Result<PathBuf, HostError> {
@@ -49,10 +50,21 @@ fn private_folder(state_dir: &Path) -> Result<PathBuf, HostError> {
     }
 }
 
+/// The store that the configuration names.
+async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    match &settings.store {
+        StoreChoice::Sqlite { folder } => Ok(Arc::new(rota_store::SqliteStore::open(folder).await?)),
+        StoreChoice::Postgres { url } => Ok(Arc::new(rota_store::PostgresStore::open(url.expose()).await?)),
+    }
+}
+
 /// A host.
 pub struct Host {
-    settings: Settings,
+    settings: RwLock<Arc<Settings>>,
+    /// Stays what it was at the start, whatever a new configuration says.
+    state_dir: PathBuf,
     catalog: Catalog,
+    store: Arc<dyn Store>,
     records: RunRecords,
     capabilities: Capabilities,
 }
@@ -94,11 +106,16 @@ impl Host {
         sandbox: SandboxOptions,
         plugins: Option<PathBuf>,
     ) -> Result<Self, HostError> {
-        let records = RunRecords::open(&settings.state_dir).await?;
+        let store = open_store(&settings).await?;
+        // Runs whose worker is gone are taken from it before anything is shown or begun.
+        store.reap().await?;
         let private = private_folder(&settings.state_dir)?;
         let capabilities = Capabilities::default().with_private_folder(private);
         let catalog = Catalog::new(Arc::new(Sandbox::new(sandbox, &capabilities.all())?), plugins);
-        Ok(Self { settings, catalog, records, capabilities })
+        let state_dir = settings.state_dir.clone();
+        let records = RunRecords::new(store.clone());
+        let settings = RwLock::new(Arc::new(settings));
+        Ok(Self { settings, state_dir, catalog, store, records, capabilities })
     }
 
     /// The catalog alone, for what needs no records.
@@ -110,8 +127,23 @@ impl Host {
     }
 
     /// What the configuration says.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Take on another configuration, whole; runs under way keep what they were begun with.
+    pub fn reconfigure(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// What the host remembers.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The state directory.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
     }
 
     /// The plugins.
@@ -129,7 +161,7 @@ impl Host {
     /// # Errors
     /// The first thing that is wrong.
     pub async fn prepare(&self, request: &Request) -> Result<Prepared, PrepareError> {
-        prepare(&self.settings, &self.catalog, request).await
+        prepare(&self.settings(), &self.catalog, request).await
     }
 
     /// Check a job as if it were to be run.
@@ -158,19 +190,19 @@ impl Host {
 
     /// Where programs get their private folders.
     pub(crate) fn private_folder(&self) -> PathBuf {
-        self.settings.state_dir.join("private")
+        self.state_dir.join("private")
     }
 
     /// Wait until what was cancelled has reached its targets and what was said is on record. Before the process ends.
     pub async fn close(self) {
-        self.quiesce().await;
-        rota_capability_storage::settled(SETTLE_AT_CLOSE).await;
-        self.records.close().await;
+        futures::future::join(self.sessions().quiesce(), rota_capability_storage::settled(SETTLE_AT_CLOSE)).await;
+        self.store.close().await;
     }
 
-    /// Wait until what was cancelled has reached its targets.
-    pub async fn quiesce(&self) {
-        self.sessions().quiesce().await;
-        rota_capability_storage::settled(SETTLE).await;
+    /// Wait a moment for what was cancelled to reach its targets; a target that does not answer keeps no run from its end.
+    pub(crate) async fn settle(&self) {
+        let targets = futures::future::join(self.sessions().quiesce(), rota_capability_storage::settled(SETTLE));
+        // What is under way goes on by itself.
+        let _ = tokio::time::timeout(SETTLE, targets).await;
     }
 }

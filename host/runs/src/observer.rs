@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use chrono::Utc;
 use rota_capability::{LogLevel, MetricKind, Observer};
-use rota_store::{ArtifactRow, NewLogLine, SqliteStore, Store};
+use crate::held::Held;
+use rota_store::{ArtifactRow, NewLogLine, Store};
+use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +30,9 @@ impl Watcher for Unwatched {
 /// Writes everything down and tells the watcher.
 pub(crate) struct Recorder {
     pub(crate) run: String,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) watcher: Arc<dyn Watcher>,
+    pub(crate) held: Arc<Held>,
     pub(crate) artifacts: PathBuf,
     pub(crate) dropped: AtomicU64,
 }
@@ -56,6 +59,7 @@ impl Observer for Recorder {
 
     fn progress(&self, done: u64, total: Option<u64>, unit: &str, note: &str) {
         self.watcher.progress(done, total, unit, note);
+        self.held.progress(json!({ "done": done, "total": total, "unit": unit, "note": note }).to_string());
     }
 
     fn metric(&self, name: &str, labels: &[(String, String)], value: f64, kind: MetricKind) {

@@ -47,8 +47,8 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`LoadError`], which names what is wrong with it.
-    pub async fn load(self: &Arc<Self>, component: Vec<u8>) -> Result<Plugin, LoadError> {
-        let sandbox = self.clone();
+    pub async fn load(self: &Arc<Self>, component: impl Into<Arc<[u8]>>) -> Result<Plugin, LoadError> {
+        let (sandbox, component) = (self.clone(), component.into());
         // Compiling takes seconds for a large component: not on the threads that runs are driven by.
         let loaded = tokio::task::spawn_blocking(move || sandbox.load_blocking(&component)).await;
         loaded.unwrap_or_else(|error| Err(LoadError::Compile(format!("the compiler broke: {error}"))))

@@ -1,5 +1,9 @@
 //! The command line: names are fixed by docs and scripts of users; help texts are the manual.
 
+mod operate;
+
+pub(crate) use operate::{HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand};
+
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -57,6 +61,17 @@ pub(crate) enum Command {
     /// Past and present runs
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// The configured jobs: when they run, run now, pause, backfill
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Fire schedules and carry out runs, until told to stop
+    Serve(ServeArgs),
+    /// The hosts that serve
+    #[command(subcommand)]
+    Hosts(HostsCommand),
+    /// What the hosts remember: state, backup, restore
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// The plugins that can be run
     #[command(subcommand)]
     Plugins(PluginsCommand),
@@ -131,45 +146,6 @@ pub(crate) enum FailOn {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum RunsCommand {
-    /// List runs, the newest first
-    List(RunsList),
-    /// Show one run: report, effects, artifacts
-    Show {
-        /// The run's id, or four characters or more of its beginning or end, or `last`
-        run: String,
-    },
-    /// Show a run's log
-    Logs {
-        /// The run's id, or four characters or more of its beginning or end, or `last`
-        run: String,
-        /// Go on until the run has ended
-        #[arg(short, long)]
-        follow: bool,
-    },
-}
-
-/// `rota runs list`.
-#[derive(Debug, Args)]
-pub(crate) struct RunsList {
-    /// Only runs of this job
-    #[arg(long)]
-    pub(crate) job: Option<String>,
-    /// Only runs of this plugin
-    #[arg(long)]
-    pub(crate) plugin: Option<String>,
-    /// Only runs in this state (running, succeeded, failed, denied, timed-out, cancelled, unknown)
-    #[arg(long)]
-    pub(crate) status: Option<String>,
-    /// Only runs that began within this time (2h, 7d)
-    #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) limit: u32,
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum PluginsCommand {
     /// List the plugins
     List,
@@ -194,6 +170,12 @@ pub(crate) enum ConfigCommand {
     Check,
     /// Print the JSON Schema of the configuration
     Schema,
+    /// Check it, say what it changes, and have the serving hosts of this machine and the schedules in the store take it on
+    Apply {
+        /// Only say what it would change
+        #[arg(long)]
+        plan: bool,
+    },
 }
 
 /// `rota doctor`.
