@@ -17,22 +17,25 @@ use crate::{Job, JobName, SlotBinding};
 pub(crate) fn together(reader: &Reader, settings: &Settings, places: &BTreeMap<String, Place>) {
     let look = Look { reader, settings, places };
     look.store();
+    look.server();
     look.memory("limits.memory", settings.limits.memory);
     for (name, job) in &settings.jobs {
         look.job(name, job);
     }
+    look.chains();
     look.unused();
 }
 
-struct Look<'a> {
-    reader: &'a Reader,
-    settings: &'a Settings,
+/// What is looked at.
+pub(crate) struct Look<'a> {
+    pub(crate) reader: &'a Reader,
+    pub(crate) settings: &'a Settings,
     places: &'a BTreeMap<String, Place>,
 }
 
 impl Look<'_> {
     /// Where a key was written, or the nearest table around it.
-    fn place(&self, mut key: &str) -> Option<Place> {
+    pub(crate) fn place(&self, mut key: &str) -> Option<Place> {
         loop {
             if let Some(place) = self.places.get(key) {
                 return Some(place.clone());
@@ -41,10 +44,49 @@ impl Look<'_> {
         }
     }
 
+    /// Whether a key was written.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
+
+    /// Reports an error at a key.
+    pub(crate) fn refuse(&self, key: &str, message: String, help: &str) {
+        let problem = Problem::error(self.place(key), message);
+        self.reader.report(if help.is_empty() { problem } else { problem.help(help) });
+    }
+
     fn store(&self) {
-        if self.settings.store.path.is_some() && self.settings.store.url.is_some() {
-            let message = "store.path and store.url are both set, and records go to one store";
-            self.reader.report(Problem::error(self.place("store.url"), message).help("keep one of the two"));
+        let store = &self.settings.store;
+        if store.path.is_some() && store.url.is_some() {
+            let message = "store.path and store.url are both set, and records go to one store".to_owned();
+            self.refuse("store.url", message, "keep one of the two");
+        }
+        if let Some(message) = store.check_url() {
+            self.refuse("store.url", message, "");
+        }
+        for (name, binding) in &self.settings.bindings {
+            if store.is_target_of(binding) {
+                let message = format!("bindings.{name} leads to the database of store.url, which no run may touch");
+                self.refuse(&format!("bindings.{name}.url"), message, "give Rota's records a database of their own");
+            }
+        }
+    }
+
+    fn server(&self) {
+        let (server, most) = (&self.settings.server, self.settings.sandbox.pool_instances);
+        if server.workers > most {
+            let message =
+                format!("server.workers is {}, more than sandbox.pool_instances allows ({most})", server.workers);
+            let key = if self.is_set("server.workers") { "server.workers" } else { "sandbox.pool_instances" };
+            self.refuse(key, message, "");
+        }
+        if server.poll >= server.lease {
+            let message = format!("server.poll ({}) must be shorter than server.lease ({})", server.poll, server.lease);
+            self.refuse(if self.is_set("server.poll") { "server.poll" } else { "server.lease" }, message, "");
+        }
+        if !server.scheduler && !server.worker {
+            let message = "server.scheduler and server.worker are both false: this host would do nothing".to_owned();
+            self.reader.report(Problem::warning(self.place("server.worker"), message));
         }
     }
 
@@ -66,8 +108,33 @@ impl Look<'_> {
                 Problem::error(self.place(&format!("jobs.{name}.timeout")), message).help("keep one of the two"),
             );
         }
+        let at = format!("jobs.{name}");
+        self.policy(&at, job);
+        if let Some(schedule) = &job.schedule {
+            self.schedule(&format!("{at}.schedule"), schedule, job);
+        }
         for (slot, put) in &job.slots {
             self.slot(&format!("jobs.{name}.slots.{slot}"), put);
+        }
+    }
+
+    fn policy(&self, at: &str, job: &Job) {
+        let run = job.run_timeout(&self.settings.limits);
+        if let Some(attempt) = job.attempt_timeout.filter(|attempt| *attempt > run) {
+            let message = format!("{at}.attempt_timeout is {attempt}, longer than a run may take ({run})");
+            self.refuse(&format!("{at}.attempt_timeout"), message, "raise timeout, or shorten it");
+        }
+        let retries = &job.retries;
+        if self.is_set(&format!("{at}.retries.cap")) && retries.cap < retries.backoff {
+            let message = format!("{at}.retries.cap ({}) is shorter than backoff ({})", retries.cap, retries.backoff);
+            self.refuse(&format!("{at}.retries.cap"), message, "");
+        }
+        // With SQLite there is one host only.
+        if self.settings.store.url.is_none() && !crate::labels::matches(&job.hosts, &self.settings.server.labels) {
+            let message =
+                format!("{at}.hosts asks for labels that this host has not, and with SQLite it is the only one");
+            let problem = Problem::warning(self.place(&format!("{at}.hosts")), message);
+            self.reader.report(problem.help("add them to server.labels; until then its runs wait"));
         }
     }
 

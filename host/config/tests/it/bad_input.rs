@@ -143,7 +143,7 @@ fn a_job_that_cannot_be_is_refused() {
         ),
         (
             job("schedule = { timezone = \"UTC\" }"),
-            "rota.toml:3:12: jobs.a.schedule needs the key \"cron\": a cron expression of five fields (or six, with seconds)",
+            "rota.toml:3:1: jobs.a.schedule needs one of the keys \"cron\", \"every\" and \"at\" (as in schedule = { cron = \"0 2 * * *\" })",
         ),
         (
             job("schedule = { cron = \"0 2 * * *\", timezone = \"Asia Shanghai\" }"),
