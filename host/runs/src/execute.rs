@@ -42,6 +42,21 @@ impl Host {
         watcher: Arc<dyn Watcher>,
         cancel: &Cancel,
     ) -> Result<RunView, ExecuteError> {
+        let occasion = Occasion { trigger: prepared.trigger.as_str().into(), ..Occasion::default() };
+        self.execute_on(prepared, &occasion, watcher, cancel).await
+    }
+
+    /// The same, on another occasion than that somebody asked for it.
+    ///
+    /// # Errors
+    /// Only when it cannot be recorded: how the run itself ended is in the view.
+    pub async fn execute_on(
+        &self,
+        prepared: Prepared,
+        occasion: &Occasion,
+        watcher: Arc<dyn Watcher>,
+        cancel: &Cancel,
+    ) -> Result<RunView, ExecuteError> {
         let options = WorkerOptions { capacity: 0, ..WorkerOptions::default() };
         let incarnation = Incarnation(uuid::Uuid::new_v4().to_string());
         let new = NewHost {
@@ -55,7 +70,7 @@ impl Host {
         };
         let store = self.store().clone();
         store.register_host(new).await.map_err(ExecuteError::NotBegun)?;
-        let run = new_run(&prepared, &self.settings(), &Occasion { trigger: prepared.trigger.as_str().into(), ..Occasion::default() });
+        let run = new_run(&prepared, &self.settings(), occasion);
         let id = run.id.clone();
         let claim = Claim {
             by: &incarnation,

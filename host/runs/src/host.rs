@@ -1,5 +1,6 @@
 //! A host's parts put together.
 
+use crate::metrics::Metrics;
 use crate::prepare::{PrepareError, Prepared, Request, prepare};
 use crate::records::RunRecords;
 use crate::settings::{Settings, StoreChoice};
@@ -41,6 +42,11 @@ const SETTLE: Duration = Duration::from_millis(60);
 /// How long a host that closes waits for uploads that are being aborted; what is left then, `rota doctor --fix` sweeps.
 const SETTLE_AT_CLOSE: Duration = Duration::from_secs(5);
 
+/// Runs that are forgotten in one transaction.
+const PRUNED: u32 = 200;
+/// How often is looked for runs to be forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(300);
+
 fn private_folder(state_dir: &Path) -> Result<PathBuf, HostError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let path = state_dir.join("private");
@@ -51,7 +57,10 @@ fn private_folder(state_dir: &Path) -> Result<PathBuf, HostError> {
 }
 
 /// The store that the configuration names.
-async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+///
+/// # Errors
+/// When it cannot be opened; see [`StoreError::is_temporary`].
+pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match &settings.store {
         StoreChoice::Sqlite { folder } => Ok(Arc::new(rota_store::SqliteStore::open(folder).await?)),
         StoreChoice::Postgres { url } => Ok(Arc::new(rota_store::PostgresStore::open(url.expose()).await?)),
@@ -67,6 +76,7 @@ pub struct Host {
     store: Arc<dyn Store>,
     records: RunRecords,
     capabilities: Capabilities,
+    metrics: Arc<Metrics>,
 }
 
 /// The capabilities of this version.
@@ -115,7 +125,7 @@ impl Host {
         let state_dir = settings.state_dir.clone();
         let records = RunRecords::new(store.clone());
         let settings = RwLock::new(Arc::new(settings));
-        Ok(Self { settings, state_dir, catalog, store, records, capabilities })
+        Ok(Self { settings, state_dir, catalog, store, records, capabilities, metrics: Arc::default() })
     }
 
     /// The catalog alone, for what needs no records.
@@ -139,6 +149,11 @@ impl Host {
     /// What the host remembers.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// The state directory.
@@ -189,8 +204,36 @@ impl Host {
     }
 
     /// Where programs get their private folders.
-    pub(crate) fn private_folder(&self) -> PathBuf {
+    pub(crate) /// Runs that are forgotten in one transaction.
+const PRUNED: u32 = 200;
+/// How often is looked for runs to be forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(300);
+
+fn private_folder(&self) -> PathBuf {
         self.state_dir.join("private")
+    }
+
+    /// Forget old runs, a few at a time, until told to stop.
+    pub async fn prune_for_ever(self: Arc<Self>, keep: rota_config::Keep, mut stopped: tokio::sync::watch::Receiver<bool>) {
+        let keep = rota_store::Keep {
+            age: rota_protocol::Span::from(Duration::from(keep.age)),
+            per_job: keep.runs_per_job,
+        };
+        loop {
+            let wait = match self.store.prune(&keep, PRUNED).await {
+                // There may be more.
+                Ok(pruned) if pruned > 0 => Duration::from_secs(1),
+                Ok(_) => PRUNE_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "old runs could not be forgotten");
+                    PRUNE_EVERY
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = stopped.wait_for(|stop| *stop) => return,
+            }
+        }
     }
 
     /// Wait until what was cancelled has reached its targets and what was said is on record. Before the process ends.
