@@ -65,6 +65,31 @@ impl Scheduler {
     /// # Errors
     /// When the store cannot be written: nothing is changed then.
     pub async fn apply(&self) -> Result<String, StoreError> {
+        let definitions = self.definitions().await?;
+        Ok(said(&self.host.store().apply_schedules(definitions, &self.name).await?))
+    }
+
+    /// What [`Scheduler::apply`] would change.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn changes(&self) -> Result<String, StoreError> {
+        let definitions = self.definitions().await?;
+        let rows = self.host.store().schedules().await?;
+        let mut changes = ScheduleChanges::default();
+        for wanted in &definitions {
+            match rows.iter().find(|row| row.job == wanted.job && row.enabled) {
+                None => changes.new.push(wanted.job.clone()),
+                Some(row) if row.definition != wanted.definition => changes.changed.push(wanted.job.clone()),
+                Some(_) => changes.unchanged += 1,
+            }
+        }
+        let gone = rows.iter().filter(|row| row.enabled && !definitions.iter().any(|wanted| wanted.job == row.job));
+        changes.disabled = gone.map(|row| row.job.clone()).collect();
+        Ok(said(&changes))
+    }
+
+    async fn definitions(&self) -> Result<Vec<ScheduleDefinition>, StoreError> {
         let settings = self.host.settings();
         let now = date(self.host.store().now().await?);
         let mut all = Vec::new();
@@ -75,8 +100,7 @@ impl Scheduler {
             let hash = rota_sandbox::digest(definition.as_bytes());
             all.push(ScheduleDefinition { job: job.clone(), definition, hash, next, fire_at });
         }
-        let changes = self.host.store().apply_schedules(all, &self.name).await?;
-        Ok(said(&changes))
+        Ok(all)
     }
 
     /// Decide until told to stop.

@@ -122,6 +122,21 @@ async fn watch(records: &RunRecords, run: &str, printing: Printing) -> anyhow::R
     Ok(view.exit_status())
 }
 
+/// A run was put into the queue: say so, or follow it.
+pub(crate) async fn queued(records: &RunRecords, id: &str, follow: bool, printing: Printing) -> anyhow::Result<u8> {
+    if follow {
+        return watch(records, id, printing).await;
+    }
+    if printing.human() {
+        let served = records.is_served().await?;
+        let who = if served { "" } else { "; no host serves now, so it waits until `rota serve` runs somewhere" };
+        print(&format!("run {id} is queued{who}"))?;
+    } else {
+        print_json(&records.find(id).await?.run_json())?;
+    }
+    Ok(0)
+}
+
 async fn cancel(
     records: &RunRecords,
     run: &str,
