@@ -39,7 +39,7 @@ fn an_unknown_job_names_the_nearest() {
     );
     refused(
         &jobs(&[("a", ""), ("b", "{ job = \"a\" }, { job = \"a\", on = \"failure\" }")]),
-        "rota.toml:6:33: jobs.b.after names the job \"a\" twice (keep one of the two; on = \"any\" is both ends)",
+        "rota.toml:6:27: jobs.b.after names the job \"a\" twice (keep one of the two; on = \"any\" is both ends)",
     );
 }
 

@@ -98,6 +98,18 @@ fn a_schedule_that_cannot_be_is_refused() {
             "rota.toml:3:56: jobs.a.schedule.end (2026-01-01) is not after jobs.a.schedule.start (2026-02-01)",
         ),
         (
+            scheduled("cron = \"0 25 * * *\""),
+            "rota.toml:3:21: jobs.a.schedule.cron: the hour field \"25\": 25 is out of range; allowed are 0-23; the nearest is 23",
+        ),
+        (
+            with_cron("timezone = \"Asia/Shangai\""),
+            "rota.toml:3:45: jobs.a.schedule.timezone: \"Asia/Shangai\" is not a time zone of the IANA database; the nearest is \"Asia/Shanghai\"",
+        ),
+        (
+            with_cron("blackouts = [{ cron = \"0 2 30 2 *\", duration = \"1h\" }]"),
+            "rota.toml:3:56: jobs.a.schedule.blackouts[0].cron: \"0 2 30 2 *\" never comes: none of its months has such a day in its years; the nearest that does is \"0 2 28 2 *\"",
+        ),
+        (
             with_cron("misfire_limit = 0"),
             "rota.toml:3:50: jobs.a.schedule.misfire_limit must be between 1 and 10000, not 0",
         ),
