@@ -16,6 +16,17 @@ pub use crate::bindings::rota::runbook::run::{EffectOutcome, RecordedEffect};
 /// How many effects an error about a step in doubt names.
 const NAMED: usize = 5;
 
+/// What can be the result of a step, or the state of a compensation: kept as JSON, and read back by a later attempt.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept by the run",
+    label = "results of steps and states of compensations are kept as JSON and read back",
+    note = "put `#[data]` on the type, or derive serde's `Serialize` and `Deserialize`"
+)]
+pub trait Kept: Serialize + DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> Kept for T {}
+
 /// What is known of a step when it is begun. [`Context::step`] is the shorter way, where no one need look.
 #[derive(Debug)]
 #[must_use = "a step that is begun is to be completed"]
@@ -45,7 +56,7 @@ pub struct Doubt<T> {
     unlisted: u64,
 }
 
-impl<T: Serialize + DeserializeOwned> Step<T> {
+impl<T: Kept> Step<T> {
     /// Begin a step. Its name tells it from the others of the run, in every attempt: at most 200 bytes, no control characters.
     ///
     /// # Errors
@@ -70,7 +81,7 @@ impl<T: Serialize + DeserializeOwned> Step<T> {
     }
 }
 
-impl<T: Serialize> OpenStep<T> {
+impl<T: Kept> OpenStep<T> {
     fn new(handle: host::Step) -> Self {
         Self { handle, result: PhantomData }
     }
@@ -88,7 +99,7 @@ impl<T: Serialize> OpenStep<T> {
     }
 }
 
-impl<T: Serialize> Doubt<T> {
+impl<T: Kept> Doubt<T> {
     /// The effects on record since it was begun, the oldest first.
     pub fn effects(&self) -> &[RecordedEffect] {
         &self.effects
@@ -156,7 +167,7 @@ impl<T, F> StepCall<'_, T, F> {
 
 impl<'w, T, F> IntoFuture for StepCall<'w, T, F>
 where
-    T: Serialize + DeserializeOwned + 'w,
+    T: Kept + 'w,
     F: AsyncFnOnce() -> Result<T> + 'w,
 {
     type Output = Result<T>;
@@ -191,7 +202,7 @@ impl Context {
     /// in a later attempt it is in doubt, as one that was interrupted: see [`StepCall::repeatable`], and [`Step::begin`] to look first.
     pub fn step<'w, T, F>(&self, name: impl Into<String>, work: F) -> StepCall<'w, T, F>
     where
-        T: Serialize + DeserializeOwned + 'w,
+        T: Kept + 'w,
         F: AsyncFnOnce() -> Result<T> + 'w,
     {
         StepCall { name: name.into(), work, repeatable: false, result: PhantomData }
@@ -210,7 +221,7 @@ pub struct Undo<S> {
 /// What `procedure!` implements for a procedure that can undo (`undo: State => function`).
 pub trait Undoable: Procedure {
     /// What it must know to undo.
-    type State: Serialize + DeserializeOwned;
+    type State: Kept;
     /// Undo. Harmless to repeat, and when what it undoes never happened.
     fn compensate(context: Context, undo: Undo<Self::State>) -> impl Future<Output = Result<()>>;
 }

@@ -81,7 +81,7 @@ pub use bytes::{ByteStream, Ending, Passed, Recipients};
 pub use concurrent::join;
 pub use context::Context;
 pub use durable::{
-    Compensation, Doubt, EffectOutcome, OpenStep, RecordedEffect, Step, StepCall, Undo, Undoable, Undoes,
+    Compensation, Doubt, EffectOutcome, Kept, OpenStep, RecordedEffect, Step, StepCall, Undo, Undoable, Undoes,
 };
 pub use error::{Error, ErrorContext, Result};
 pub use log::{log, progress};
