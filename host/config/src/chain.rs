@@ -11,7 +11,7 @@ impl Look<'_> {
     /// Reports jobs that are named in `after` and are not there, and cycles.
     pub(crate) fn chains(&self) {
         let jobs = &self.settings.jobs;
-        for (name, job) in jobs {
+        for (name, job) in jobs.iter().filter(|(_, job)| !job.after.is_empty()) {
             self.predecessors(name, job);
         }
         for cycle in cycles(jobs) {
@@ -30,13 +30,13 @@ impl Look<'_> {
     }
 
     fn predecessors(&self, name: &JobName, job: &Job) {
-        let names: Vec<&str> = self.settings.jobs.keys().map(|name| name.as_str()).collect();
         let mut seen = BTreeSet::new();
         for (i, after) in job.after.iter().enumerate() {
             let place = || self.place(&format!("jobs.{name}.after[{i}].job"));
             if !self.settings.jobs.contains_key(&after.job) {
                 let message =
                     format!("jobs.{name}.after[{i}] names the job \"{}\", which is not configured", after.job);
+                let names: Vec<&str> = self.settings.jobs.keys().map(|name| name.as_str()).collect();
                 self.reader.report(Problem::error(place(), message).help(advice(after.job.as_str(), &names, "jobs")));
             }
             if !seen.insert(&after.job) {
@@ -53,7 +53,7 @@ impl Look<'_> {
 fn cycles(jobs: &BTreeMap<JobName, Job>) -> BTreeSet<Vec<JobName>> {
     let mut found = BTreeSet::new();
     let mut through = BTreeSet::new();
-    for name in jobs.keys() {
+    for name in entangled(jobs) {
         if through.contains(name) {
             continue;
         }
@@ -63,6 +63,33 @@ fn cycles(jobs: &BTreeMap<JobName, Job>) -> BTreeSet<Vec<JobName>> {
         }
     }
     found
+}
+
+/// The jobs that are in a cycle or come after one: what is left when every job is taken out all of whose predecessors are out. It
+/// takes time in proportion to the number of jobs, of which there may be many.
+fn entangled(jobs: &BTreeMap<JobName, Job>) -> BTreeSet<&JobName> {
+    let mut followers: BTreeMap<&JobName, Vec<&JobName>> = BTreeMap::new();
+    let mut waits_for: BTreeMap<&JobName, usize> = BTreeMap::new();
+    for (name, job) in jobs {
+        let before = job.after.iter().map(|after| &after.job).filter(|before| jobs.contains_key(*before));
+        waits_for.insert(name, before.clone().count());
+        for before in before {
+            followers.entry(before).or_default().push(name);
+        }
+    }
+    let mut out: Vec<&JobName> = waits_for.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
+    while let Some(name) = out.pop() {
+        waits_for.remove(name);
+        for follower in followers.remove(name).unwrap_or_default() {
+            if let Some(count) = waits_for.get_mut(follower) {
+                *count -= 1;
+                if *count == 0 {
+                    out.push(follower);
+                }
+            }
+        }
+    }
+    waits_for.into_keys().collect()
 }
 
 /// The shortest way from a job back to itself, going from each job to those that it runs after.

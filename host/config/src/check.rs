@@ -139,9 +139,9 @@ impl Look<'_> {
     }
 
     fn slot(&self, at: &str, put: &SlotBinding) {
-        let names: Vec<&str> = self.settings.bindings.keys().map(|name| name.as_str()).collect();
         let Some(binding) = self.settings.bindings.get(&put.binding) else {
             let message = format!("{at} names the binding \"{}\", which is not configured", put.binding);
+            let names: Vec<&str> = self.settings.bindings.keys().map(|name| name.as_str()).collect();
             let place = self.place(&format!("{at}.binding"));
             self.reader.report(Problem::warning(place, message).help(advice(put.binding.as_str(), &names, "bindings")));
             return;

@@ -13,7 +13,7 @@ impl Look<'_> {
         for (list, windows) in [("windows", &schedule.windows), ("blackouts", &schedule.blackouts)] {
             for (i, window) in windows.iter().enumerate() {
                 if let Window::Calendar(window) = window
-                    && is_after(window.from, window.until)
+                    && is_after(window.from, window.until, schedule)
                 {
                     let key = format!("{at}.{list}[{i}]");
                     let message = format!("{key} ends ({}) before it begins ({})", window.until, window.from);
@@ -63,7 +63,7 @@ impl Look<'_> {
 
     fn bounds(&self, at: &str, schedule: &Schedule) {
         if let (Some(start), Some(end)) = (schedule.start, schedule.end)
-            && is_after(start, end)
+            && is_after(start, end, schedule)
         {
             let message = format!("{at}.end ({end}) is not after {at}.start ({start})");
             self.refuse(&format!("{at}.end"), message, "");
@@ -71,10 +71,8 @@ impl Look<'_> {
     }
 }
 
-/// Whether a moment is not before another, as far as that can be told without the zone.
-fn is_after(one: Moment, other: Moment) -> bool {
-    match (one, other) {
-        (Moment::Instant(one), Moment::Instant(other)) => one >= other,
-        _ => one.local().zip(other.local()).is_some_and(|(one, other)| one >= other),
-    }
+/// Whether nothing lies between a moment that begins something and one that ends it.
+fn is_after(begin: Moment, end: Moment, schedule: &Schedule) -> bool {
+    let zone = schedule.timezone.zone();
+    begin.beginning(zone) >= end.ending(zone)
 }

@@ -4,17 +4,18 @@ mod check;
 mod moment;
 mod window;
 
+use std::fmt;
 use std::str::FromStr;
 
+use rota_schedule::{CronExpression, Zone};
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 pub use moment::{Moment, Moments, TimeOfDay};
 pub use window::{CalendarWindow, CronWindow, Weekday, WeeklyWindow, Window};
 
 use crate::Duration;
 use crate::decode::{Decode, Reader};
-use crate::redact::quoted;
 use crate::section::{record, words};
 use crate::tree::Node;
 
@@ -45,7 +46,7 @@ record! {
         pub jitter: Duration = Duration::from_secs(0), within(Duration::from_secs(0), Duration::from_secs(DAY));
         /// The first moment at which it may fire.
         pub start: Option<Moment> = None;
-        /// The moment from which it fires no more.
+        /// The moment from which it fires no more; a date is still part of it.
         pub end: Option<Moment> = None;
         /// When it may fire; at any time without it.
         pub windows: Vec<Window> = Vec::new();
@@ -103,17 +104,25 @@ words! {
 #[error("{0}")]
 pub struct ScheduleTextError(String);
 
-/// Defines a text that is carried as it is, after a look at its form.
-macro_rules! carried {
-    ($(#[doc = $doc:literal])* $name:ident, $wanted:literal, $example:literal, $is_one:expr) => {
+/// Defines a text that the scheduler reads, kept as it was written beside what it means.
+macro_rules! read_by_the_scheduler {
+    ($(#[doc = $doc:literal])* $name:ident($means:ty), $meaning:ident, $wanted:literal, $example:literal, $read:expr) => {
         $(#[doc = $doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-        pub struct $name(String);
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name {
+            text: String,
+            $meaning: $means,
+        }
 
         impl $name {
             /// As it was written.
             pub fn as_str(&self) -> &str {
-                &self.0
+                &self.text
+            }
+
+            /// What it means.
+            pub fn $meaning(&self) -> &$means {
+                &self.$meaning
             }
         }
 
@@ -121,9 +130,23 @@ macro_rules! carried {
             type Err = ScheduleTextError;
 
             fn from_str(text: &str) -> Result<Self, ScheduleTextError> {
-                let is_one: fn(&str) -> bool = $is_one;
-                let one = Some(text.trim()).filter(|text| is_one(text)).map(|text| Self(text.to_owned()));
-                one.ok_or_else(|| ScheduleTextError(format!("{} is not {}, as {} is", quoted(text), $wanted, quoted($example))))
+                let text = text.trim();
+                match $read(text) {
+                    Ok($meaning) => Ok(Self { text: text.to_owned(), $meaning }),
+                    Err(error) => Err(ScheduleTextError(rota_telemetry::clean_line(&error.to_string()))),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.text)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.text)
             }
         }
 
@@ -142,31 +165,26 @@ macro_rules! carried {
     };
 }
 
-carried!(
-    /// A cron expression. Only its form is looked at; the scheduler reads it.
-    Cron,
-    "a cron expression of five fields (or six, with seconds)",
+read_by_the_scheduler!(
+    /// A cron expression.
+    Cron(CronExpression),
+    expression,
+    "a cron expression of five fields (six with seconds, seven with years)",
     "0 2 * * *",
-    |text| {
-        let field = |c: char| c.is_ascii_alphanumeric() || "*,-/?#".contains(c);
-        let fields: Vec<&str> = text.split_ascii_whitespace().collect();
-        matches!(fields.len(), 5 | 6) && fields.iter().all(|part| part.chars().all(field))
-    }
+    CronExpression::parse
 );
-carried!(
-    /// The name of a time zone. Only its form is looked at; the scheduler knows the zones.
-    TimeZone,
+read_by_the_scheduler!(
+    /// The name of a time zone.
+    TimeZone(Zone),
+    zone,
     "the name of a time zone",
     "Asia/Shanghai",
-    |text| {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "_+-/".contains(c);
-        text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(allowed)
-    }
+    Zone::named
 );
 
 impl TimeZone {
     fn utc() -> Self {
-        Self("UTC".to_owned())
+        Self { text: "UTC".to_owned(), zone: Zone::utc() }
     }
 }
 
@@ -175,18 +193,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schedules_have_a_form() {
-        for cron in ["0 2 * * *", "*/5 0-6,22 * JAN-MAR MON#2", "0 0 2 * * ?"] {
+    fn expressions_and_zones_are_kept_as_written() {
+        for cron in ["0 2 * * *", "*/5 0-6,22 * JAN-MAR MON", "30 0 2 * * *", "@daily"] {
             assert_eq!(cron.parse::<Cron>().unwrap().as_str(), cron);
         }
-        assert_eq!(
-            "0 2 * *".parse::<Cron>().unwrap_err().to_string(),
-            "\"0 2 * *\" is not a cron expression of five fields (or six, with seconds), as \"0 2 * * *\" is"
-        );
-        assert!("UTC".parse::<TimeZone>().is_ok());
-        assert_eq!(
-            "+8".parse::<TimeZone>().unwrap_err().to_string(),
-            "\"+8\" is not the name of a time zone, as \"Asia/Shanghai\" is"
-        );
+        assert_eq!(" @daily ".parse::<Cron>().unwrap().expression().as_str(), "0 0 * * *");
+        assert_eq!("Asia/Shanghai".parse::<TimeZone>().unwrap().zone().name(), "Asia/Shanghai");
+        assert_eq!("UTC".parse::<TimeZone>(), Ok(TimeZone::utc()));
+    }
+
+    #[test]
+    fn an_error_steers_no_terminal() {
+        for text in ["\u{1b}[31m * * * *", "0 \u{1b} * * *"] {
+            assert!(!text.parse::<Cron>().unwrap_err().to_string().contains('\u{1b}'));
+            assert!(!text.parse::<TimeZone>().unwrap_err().to_string().contains('\u{1b}'));
+        }
     }
 }

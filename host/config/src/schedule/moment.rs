@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use rota_schedule::Zone;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
@@ -19,17 +20,25 @@ pub enum Moment {
     Instant(DateTime<Utc>),
     /// As clocks of the zone show it. `2026-12-24T18:00`
     Local(NaiveDateTime),
-    /// The first instant of that day in the zone. `2026-12-24`
+    /// That day in the zone: where something begins, its first instant, and where something ends, its end. `2026-12-24`
     Date(NaiveDate),
 }
 
 impl Moment {
-    /// What clocks of the zone show, unless it is an instant.
-    pub fn local(self) -> Option<NaiveDateTime> {
+    /// When it begins, in a zone: what falls into a gap of its clocks is the first instant after it.
+    pub fn beginning(self, zone: &Zone) -> DateTime<Utc> {
         match self {
-            Self::Instant(_) => None,
-            Self::Local(time) => Some(time),
-            Self::Date(date) => Some(date.and_time(NaiveTime::MIN)),
+            Self::Instant(instant) => instant,
+            Self::Local(time) => zone.resolve(time),
+            Self::Date(date) => zone.resolve(date.and_time(NaiveTime::MIN)),
+        }
+    }
+
+    /// What it is as the end of something, in a zone: of a date, the end of its day.
+    pub fn ending(self, zone: &Zone) -> DateTime<Utc> {
+        match self {
+            Self::Date(date) => Self::Date(date.succ_opt().unwrap_or(date)).beginning(zone),
+            other => other.beginning(zone),
         }
     }
 }
@@ -237,6 +246,21 @@ mod tests {
         for wrong in ["1969-12-31", "2101-01-01T00:00Z"] {
             assert!(wrong.parse::<Moment>().unwrap_err().to_string().contains("1970 to 2100"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_date_begins_at_its_first_instant_and_ends_with_its_last() {
+        let zone = Zone::named("America/New_York").unwrap();
+        let at = |text: &str, end: bool| {
+            let moment: Moment = text.parse().unwrap();
+            if end { moment.ending(&zone) } else { moment.beginning(&zone) }.to_rfc3339()
+        };
+        assert_eq!(at("2026-07-01", false), "2026-07-01T04:00:00+00:00");
+        assert_eq!(at("2026-07-01", true), "2026-07-02T04:00:00+00:00");
+        assert_eq!(at("2026-07-01T12:00", true), "2026-07-01T16:00:00+00:00");
+        assert_eq!(at("2026-07-01T12:00Z", false), "2026-07-01T12:00:00+00:00");
+        // Clocks are put forward from 02:00 to 03:00.
+        assert_eq!(at("2026-03-08T02:30", false), "2026-03-08T07:00:00+00:00");
     }
 
     #[test]

@@ -22,11 +22,11 @@ pub enum Window {
 }
 
 record! {
-    /// Once: from one moment (with it) until another (without it). A date is the first instant of its day.
+    /// Once: from one moment until another. Dates are whole days: until = "2026-12-27" is the end of that day.
     pub struct CalendarWindow {
         /// When it begins.
         pub from: Moment;
-        /// When it ends; not within it any more.
+        /// When it ends; a date is still part of it.
         pub until: Moment;
     }
 }

@@ -42,7 +42,7 @@ proptest! {
     #[test]
     fn any_variable_is_read_or_refused(
         variables in prop::collection::vec(
-            ("ROTA_(LIMITS|BINDINGS__A|JOBS__B|STORE|SANDBOX)(__)?(_)?(MEMORY|URL|KIND|PATH|SLOTS__X|PARAMETERS__Y|PLUGIN)?(__ACCESS|__)?",
+            ("ROTA_(LIMITS|BINDINGS__A|JOBS__B|JOBS__B__SCHEDULE|STORE|STORE__KEEP|SANDBOX|SERVER)(__)?(_)?(MEMORY|URL|KIND|PATH|SLOTS__X|PARAMETERS__Y|PLUGIN|CRON|AT|WINDOWS|AFTER|LABELS|LISTEN|AGE|RETRIES|JITTER)?(__ACCESS|__)?",
              "sql|tool|[\\[\\{]?[a-z\"=, é0-9/:]{0,12}[\\]\\}]?"), 0..6),
     ) {
         load_and_show("", &variables);

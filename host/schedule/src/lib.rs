@@ -1,0 +1,58 @@
+//! When jobs run by themselves: cron expressions in time zones, fixed intervals and one-off instants, and what is decided
+//! about each instant: fire, defer, skip, miss.
+//!
+//! The crate is pure: it reads no clock, file or variable and starts nothing. The current instant is always a parameter,
+//! so whoever calls it can be tested with any clock. [`Schedule`] is the door; [`Timing`] alone says which instants there
+//! are.
+//!
+//! # Cron expressions
+//!
+//! | fields | |
+//! |---|---|
+//! | 5 | minute, hour, day-of-month, month, day-of-week |
+//! | 6 | second first |
+//! | 7 | and year (1970-2100) last |
+//!
+//! - Lists `1,5`, ranges `1-5`, steps `*/15` and `1-30/10`, names of months and weekdays (three letters or in full, any
+//!   case), `@yearly`, `@annually`, `@monthly`, `@weekly`, `@daily`, `@midnight`, `@hourly`.
+//! - Weekdays are Vixie's: 0 and 7 are Sunday, 1 is Monday. Ranges of names may go through the end of the week or year
+//!   (`FRI-MON`, `NOV-FEB`); ranges of numbers may not.
+//! - `L`, `W`, `#` and `?`, a step after a single number (`5/15`) and a step that leaves its range at once (`*/90` in the
+//!   minute field) are refused, with what to write instead. So is an expression that never comes (30 February).
+//! - **Days** follow Vixie's rule: if both day-of-month and day-of-week are restricted, a day fires that matches *either*.
+//!   If `*` or `*/n` stands in one of them it must match *both*; so `0 0 */2 * 1` fires on Mondays with an odd date. The
+//!   whole range written out (`1-31`) is a restriction.
+//!
+//! # Gaps and folds
+//!
+//! An expression is **interval-like** if `*` or `*/n` stands in its minute or hour field, as for Vixie's cron, or if
+//! either holds every number. Any other is a **fixed time**.
+//!
+//! | | fixed time | interval-like |
+//! |---|---|---|
+//! | gap (clocks put forward) | fires at the first instant after the gap, once for all that the gap swallowed | with every hour: goes on evenly, nothing is added. With some hours: as a fixed time, so that nothing is lost |
+//! | fold (clocks put back) | fires once, the first time the clock shows it | fires at each instant that shows it |
+//!
+//! Vixie's cron loses what an interval-like expression with some hours would have run in a gap (`*/30 2 * * *` on the day on
+//! which there is no hour 2); this crate makes up for it with one fire.
+//!
+//! # What crate `cron` does here, and what it does not
+//!
+//! [`CronExpression`] normalises what was written and lets crate `cron` evaluate each field to its numbers. Walking through
+//! time is done here, because that crate skips what falls into a gap, fires twice in a fold, wants both days to match, and
+//! goes candidate by candidate. Here each field is a set of bits and each zone a table of spans with one offset: the next
+//! instant is found field by field, and instants are counted without going through them.
+
+mod error;
+mod expression;
+mod field;
+mod instants;
+mod timing;
+mod walk;
+mod zone;
+
+pub use error::{FieldProblem, ScheduleError};
+pub use expression::CronExpression;
+pub use field::Field;
+pub use timing::{Every, Timing};
+pub use zone::{LocalTime, Zone};

@@ -1,0 +1,143 @@
+//! When a schedule fires by itself, before windows and jitter: its nominal instants.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::error::ScheduleError;
+use crate::expression::CronExpression;
+use crate::zone::{Zone, instant};
+
+/// What nominal instants a schedule has. They are whole seconds, but for the anchor and one-off instants, which may have
+/// milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Timing {
+    /// By the wall clock of a zone.
+    Cron {
+        /// Which times.
+        expression: CronExpression,
+        /// Whose clock.
+        zone: Zone,
+    },
+    /// At fixed intervals, whatever clocks do.
+    Every(Every),
+    /// Once.
+    At(DateTime<Utc>),
+}
+
+/// A fixed interval, anchored: it fires at each whole number of intervals from the anchor, before it as well as after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Every {
+    interval: i64,
+    anchor: i64,
+}
+
+impl Every {
+    /// The shortest interval, in milliseconds.
+    const SHORTEST: i64 = 1_000;
+
+    /// An interval with its anchor, both cut to milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// If the interval is shorter than a second.
+    pub fn new(interval: Duration, anchor: DateTime<Utc>) -> Result<Self, ScheduleError> {
+        let milliseconds = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
+        if milliseconds < Self::SHORTEST {
+            return Err(ScheduleError::Interval { milliseconds: interval.as_millis() });
+        }
+        Ok(Self { interval: milliseconds, anchor: anchor.timestamp_millis() })
+    }
+
+    /// Its length.
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval.unsigned_abs())
+    }
+
+    /// Its anchor.
+    pub fn anchor(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.anchor).unwrap_or_default()
+    }
+
+    /// The number of the last interval that begins at or before a millisecond.
+    fn number(&self, at: i64) -> i64 {
+        (at - self.anchor).div_euclid(self.interval)
+    }
+
+    fn next_after(&self, after: i64) -> Option<i64> {
+        (self.number(after) + 1).checked_mul(self.interval)?.checked_add(self.anchor)
+    }
+}
+
+impl Timing {
+    /// The first nominal instant strictly after an instant; none if there is no more. Cron expressions end with 2100.
+    pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Cron { expression, zone } => expression.fields.next_instant(zone, after.timestamp() + 1).map(instant),
+            Self::Every(every) => DateTime::from_timestamp_millis(every.next_after(after.timestamp_millis())?),
+            Self::At(at) => (*at > after).then_some(*at),
+        }
+    }
+
+    /// The nominal instants strictly after one instant, up to and with another.
+    pub fn between(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+        let first = self.next_after(after);
+        std::iter::successors(first, |instant| self.next_after(*instant)).take_while(move |instant| *instant <= until)
+    }
+
+    /// How many nominal instants there are strictly after one instant, up to and with another. It is exact, and computed
+    /// from the fields, not by going through them.
+    pub fn count(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> u64 {
+        if until <= after {
+            return 0;
+        }
+        match self {
+            Self::Cron { expression, zone } => {
+                expression.fields.count_instants(zone, after.timestamp() + 1, until.timestamp() + 1)
+            }
+            Self::Every(every) => {
+                let number = |at: DateTime<Utc>| every.number(at.timestamp_millis());
+                number(until).saturating_sub(number(after)).unsigned_abs()
+            }
+            Self::At(at) => u64::from(*at > after && *at <= until),
+        }
+    }
+
+    /// The latest nominal instants, at most `limit`, strictly after one instant, up to and with another, in order.
+    pub fn latest(&self, after: DateTime<Utc>, until: DateTime<Utc>, limit: usize) -> Vec<DateTime<Utc>> {
+        if limit == 0 || until <= after {
+            return Vec::new();
+        }
+        let limit = limit as u64;
+        let (mut low, mut high) = (after.timestamp_millis(), until.timestamp_millis());
+        let at = |milliseconds| DateTime::from_timestamp_millis(milliseconds).unwrap_or(after);
+        if self.count(after, until) <= limit {
+            return self.between(after, until).collect();
+        }
+        // There are more than `limit` after `low`, and fewer after `high`.
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if self.count(at(middle), until) > limit { low = middle } else { high = middle }
+        }
+        self.between(at(high), until).collect()
+    }
+
+    /// The zone whose clock it follows; UTC if none.
+    pub fn zone(&self) -> Zone {
+        match self {
+            Self::Cron { zone, .. } => *zone,
+            Self::Every(_) | Self::At(_) => Zone::utc(),
+        }
+    }
+}
+
+impl fmt::Display for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cron { expression, zone } => write!(f, "{expression} {zone}"),
+            Self::Every(every) => write!(f, "every {:?} from {}", every.interval(), every.anchor().to_rfc3339()),
+            Self::At(at) => write!(f, "at {}", at.to_rfc3339()),
+        }
+    }
+}
