@@ -1,6 +1,7 @@
 //! A seeded simulation of whole hosts around one store, under faults: crashes, freezes beyond the lease, clock steps, the store away,
 //! answers and hints lost, drains, cancels, pauses. No threads and no real time: the seed decides every step, and
-//! `ROTA_SEED=n cargo test --release -p rota-protocol --test simulation` runs one seed again, with what happened.
+//! `ROTA_SEED=n cargo test --release -p rota-protocol --test simulation` runs one seed again, with what happened;
+//! `ROTA_SEEDS=n` runs so many instead of 10,000.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -247,10 +248,11 @@ fn whatever_happens_everything_ends_as_it_should() {
     }
     let start = std::time::Instant::now();
     let mut seen = Seen::default();
-    if let Some((seed, why)) = failing(Broken::Nothing, SEEDS, &mut seen) {
+    let seeds = std::env::var("ROTA_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("ROTA_SEEDS is a number"));
+    if let Some((seed, why)) = failing(Broken::Nothing, seeds, &mut seen) {
         panic!("seed {seed}: {why}\nagain: ROTA_SEED={seed} cargo test --release -p rota-protocol --test simulation");
     }
-    println!("{SEEDS} seeds in {:.1} s\n{:?}", start.elapsed().as_secs_f64(), seen.figures);
+    println!("{seeds} seeds in {:.1} s\n{:?}", start.elapsed().as_secs_f64(), seen.figures);
     println!("{:?}\n{:?}", seen.states, seen.faults);
     for state in RunState::ALL.into_iter().filter(|state| state.is_final()) {
         // No job lacks a grant, has a time limit or is skipped after it was made.
