@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use chrono::{DateTime, Utc};
+use rota_schedule::ScheduleState;
+
 use crate::access::Access;
 use crate::binding::Binding;
 use crate::config::Config;
@@ -175,9 +178,18 @@ impl Look<'_> {
     }
 }
 
-/// What is not as it should be on this machine: programs that are not there.
-pub(crate) fn on_this_machine(config: &Config) -> Vec<Problem> {
+/// What is not as it should be here and now: programs that are not there, schedules that are over.
+pub(crate) fn here_and_now(config: &Config, now: DateTime<Utc>) -> Vec<Problem> {
     let mut problems = Vec::new();
+    for (name, job) in config.jobs.iter().filter(|(_, job)| job.enabled) {
+        let Some(schedules) = job.schedule.as_ref().and_then(|schedule| schedule.resolve(name).ok()) else { continue };
+        let state = ScheduleState::new(now);
+        if schedules.iter().all(|schedule| schedule.next_fire(&state).is_none()) {
+            let key = format!("jobs.{name}.schedule");
+            let message = format!("{key} never fires: what it names is past, or windows and blackouts leave nothing");
+            problems.push(Problem::warning(config.place(&key).cloned(), message));
+        }
+    }
     for (name, binding) in &config.bindings {
         let Binding::Tool(tool) = binding else { continue };
         let program = tool.path.as_path();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::PathBuf;
 
-use crate::check::{on_this_machine, together};
+use crate::check::{here_and_now, together};
 use crate::decode::{Decode, Reader};
 use crate::environment;
 use crate::problem::{ConfigError, Place, Problem, in_order};
@@ -35,7 +35,7 @@ pub struct Checked {
 pub fn check(source: &Source) -> Checked {
     match Config::load(source) {
         Ok(mut config) => {
-            let here = on_this_machine(&config);
+            let here = here_and_now(&config, chrono::Utc::now());
             config.warnings = in_order([config.warnings, here].concat());
             Checked { problems: config.warnings.clone(), config: Some(config) }
         }

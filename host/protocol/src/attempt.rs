@@ -1,6 +1,7 @@
 //! What follows an attempt of a run.
 
-use crate::state::End;
+use crate::compensation::{self, CompensationState};
+use crate::state::{End, Event};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct RetryPolicy {
     /// How often, beyond the first attempt.
     pub limit: u32,
-    /// How long until the second attempt; each further one waits `factor` times as long.
+    /// How long until the second attempt; each further one waits twice as long.
     pub backoff: Span,
     /// The longest wait.
     pub cap: Span,
@@ -67,6 +68,19 @@ pub enum AfterAttempt {
     End(End),
 }
 
+impl AfterAttempt {
+    /// What happens to the run: where something is to be undone, a run that did not succeed undoes it before it ends. (One that
+    /// succeeded dismisses what is left of its compensations.)
+    #[must_use]
+    pub fn event(self, compensations: &[CompensationState]) -> Event {
+        match self {
+            Self::Retry { .. } => Event::Retry,
+            Self::End(end) if end != End::Succeeded && compensation::any_open(compensations) => Event::Undo,
+            Self::End(end) => Event::End(end),
+        }
+    }
+}
+
 impl RetryPolicy {
     /// What follows attempt number `attempt` (1 for the first) of a run. `random` is uniform in 0..1.
     ///
@@ -111,7 +125,7 @@ impl RetryPolicy {
         // Full precision is not needed of a random wait.
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a random share of a wait")]
         let jitter = (wait as f64 * self.jitter.clamp(0.0, 1.0) * random.clamp(0.0, 1.0)) as i64;
-        Span(wait - jitter)
+        Span((wait - jitter).max(0))
     }
 }
 

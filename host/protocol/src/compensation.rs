@@ -4,6 +4,8 @@
 //! out, by whoever holds the run, each in a lease-fenced attempt of its own. One that is begun and whose outcome is not on
 //! record is carried out again: undoing must be harmless to repeat.
 
+use crate::attempt::LOST_ATTEMPTS;
+use crate::state::{End, Event};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +103,22 @@ pub fn any_open(states: &[CompensationState]) -> bool {
     states.iter().any(|state| state.is_open())
 }
 
+/// What happens to the run when a person has settled the failed compensation by hand; `states` are those after that.
+///
+/// Those registered before it waited for it, and are carried out now: the run ends only when nothing is left to undo.
+#[must_use]
+pub fn after_settling(states: &[CompensationState], end: End) -> Event {
+    if any_open(states) { Event::RetryUndo } else { Event::Settle(end) }
+}
+
 impl UndoPolicy {
+    /// Whether a compensation that was begun so often may be begun once more. Otherwise it is given up: one that takes its host down
+    /// with it reports no failure, and would go round all hosts for ever.
+    #[must_use]
+    pub fn may_begin(&self, begun: u32) -> bool {
+        begun < self.attempts.saturating_add(LOST_ATTEMPTS)
+    }
+
     /// What follows attempt number `attempt` (1 for the first) of a compensation.
     #[must_use]
     pub fn after(&self, succeeded: bool, attempt: u32) -> AfterCompensation {

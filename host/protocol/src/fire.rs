@@ -72,4 +72,29 @@ impl Cursor {
         }
         Ok(Self { version: self.version + 1, decided: Some(nominal), next })
     }
+
+    /// After which instant the next one is looked for when the schedule is defined anew or resumed: never an instant that was decided
+    /// about already, also where the clock was set back since.
+    #[must_use]
+    pub fn look_after(&self, now: Instant) -> Instant {
+        self.decided.map_or(now, |decided| decided.max(now))
+    }
+
+    /// The cursor after the schedule was defined anew, paused or resumed; `next` is the first instant of what it is now after
+    /// [`Self::look_after`].
+    ///
+    /// An instant that is due stays the next one until it is decided about: what the schedule owes does not vanish with a change.
+    ///
+    /// # Errors
+    /// When the cursor moved since `read` was read, or `next` was decided about before: no decision could ever be written of it.
+    pub fn redefine(&self, read: i64, next: Option<Instant>, now: Instant) -> Result<Self, FireRefused> {
+        if self.version != read {
+            return Err(FireRefused::Stale);
+        }
+        let next = self.next.filter(|due| *due <= now).or(next);
+        if next.is_some_and(|next| self.decided.is_some_and(|decided| next <= decided)) {
+            return Err(FireRefused::NotNext);
+        }
+        Ok(Self { version: self.version + 1, decided: self.decided, next })
+    }
 }

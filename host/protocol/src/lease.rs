@@ -57,7 +57,8 @@ pub enum LeaseLost {
 impl Lease {
     /// A claim: allowed where nobody holds the run, or whoever held it is late.
     ///
-    /// `last` is the number of the last claim, also where its lease was given back.
+    /// `last` is the number of the last claim, also where its lease was given back. (A number is never given twice, even if `last`
+    /// should lag behind the lease on record.)
     #[must_use]
     pub fn claim(
         current: Option<&Self>,
@@ -69,6 +70,7 @@ impl Lease {
         if current.is_some_and(|lease| lease.expires > now) {
             return None;
         }
+        let last = current.map_or(last, |lease| lease.number.max(last));
         Some(Self { holder: by, number: LeaseNumber(last.0 + 1), expires: now.after(length) })
     }
 

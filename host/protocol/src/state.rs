@@ -82,9 +82,9 @@ pub enum Event {
     Undone(End),
     /// An undo keeps failing.
     UndoFailed,
-    /// A person asks for the failed undo to be tried again.
+    /// A person asks for the failed undo to be tried again, or has settled it by hand and others are left to undo.
     RetryUndo,
-    /// A person has settled by hand what the undo could not; with a note.
+    /// A person has settled by hand what the undo could not, and nothing else is left to undo; with a note.
     Settle(End),
     /// It is not to begin.
     Skip,
@@ -181,7 +181,8 @@ impl RunState {
             (S::Queued | S::Waiting, Event::End(End::Cancelled)) => Ok(S::Cancelled),
             // A run between two attempts may have something to undo when it is cancelled.
             (S::Running | S::Queued | S::Waiting, Event::Undo) => Ok(S::Compensating),
-            (S::Compensating, Event::Undone(end)) => Ok(end.into()),
+            // What was undone has not succeeded.
+            (S::Compensating, Event::Undone(end)) if end != End::Succeeded => Ok(end.into()),
             (S::Compensating, Event::UndoFailed) => Ok(S::CompensationFailed),
             (S::CompensationFailed, Event::RetryUndo) => Ok(S::Compensating),
             (S::CompensationFailed | S::Unknown, Event::Settle(end)) => Ok(end.into()),
@@ -241,7 +242,7 @@ mod tests {
             for other in ENDS {
                 assert!(RunState::from(end).after(Event::End(other)).is_err());
             }
-            assert_eq!(RunState::Compensating.after(Event::Undone(end)), Ok(end.into()));
+            assert_eq!(RunState::Compensating.after(Event::Undone(end)).is_ok(), end != End::Succeeded);
         }
         assert!(RunState::Queued.after(Event::End(End::Succeeded)).is_err());
     }

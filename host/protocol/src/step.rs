@@ -28,6 +28,17 @@ pub enum StepBegin {
     Busy,
 }
 
+/// The completion of a step is not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum StepRefused {
+    /// This attempt has not begun it.
+    #[error("the step was not begun in this attempt")]
+    NotBegun,
+    /// It is completed already: the first result stays.
+    #[error("the step is completed already")]
+    Completed,
+}
+
 /// What a step answers that is begun in an attempt.
 #[must_use]
 pub fn begin(on_record: Option<&StepState>, attempt: u32) -> StepBegin {
@@ -36,5 +47,26 @@ pub fn begin(on_record: Option<&StepState>, attempt: u32) -> StepBegin {
         Some(StepState::Completed { result }) => StepBegin::Done(result.clone()),
         Some(StepState::Begun { attempt: before }) if *before == attempt => StepBegin::Busy,
         Some(StepState::Begun { .. }) => StepBegin::InDoubt,
+    }
+}
+
+/// What is on record of a step after it was begun in an attempt, whatever it answered.
+#[must_use]
+pub fn begun(on_record: Option<StepState>, attempt: u32) -> StepState {
+    match on_record {
+        Some(completed @ StepState::Completed { .. }) => completed,
+        _ => StepState::Begun { attempt },
+    }
+}
+
+/// What is on record of a step after an attempt has completed it.
+///
+/// # Errors
+/// When the attempt has not begun it, or it is completed already.
+pub fn complete(on_record: Option<&StepState>, attempt: u32, result: String) -> Result<StepState, StepRefused> {
+    match on_record {
+        Some(StepState::Begun { attempt: begun }) if *begun == attempt => Ok(StepState::Completed { result }),
+        Some(StepState::Completed { .. }) => Err(StepRefused::Completed),
+        None | Some(StepState::Begun { .. }) => Err(StepRefused::NotBegun),
     }
 }

@@ -119,7 +119,7 @@ pub enum ScheduleError {
         to: String,
     },
     /// A word of a policy that is none.
-    #[error("\"{word}\" is not a {what}; there are {allowed}; the nearest is \"{nearest}\"")]
+    #[error("\"{word}\" is no {what}; there are {allowed}; the nearest is \"{nearest}\"")]
     Word {
         /// What was written.
         word: String,
@@ -154,7 +154,7 @@ pub enum FieldProblem {
         nearest: u32,
     },
     /// A word that is no name.
-    #[error("\"{word}\" is no name of it; allowed are {allowed}{}", nearest.as_ref().map_or_else(String::new, |n| format!("; the nearest is {n}")))]
+    #[error("\"{word}\" is not known; allowed are {allowed}{}", nearest.as_ref().map_or_else(String::new, |n| format!("; the nearest is {n}")))]
     Word {
         /// The word.
         word: String,

@@ -234,8 +234,8 @@ impl Item {
     fn numbers(&self, field: Field) -> impl Iterator<Item = u32> + use<> {
         let (least, greatest) = field.whole();
         let (first, last) = (self.first, self.last);
-        let (head, tail) = if first <= last { (first..=last, 1..=0) } else { (first..=greatest, least..=last) };
-        head.chain(tail)
+        let (head, tail) = if first <= last { (first..=last, None) } else { (first..=greatest, Some(least..=last)) };
+        head.chain(tail.into_iter().flatten())
     }
 
     fn write(&self, field: Field, text: &mut String) {

@@ -17,19 +17,44 @@ impl Fields {
                 return Some(at);
             }
             let wall = (at + span.offset).max(self.first_wall(zone, index));
-            let next = self.next_wall(wall)?;
+            let next = self.next_wall(wall);
             let end = zone.end_of(index);
-            if next - span.offset < end {
-                return Some(next - span.offset);
+            // Near the end of a span a fold may go back to times that this walk has not seen.
+            let near = wall - span.offset + MARGIN >= end;
+            (at, index) = match next {
+                Some(next) if next - span.offset < end => return Some(next - span.offset),
+                None if !near => return None,
+                // Far away: nothing matches on the way there, so the spans between need no look.
+                Some(next) if !near && next - MARGIN > end => (next - MARGIN, zone.index_at(next - MARGIN)),
+                _ => (end, index + 1),
+            };
+        }
+        None
+    }
+
+    /// The last instant at or before `to` at which the expression fires.
+    pub(crate) fn previous_instant(&self, zone: &Zone, to: i64) -> Option<i64> {
+        let mut at = to;
+        let mut index = zone.index_at(at);
+        while let Some(span) = zone.span(index) {
+            let wall = at + span.offset;
+            let first = span.start.saturating_add(span.offset).max(self.first_wall(zone, index));
+            let previous = self.previous_wall(wall);
+            if let Some(previous) = previous.filter(|previous| *previous >= first && wall >= first) {
+                return Some(previous - span.offset);
             }
-            // Far away: nothing matches on the way there, so the spans between need no look. Near the end of a span
-            // the wall may go back to times that this walk has not seen.
-            let far = next - MARGIN;
-            if wall - span.offset + MARGIN < end && far > end {
-                (at, index) = (far, zone.index_at(far));
-            } else {
-                (at, index) = (end, index + 1);
+            if self.catches_up(zone, index) {
+                return Some(span.start);
             }
+            // Near the beginning of a span a fold may have shown later times before.
+            let near = wall - MARGIN <= first;
+            (at, index) = match previous {
+                Some(previous) if !near && previous + MARGIN < first => {
+                    let at = previous + MARGIN - span.offset;
+                    (at, zone.index_at(at))
+                }
+                _ => (span.start.checked_sub(1)?, index.checked_sub(1)?),
+            };
         }
         None
     }
@@ -71,7 +96,6 @@ impl Fields {
         step > 0 && !self.every_hour() && self.next_wall(after - step).is_some_and(|wall| wall < after)
     }
 
-    #[allow(dead_code)]
     /// The first time within the gap before a span that would have matched, if it is made up for at the span's start.
     pub(crate) fn swallowed(&self, zone: &Zone, index: usize) -> Option<i64> {
         let span = zone.span(index)?;

@@ -43,16 +43,35 @@
 //! goes candidate by candidate. Here each field is a set of bits and each zone a table of spans with one offset: the next
 //! instant is found field by field, and instants are counted without going through them.
 
+mod decide;
 mod error;
 mod expression;
 mod field;
+mod forecast;
 mod instants;
+mod jitter;
+mod misfire;
+mod overlap;
+mod reason;
+mod schedule;
 mod timing;
 mod walk;
+mod window;
+mod windows;
+mod words;
 mod zone;
 
+pub use decide::{Decided, MOST_ON_TIME, Missed};
 pub use error::{FieldProblem, ScheduleError};
 pub use expression::CronExpression;
 pub use field::Field;
+pub use forecast::{ClockMark, Expected};
+pub use jitter::jitter;
+pub use misfire::Misfire;
+pub use overlap::{Overlap, OverlapDecision};
+pub use reason::Reason;
+pub use schedule::{Deferred, Fire, Schedule, ScheduleState};
 pub use timing::{Every, Timing};
+pub use window::Window;
+pub use windows::{Outside, Windows};
 pub use zone::{LocalTime, Zone};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::ScheduleError;
 use crate::expression::CronExpression;
@@ -65,6 +65,10 @@ impl Every {
         (at - self.anchor).div_euclid(self.interval)
     }
 
+    fn previous(&self, until: i64) -> Option<i64> {
+        self.number(until).checked_mul(self.interval)?.checked_add(self.anchor)
+    }
+
     fn next_after(&self, after: i64) -> Option<i64> {
         (self.number(after) + 1).checked_mul(self.interval)?.checked_add(self.anchor)
     }
@@ -104,23 +108,28 @@ impl Timing {
         }
     }
 
+    /// The last nominal instant at or before an instant.
+    pub fn previous(&self, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Cron { expression, zone } => expression.fields.previous_instant(zone, until.timestamp()).map(instant),
+            Self::Every(every) => DateTime::from_timestamp_millis(every.previous(until.timestamp_millis())?),
+            Self::At(at) => (*at <= until).then_some(*at),
+        }
+    }
+
+    /// The same instants as [`Timing::between`], the latest first.
+    pub fn backwards(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+        let earlier = move |instant: &DateTime<Utc>| {
+            self.previous(instant.checked_sub_signed(TimeDelta::milliseconds(1)).filter(|earlier| *earlier > after)?)
+        };
+        std::iter::successors(self.previous(until), earlier).take_while(move |instant| *instant > after)
+    }
+
     /// The latest nominal instants, at most `limit`, strictly after one instant, up to and with another, in order.
     pub fn latest(&self, after: DateTime<Utc>, until: DateTime<Utc>, limit: usize) -> Vec<DateTime<Utc>> {
-        if limit == 0 || until <= after {
-            return Vec::new();
-        }
-        let limit = limit as u64;
-        let (mut low, mut high) = (after.timestamp_millis(), until.timestamp_millis());
-        let at = |milliseconds| DateTime::from_timestamp_millis(milliseconds).unwrap_or(after);
-        if self.count(after, until) <= limit {
-            return self.between(after, until).collect();
-        }
-        // There are more than `limit` after `low`, and fewer after `high`.
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if self.count(at(middle), until) > limit { low = middle } else { high = middle }
-        }
-        self.between(at(high), until).collect()
+        let mut latest: Vec<DateTime<Utc>> = self.backwards(after, until).take(limit).collect();
+        latest.reverse();
+        latest
     }
 
     /// The zone whose clock it follows; UTC if none.

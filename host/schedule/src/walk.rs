@@ -7,6 +7,9 @@ use chrono::{Datelike, NaiveDate};
 
 use crate::expression::{Fields, YEARS};
 
+/// The last second of 2100.
+const LAST_WALL: i64 = 4_133_980_799;
+
 /// Seconds of a day.
 pub(crate) const DAY: i64 = 86_400;
 
@@ -22,6 +25,19 @@ impl Fields {
             return Some(day * DAY + second);
         }
         Some(self.next_day(day, date)? * DAY + self.next_second(0)?)
+    }
+
+    /// The last wall-clock time at or before `to` that matches.
+    pub(crate) fn previous_wall(&self, to: i64) -> Option<i64> {
+        let to = to.min(LAST_WALL);
+        let day = to.div_euclid(DAY);
+        let date = date(day)?;
+        if self.days_in(date.year(), date.month()) & (1 << date.day()) != 0
+            && let Some(second) = self.previous_second(to.rem_euclid(DAY))
+        {
+            return Some(day * DAY + second);
+        }
+        Some(self.previous_day(day, date)? * DAY + self.previous_second(DAY - 1)?)
     }
 
     /// How many wall-clock times match from `from` on and before `to`.
@@ -56,6 +72,27 @@ impl Fields {
             let days = self.days_in(year, month);
             if days != 0 {
                 return Some(day_of(NaiveDate::from_ymd_opt(year, month, days.trailing_zeros())?));
+            }
+        }
+        None
+    }
+
+    /// The last matching day before `day`, whose date is `date`.
+    fn previous_day(&self, day: i64, date: NaiveDate) -> Option<i64> {
+        if let Some(earlier) = bit_before(self.days_in(date.year(), date.month()).into(), date.day()) {
+            return Some(day - i64::from(date.day() - earlier));
+        }
+        let (mut year, mut month) = (date.year(), date.month());
+        while YEARS.contains(&year) {
+            match bit_before(self.months.into(), month) {
+                Some(earlier) if self.has_year(year) => month = earlier,
+                _ => {
+                    year = (*YEARS.start()..year).rev().find(|year| self.has_year(*year))?;
+                    month = bit_before(self.months.into(), 13)?;
+                }
+            }
+            if let Some(last) = bit_before(self.days_in(year, month).into(), 32) {
+                return Some(day_of(NaiveDate::from_ymd_opt(year, month, last)?));
             }
         }
         None
@@ -130,6 +167,25 @@ impl Fields {
         at(next_bit(hours, hour + 1)?, first_minute, first_second)
     }
 
+    /// The last second of a day at or before `to` that matches.
+    fn previous_second(&self, to: i64) -> Option<i64> {
+        let (hour, minute, second) = split(to);
+        let at = |hour: u32, minute: u32, second: u32| Some(i64::from(hour * 3600 + minute * 60 + second));
+        let (hours, minutes, seconds) = (u64::from(self.hours), self.minutes, self.seconds);
+        let (last_minute, last_second) = (bit_before(minutes, 60)?, bit_before(seconds, 60)?);
+        if hours & (1 << hour) != 0 {
+            if minutes & (1 << minute) != 0
+                && let Some(second) = bit_before(seconds, second + 1)
+            {
+                return at(hour, minute, second);
+            }
+            if let Some(minute) = bit_before(minutes, minute) {
+                return at(hour, minute, last_second);
+            }
+        }
+        at(bit_before(hours, hour)?, last_minute, last_second)
+    }
+
     fn has_year(&self, year: i32) -> bool {
         let index = (year - YEARS.start()) as usize;
         YEARS.contains(&year) && self.years.as_ref().is_none_or(|years| years[index / 64] & (1 << (index % 64)) != 0)
@@ -144,6 +200,11 @@ impl Fields {
 fn next_bit(bits: u64, from: u32) -> Option<u32> {
     let rest = bits.checked_shr(from)?;
     (rest != 0).then(|| from + rest.trailing_zeros())
+}
+
+/// The highest bit that is set below a place, which is less than 64.
+fn bit_before(bits: u64, place: u32) -> Option<u32> {
+    (bits & ((1 << place) - 1)).checked_ilog2()
 }
 
 /// Hour, minute and second of a second of the day.

@@ -110,10 +110,10 @@ impl Zone {
 
     /// By how much clocks were put forward (or back, if below 0) when a span began.
     pub(crate) fn step_into(&self, index: usize) -> i64 {
-        if index == 0 {
-            return 0;
+        match (index.checked_sub(1).and_then(|before| self.span(before)), self.span(index)) {
+            (Some(before), Some(span)) => span.offset - before.offset,
+            _ => 0,
         }
-        self.spans[index].offset - self.spans[index - 1].offset
     }
 
     /// Each instant at which the zone's offset changes, from 1970 to 2100.

@@ -108,14 +108,14 @@ fn what_is_refused_names_the_field_the_text_and_the_nearest_valid_thing() {
         ),
         (
             "0 0 * * MON,TEU",
-            "the day-of-week field \"MON,TEU\": \"TEU\" is no name of it; allowed are 0-7 (0 and 7 are Sunday) and SUN-SAT; the \
+            "the day-of-week field \"MON,TEU\": \"TEU\" is not known; allowed are 0-7 (0 and 7 are Sunday) and SUN-SAT; the \
              nearest is TUE",
         ),
         (
             "0 0 * Juny *",
-            "the month field \"Juny\": \"Juny\" is no name of it; allowed are 1-12 and JAN-DEC; the nearest is JUN",
+            "the month field \"Juny\": \"Juny\" is not known; allowed are 1-12 and JAN-DEC; the nearest is JUN",
         ),
-        ("0 noon * * *", "the hour field \"noon\": \"noon\" is no name of it; allowed are 0-23"),
+        ("0 noon * * *", "the hour field \"noon\": \"noon\" is not known; allowed are 0-23"),
         (
             "0 0 L * *",
             "the day-of-month field \"L\": \"L\" uses L (the last day of the month), which is not supported; the nearest is 28 or, on \
@@ -266,6 +266,38 @@ fn seconds_and_years_are_fields() {
     assert_eq!(next("0 0 1 1 *", "Europe/Berlin", "1901-01-01T00:00:00Z", 1), ["1969-12-31T23:00:00Z"]);
     assert_eq!(next("59 59 23 31 12 * *", "UTC", "2100-12-31T23:59:58Z", 2), ["2100-12-31T23:59:59Z"]);
     assert_eq!(next("* * * * *", "UTC", "+12345-01-01T00:00:00Z", 2), Vec::<String>::new());
+}
+
+#[test]
+fn the_last_times_of_all_are_repeated_by_a_fold() {
+    let text = "0 */30 2 25 10 * 2026";
+    let all = ["2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z"];
+    assert_eq!(next(text, "Europe/Berlin", "2020-01-01T00:00:00Z", 9), all);
+    let zone = Zone::named("Europe/Berlin").unwrap();
+    let timing = Timing::Cron { expression: CronExpression::parse(text).unwrap(), zone };
+    let (after, until) = (chrono::DateTime::UNIX_EPOCH, "2100-01-01T00:00:00Z".parse().unwrap());
+    assert_eq!(timing.count(after, until), 4);
+    assert_eq!(timing.latest(after, until, 9), all.map(|at| at.parse::<chrono::DateTime<chrono::Utc>>().unwrap()));
+    assert_eq!(
+        timing.previous(all[0].parse::<chrono::DateTime<chrono::Utc>>().unwrap() - chrono::TimeDelta::seconds(1)),
+        None
+    );
+}
+
+#[test]
+fn forwards_and_backwards_and_counted_are_the_same() {
+    for text in ["0 0 29 2 *", "0 0 1 1 *", "30 2 * * 0", "*/20 2 25-31 3,10 0", "0 0 1 */5 1"] {
+        for zone in ["UTC", "Europe/Berlin", "Pacific/Apia", "America/Caracas", "Africa/Casablanca", "Asia/Pyongyang"] {
+            let (expression, zone) = (CronExpression::parse(text).unwrap(), Zone::named(zone).unwrap());
+            let timing = Timing::Cron { expression, zone };
+            let (after, until) = ("1960-01-01T00:00:00Z".parse().unwrap(), "2110-01-01T00:00:00Z".parse().unwrap());
+            let forwards: Vec<_> = timing.between(after, until).collect();
+            assert_eq!(timing.latest(after, until, usize::MAX), forwards, "{text} {zone}");
+            assert_eq!(timing.count(after, until), forwards.len() as u64, "{text} {zone}");
+            let middle = forwards[forwards.len() / 2];
+            assert_eq!(timing.count(after, middle) + timing.count(middle, until), forwards.len() as u64);
+        }
+    }
 }
 
 #[test]

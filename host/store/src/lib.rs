@@ -9,22 +9,33 @@
 //! | `write/` | what changes records: one struct an operation, applied in a transaction |
 //! | `read/` | queries |
 //! | `records.rs` | the seam, on top of both |
-//! | `writer.rs` | gathers operations, commits them together, then answers |
+//! | `writer/` | gathers operations, commits them together, then answers |
 //! | `session/` | a connection to either engine: statements are written once, in PostgreSQL's words |
 //! | `sqlite/`, `postgres/` | opening, migrating and what only one engine has |
 //! | `backup/` | one file for both engines |
 
+mod backup;
 mod clock;
 mod error;
 mod folder;
+mod ledger;
 mod masked;
+mod postgres;
 mod process;
+mod read;
+mod records;
 mod rows;
+mod session;
+mod sqlite;
 mod store;
+mod write;
+mod writer;
 
 pub use clock::{Clock, SystemClock};
 pub use error::StoreError;
+pub use postgres::{Postgres, PostgresOptions, PostgresStore};
 pub use process::Process;
+pub use records::{Kept, Records};
 pub use rota_protocol::RunState;
 pub use rows::{
     AfterRun, ArtifactRow, AttemptEnded, AttemptRecord, AttemptRow, BackupSummary, Beat, BeatAnswer, CancelWish, Claim,
@@ -32,4 +43,5 @@ pub use rows::{
     Keep, Load, LogRow, NewHost, NewLogLine, NewRun, NextUndo, Pause, RunPolicy, RunRow, ScheduleChanges,
     ScheduleDefinition, ScheduleRow, StepRow, StoreStatus, TableStatus, date, shard_of,
 };
+pub use sqlite::{Sqlite, SqliteOptions, SqliteStore};
 pub use store::Store;

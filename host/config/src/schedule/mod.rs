@@ -2,6 +2,7 @@
 
 mod check;
 mod moment;
+mod resolve;
 mod window;
 
 use std::fmt;

@@ -95,6 +95,10 @@ impl Decode for Window {
             if window.days.is_empty() {
                 return reader.refuse(&origin, format!("{} must name at least one day", join(at, "days")));
             }
+            if window.from == TimeOfDay::END {
+                let message = format!("{} must be before 24:00; write 00:00 for the day after", join(at, "from"));
+                return reader.refuse(&origin, message);
+            }
             return Some(Self::Weekly(window));
         }
         if table.0.is_empty() {

@@ -1,6 +1,7 @@
 //! When jobs run by themselves.
 
-use rota_config::{Duration, Misfire, Moment, Outside, Overlap, Weekday, Window};
+use rota_config::{Duration, Misfire, Moment, Outside, Overlap, Source, Weekday, Window, check};
+use rota_schedule::ScheduleState;
 
 use super::{config, lines, refused};
 
@@ -167,6 +168,10 @@ fn a_window_that_cannot_be_is_refused() {
              duration)",
         ),
         (
+            "{ days = [\"mon\"], from = \"24:00\" }",
+            "rota.toml:3:45: jobs.a.schedule.windows[0].from must be before 24:00; write 00:00 for the day after",
+        ),
+        (
             "\"nights\"",
             "rota.toml:3:45: jobs.a.schedule.windows[0] must be a window such as { days = [\"sat\"], from = \"22:00\", until = \"06:00\" }, \
              not a string",
@@ -192,4 +197,77 @@ fn what_does_nothing_is_a_warning() {
             "rota.toml:3:72: jobs.a.schedule.overlap does nothing while the job's concurrency is 1: the new run waits for the last one",
         ]
     );
+}
+
+/// The next instants at which it fires after one, if nothing is missed.
+fn fires(keys: &str, after: &str, count: usize) -> Vec<String> {
+    let schedules = schedule(keys).resolve(&"a".parse().unwrap()).unwrap();
+    let mut state = ScheduleState::new(after.parse().unwrap());
+    let mut fires = Vec::new();
+    while fires.len() < count {
+        let Some(fire) = schedules.iter().filter_map(|schedule| schedule.next_fire(&state)).min_by_key(|fire| fire.due)
+        else {
+            break;
+        };
+        fires.push(fire.due.format("%m-%d %H:%M").to_string());
+        state.decided_until = fire.due;
+    }
+    fires
+}
+
+#[test]
+fn the_scheduler_fires_what_was_written() {
+    let shanghai = "timezone = \"Asia/Shanghai\"";
+    assert_eq!(
+        fires(&format!("cron = \"0 2 * * *\", {shanghai}"), "2026-12-01T00:00:00Z", 2),
+        ["12-01 18:00", "12-02 18:00"]
+    );
+    let every = "every = \"6h\", anchor = \"2026-12-01T01:00\"";
+    assert_eq!(fires(&format!("{every}, {shanghai}"), "2026-12-01T00:00:00Z", 2), ["12-01 05:00", "12-01 11:00"]);
+    assert_eq!(fires("every = \"6h\"", "2026-12-01T00:00:00Z", 2), ["12-01 06:00", "12-01 12:00"]);
+    let at = "at = [\"2026-12-25\", \"2026-12-24T18:00\"]";
+    assert_eq!(fires(&format!("{at}, {shanghai}"), "2026-12-01T00:00:00Z", 9), ["12-24 10:00", "12-24 16:00"]);
+    let dates = "cron = \"0 2 * * *\", start = \"2026-12-05\", end = \"2026-12-06\"";
+    assert_eq!(fires(dates, "2026-12-01T00:00:00Z", 9), ["12-05 02:00", "12-06 02:00"]);
+}
+
+#[test]
+fn windows_and_blackouts_mean_what_was_written() {
+    // 2026-12-05 is a Saturday.
+    for (keys, expected) in [
+        (
+            "windows = [{ days = [\"sat\"], from = \"22:00\", until = \"06:00\" }]",
+            vec!["12-05 22:00", "12-06 02:00", "12-12 22:00"],
+        ),
+        ("windows = [{ days = [\"sat\"] }]", vec!["12-05 02:00", "12-05 06:00", "12-05 10:00"]),
+        (
+            "windows = [{ from = \"2026-12-05\", until = \"2026-12-05\" }]",
+            vec!["12-05 02:00", "12-05 06:00", "12-05 10:00"],
+        ),
+        ("windows = [{ cron = \"0 21 * * 5\", duration = \"2h\" }]", vec!["12-04 22:00", "12-11 22:00", "12-18 22:00"]),
+        (
+            "blackouts = [{ from = \"2026-12-01T03:00\", until = \"2026-12-01\" }]",
+            vec!["12-01 02:00", "12-02 02:00", "12-02 06:00"],
+        ),
+        (
+            "windows = [{ days = [\"sun\"], from = \"03:00\" }], outside = \"defer\"",
+            vec!["12-06 03:00", "12-06 06:00", "12-06 10:00"],
+        ),
+    ] {
+        let fires =
+            fires(&format!("cron = \"0 2/4 * * *\", {keys}").replace("2/4", "2-23/4"), "2026-12-01T00:00:00Z", 3);
+        assert_eq!(fires, expected, "{keys}");
+    }
+}
+
+#[test]
+fn a_schedule_that_is_over_is_a_warning() {
+    let source = Source::empty().with_text("rota.toml", scheduled("at = \"2020-01-01\""));
+    assert_eq!(
+        lines(&check(&source).problems),
+        ["rota.toml:3:1: jobs.a.schedule never fires: what it names is past, or windows and blackouts leave nothing"]
+    );
+    let disabled = scheduled("at = \"2020-01-01\"").replace("schedule", "enabled = false\nschedule");
+    assert!(check(&Source::empty().with_text("rota.toml", disabled)).problems.is_empty());
+    assert!(check(&Source::empty().with_text("rota.toml", scheduled("every = \"1h\""))).problems.is_empty());
 }

@@ -3,8 +3,8 @@
 use crate::RunState;
 use chrono::{DateTime, Utc};
 use rota_protocol::{
-    AttemptEnd, CompensationState, End, Incarnation, Lease, LeaseNumber, RetryPolicy, Span, StepState, UndoPolicy,
-    WaitReason,
+    AttemptEnd, CompensationState, End, Incarnation, Instant, Lease, LeaseNumber, RetryPolicy, Span, StepState,
+    UndoPolicy, WaitReason,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -112,6 +112,32 @@ pub struct RunRow {
     pub progress: Option<String>,
     /// What the person noted who settled it.
     pub note: Option<String>,
+}
+
+impl RunRow {
+    /// One that is just made.
+    pub(crate) fn new(run: NewRun, now: Instant) -> Self {
+        let created_at = super::date(now);
+        Self {
+            state: if run.hold.is_some() { RunState::Waiting } else { RunState::Queued },
+            wait: run.hold,
+            attempt: 0,
+            host: String::new(),
+            lease: None,
+            cancel: None,
+            pending_end: None,
+            created_at,
+            started_at: None,
+            finished_at: None,
+            due: run.due.unwrap_or(created_at),
+            report: None,
+            error: None,
+            dropped_log_lines: 0,
+            progress: None,
+            note: None,
+            run,
+        }
+    }
 }
 
 /// An attempt of a run.
