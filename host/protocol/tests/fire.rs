@@ -59,6 +59,8 @@ struct State {
     owed: u8,
     /// A decision was written that is not what the schedule was at that time.
     outdated: bool,
+    /// A decision was written before its instant.
+    early: bool,
     /// The latest that the clock ever showed.
     latest: i64,
     ticks: u8,
@@ -115,6 +117,7 @@ impl Fire {
             return;
         }
         state.decisions.push((nominal, !paused));
+        state.early |= nominal > state.now;
         state.outdated |= (definition, paused) != (state.definition, state.paused);
         state.decisions.sort_unstable();
     }
@@ -149,6 +152,7 @@ impl Model for Fire {
             deciders: [Decider::Idle; DECIDERS],
             owed: 0,
             outdated: false,
+            early: false,
             latest: 0,
             ticks: 0,
             crashes: 0,
@@ -261,6 +265,7 @@ impl Model for Fire {
                 let passed = state.cursor.look_after(Instant(state.latest)).0;
                 state.cursor.next.is_some() || next_of(state.definition, passed).is_none()
             }),
+            Property::always("nothing is decided about before it is due", |_, state: &State| !state.early),
             Property::always("a decision is of the schedule as it is when it is written", |_, state: &State| {
                 !state.outdated
             }),

@@ -77,6 +77,8 @@ struct State {
     stale: bool,
     /// Something was taken of a lease that was late.
     late: bool,
+    /// A run was claimed while its holder could prove its lease.
+    snatched: bool,
     /// Something was taken after the end.
     after_end: bool,
     /// Something was refused after a later claim had written.
@@ -174,6 +176,7 @@ impl Model for Leases {
             wrote: 0,
             stale: false,
             late: false,
+            snatched: false,
             after_end: false,
             refused_late: false,
             workers,
@@ -224,6 +227,7 @@ impl Model for Leases {
                 let current = state.lease.map(lease);
                 let claimed = Lease::claim(current.as_ref(), LeaseNumber(state.last), by, Instant(state.now), LENGTH)?;
                 worker.holds = Some(claimed.number.0);
+                state.snatched |= current.is_some_and(|held| held.proves(&held.fence(), Instant(state.now)).is_ok());
                 state.lease = Some((worker.incarnation, claimed.number.0, claimed.expires.0));
                 state.last = claimed.number.0;
             }
@@ -275,6 +279,7 @@ impl Model for Leases {
                 proven.dedup();
                 proven.len() <= 1
             }),
+            Property::always("what is held is not claimed", |_, state: &State| !state.snatched),
             Property::always("what is late is not taken", |_, state: &State| !state.late),
             Property::sometimes("a run is taken over, goes on and ends", |_, state: &State| {
                 state.wrote == 0b110 && state.ends == 1
