@@ -42,7 +42,7 @@ impl Fields {
 
     /// How many wall-clock times match from `from` on and before `to`.
     pub(crate) fn count_wall(&self, from: i64, to: i64) -> u64 {
-        let (from, to) = (from.max(0), to.max(0));
+        let (from, to) = (from.max(0), to.clamp(0, LAST_WALL + 1));
         if from >= to {
             return 0;
         }
