@@ -182,9 +182,9 @@ impl Look<'_> {
 pub(crate) fn here_and_now(config: &Config, now: DateTime<Utc>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, job) in config.jobs.iter().filter(|(_, job)| job.enabled) {
-        let Some(schedules) = job.schedule.as_ref().and_then(|schedule| schedule.resolve(name).ok()) else { continue };
+        let Some(schedule) = job.schedule.as_ref().and_then(|schedule| schedule.resolve(name).ok()) else { continue };
         let state = ScheduleState::new(now);
-        if schedules.iter().all(|schedule| schedule.next_fire(&state).is_none()) {
+        if schedule.next_fire(&state).is_none() {
             let key = format!("jobs.{name}.schedule");
             let message = format!("{key} never fires: what it names is past, or windows and blackouts leave nothing");
             problems.push(Problem::warning(config.place(&key).cloned(), message));

@@ -42,7 +42,7 @@ impl Calendar {
         }
         let configured = settings.jobs.get(job)?;
         // The configuration was checked by making it.
-        let schedule = configured.schedule.as_ref()?.schedule(job).ok()?;
+        let schedule = configured.schedule.as_ref()?.resolve(&job.parse().ok()?).ok()?;
         let planned = Planned { schedule: Arc::new(schedule), template: None };
         known.1.insert(job.to_owned(), planned.clone());
         Some(planned)

@@ -47,7 +47,7 @@ record! {
         pub priority: i32 = 0, within(-100, 100);
         /// The most runs of it at once, on all hosts together.
         pub concurrency: u32 = 1, within(1, 1_000);
-        /// Whether its runs have their targets to themselves. Without it: those targets on which an access is granted that maintains, changes structure or destroys (maintain, index, ddl, promote, delete).
+        /// Whether its runs have their targets to themselves. Without it: those targets on which an access is granted that maintains, changes structure or promotes (maintain, index, ddl, promote).
         pub exclusive: Option<bool> = None;
         /// Limits of this job, over those for all.
         pub limits: LimitOverrides = LimitOverrides::default();
@@ -87,7 +87,7 @@ impl Job {
     ///
     /// | `exclusive` | |
     /// | --- | --- |
-    /// | not set | the slots with an access that maintains, changes structure or destroys ([`Access::is_exclusive`]) |
+    /// | not set | the slots with an access that maintains, changes structure or promotes ([`Access::is_exclusive`]) |
     /// | `true` | every slot with a target: programs and keys have none |
     /// | `false` | none |
     pub fn exclusive_slots(&self) -> impl Iterator<Item = (&SlotName, &SlotBinding)> {

@@ -1,17 +1,17 @@
 //! A schedule as the scheduler takes it: every date and time made an instant, or a rule in the schedule's zone.
 
 use chrono::{DateTime, NaiveTime};
-use rota_schedule::{Every, ScheduleError, Timing, Windows};
+use rota_schedule::{Every, Instants, ScheduleError, Timing, Windows};
 
 use super::{Misfire, Outside, Overlap, Schedule, TimeOfDay, Weekday, Window};
 use crate::JobName;
 
 impl Schedule {
-    /// The same as the scheduler takes it. It is one, but for a list of instants in `at`: then it is one for each.
+    /// The same as the scheduler takes it.
     ///
     /// # Errors
     /// If what was written is no schedule; one that was read from a configuration always is.
-    pub fn resolve(&self, job: &JobName) -> Result<Vec<rota_schedule::Schedule>, ScheduleError> {
+    pub fn resolve(&self, job: &JobName) -> Result<rota_schedule::Schedule, ScheduleError> {
         let zone = *self.timezone.zone();
         let windows = Windows {
             maintenance: self.windows.iter().map(|window| self.window(window)).collect::<Result<_, _>>()?,
@@ -21,7 +21,7 @@ impl Schedule {
                 Outside::Defer => rota_schedule::Outside::Defer,
             },
         };
-        let of = |timing| rota_schedule::Schedule {
+        Ok(rota_schedule::Schedule {
             misfire: match self.misfire {
                 Misfire::Once => rota_schedule::Misfire::Once,
                 Misfire::All => rota_schedule::Misfire::All { limit: self.misfire_limit },
@@ -33,22 +33,21 @@ impl Schedule {
             starts: self.start.map(|start| start.beginning(&zone)),
             ends: self.end.map(|end| end.ending(&zone)),
             windows: windows.clone(),
-            ..rota_schedule::Schedule::new(job.as_str(), timing)
-        };
-        Ok(self.timings()?.into_iter().map(of).collect())
+            ..rota_schedule::Schedule::new(job.as_str(), self.timing()?)
+        })
     }
 
-    fn timings(&self) -> Result<Vec<Timing>, ScheduleError> {
+    fn timing(&self) -> Result<Timing, ScheduleError> {
         let zone = *self.timezone.zone();
         if let Some(cron) = &self.cron {
-            return Ok(vec![Timing::Cron { expression: cron.expression().clone(), zone }]);
+            return Ok(Timing::Cron { expression: cron.expression().clone(), zone });
         }
         if let Some(every) = self.every {
             let anchor = self.anchor.map_or(DateTime::UNIX_EPOCH, |anchor| anchor.beginning(&zone));
-            return Ok(vec![Timing::Every(Every::new(every.into(), anchor)?)]);
+            return Ok(Timing::Every(Every::new(every.into(), anchor)?));
         }
         let instants = self.at.as_ref().map(|at| at.as_slice()).unwrap_or_default();
-        Ok(instants.iter().map(|at| Timing::At(at.beginning(&zone))).collect())
+        Ok(Timing::At(Instants::new(instants.iter().map(|at| at.beginning(&zone)))))
     }
 
     fn window(&self, window: &Window) -> Result<rota_schedule::Window, ScheduleError> {
