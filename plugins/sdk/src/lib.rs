@@ -165,7 +165,7 @@ macro_rules! __export_undoable {
                 }
             }
 
-            $crate::bindings::__export_undoable_procedure!(Component with_types_in $crate::bindings::undoable);
+            $crate::bindings::undoable::__export_undoable_procedure!(Component with_types_in $crate::bindings::undoable);
         }
     };
 }
