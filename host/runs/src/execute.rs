@@ -6,7 +6,7 @@ use crate::prepare::Prepared;
 use crate::records::RecordsError;
 use crate::view::{ErrorView, RunView};
 use rota_authority::{Denied, Gate, Quotas, RunIdentity};
-use rota_capability::{LogLevel, RunContext, RunFacts};
+use rota_capability::{LogLevel, RunContext, RunFacts, Transient};
 use rota_contract::{Error, Failure, Report};
 use rota_sandbox::{Cancel, Ended, Finished};
 use rota_store::{NewRun, RunEnd, RunStatus, Store, StoreError};

@@ -5,6 +5,7 @@
 
 mod bindings;
 mod doctor;
+mod durable_interface;
 mod execute;
 mod host;
 mod limits;
