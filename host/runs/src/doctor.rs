@@ -6,7 +6,7 @@ use rota_authority::{
     Decision, Effect, EffectClass, Gate, Grant, Key, MemoryLedger, Mode, Quotas, RunIdentity, Sql, Storage,
     StorageAccess, ToolAccess,
 };
-use rota_capability::{Limits, Quiet, RunContext, RunFacts, Trigger};
+use rota_capability::{Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
 use rota_config::Binding;
 use rota_contract::Error;
 use std::sync::Arc;
@@ -211,5 +211,5 @@ fn context(name: &str, binding: &Binding, fix: bool) -> Arc<RunContext> {
         started_at: SystemTime::now(),
         slots: vec![SLOT.into()],
     };
-    RunContext::new(gate, facts, Limits::default(), Arc::new(Quiet))
+    RunContext::new(gate, facts, Limits::default(), Arc::new(Quiet), Arc::new(Transient::default()))
 }

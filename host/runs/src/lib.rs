@@ -8,6 +8,7 @@ mod bindings;
 mod calendar;
 mod doctor;
 mod durable;
+mod durable_interface;
 mod ended;
 mod execute;
 mod heart;

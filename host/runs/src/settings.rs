@@ -155,5 +155,10 @@ pub(crate) fn limits(limits: &rota_config::Limits) -> Limits {
         report: limits.report_bytes.as_usize(),
         artifacts: limits.artifact_bytes.as_u64(),
         effects: u64::from(limits.effects),
+        steps: u64::from(limits.steps),
+        step_result: limits.step_result_bytes.as_usize(),
+        compensations: u64::from(limits.compensations),
+        compensation_state: limits.compensation_state_bytes.as_usize(),
+        durable: limits.durable_bytes.as_u64(),
     }
 }

@@ -5,6 +5,7 @@
 //! | `chaos` | the host killed in the middle of a backup |
 //! | `cli` | the command line: statuses, objects, bad input, bad targets, interrupts |
 //! | `contract` | every import of the contract: denied without its grant, planned in plan mode |
+//! | `durable` | steps, compensations and sleep, and what is done to them that must not be |
 //! | `hostile` | guests that do what a plugin must not |
 //! | `refused` | files that are no plugin |
 //! | `secrets` | canaries, searched for everywhere |
@@ -14,6 +15,7 @@
 mod chaos;
 mod cli;
 mod contract;
+mod durable;
 mod hostile;
 mod refused;
 mod secrets;

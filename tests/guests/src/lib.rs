@@ -13,7 +13,7 @@ mod bindings {
     #![allow(missing_docs, clippy::all)]
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "procedure",
+        world: "undoable-procedure",
         generate_all,
     });
     export!(Component with_types_in self);
@@ -21,6 +21,7 @@ mod bindings {
 }
 
 mod calls;
+mod durable;
 mod memory;
 mod misbehave;
 
@@ -98,6 +99,10 @@ impl Guest for Component {
             });
         }
         Ok(report(&data))
+    }
+
+    async fn compensate(name: String, state: String) -> Result<(), Failure> {
+        durable::compensate(&name, &state).await
     }
 }
 
