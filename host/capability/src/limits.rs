@@ -25,7 +25,7 @@ use wasmtime::ResourceLimiter;
 /// | `compensations` | `compensations` | compensations registered by one attempt |
 /// | `compensation_state` | `compensation_state_bytes` | the state of one compensation |
 /// | `durable` | `durable_bytes` | results and states recorded by one attempt together |
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Linear memory, bytes.
     pub memory: u64,

@@ -73,11 +73,11 @@ impl Host {
         loop {
             match self.store().end_attempt(&held.run, &held.fence, record.clone()).await {
                 Ok(ended) => return Some(ended),
-                Err(StoreError::LeaseLost(why)) => {
+                Err(StoreError::LeaseLost { lost: why, .. }) => {
                     tracing::warn!(run = held.run, %why, "the end of an attempt came too late to be recorded");
                     return None;
                 }
-                Err(error) if error.is_temporary() && Instant::now() < held.proven_until() => {
+                Err(error) if error.is_passing() && Instant::now() < held.proven_until() => {
                     tracing::warn!(run = held.run, %error, "the end of an attempt is not recorded yet");
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -97,7 +97,7 @@ impl Host {
                 self.store().effects(&held.run).await
             };
             match asked.await {
-                Err(error) if error.is_temporary() && held.stopped() != Some(Stop::LeaseLost) => {
+                Err(error) if error.is_passing() && held.stopped() != Some(Stop::LeaseLost) => {
                     tokio::time::sleep(AGAIN).await;
                 }
                 answer => return answer,

@@ -55,14 +55,14 @@ impl Host {
 
     async fn check_records(&self) -> Check {
         let what = "records".to_owned();
-        match self.records().sweep().await {
+        match self.records().reap().await {
             Ok(gone) => Check {
                 what,
                 kind: "host",
                 ok: true,
                 found: format!("in {}", self.settings().state_dir.display()),
                 hint: None,
-                mended: gone.into_iter().map(|run| format!("run {run} is unknown: its process is gone")).collect(),
+                mended: gone.into_iter().map(|(run, state)| format!("run {run} is {}: its process is gone", state.as_str())).collect(),
             },
             Err(error) => {
                 Check { what, kind: "host", ok: false, found: error.to_string(), hint: None, mended: Vec::new() }

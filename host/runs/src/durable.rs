@@ -52,7 +52,7 @@ impl Durable {
 /// What a store's refusal means for a step or compensation.
 fn refused(error: StoreError) -> DurableError {
     match error {
-        StoreError::LeaseLost(_) => DurableError::LeaseLost,
+        StoreError::LeaseLost { .. } => DurableError::LeaseLost,
         error => DurableError::Unavailable(error.to_string()),
     }
 }
@@ -88,7 +88,7 @@ impl Keeping for Durable {
         match &self.plan {
             Some(plan) => plan.complete_step(name, result).await,
             None => match self.store.complete_step(&self.run, &self.fence, name, result).await {
-                Err(error @ StoreError::NoStep { .. }) => Err(DurableError::Conflict(error.to_string())),
+                Err(error @ (StoreError::Misfit(_) | StoreError::Stale(_))) => Err(DurableError::Conflict(error.to_string())),
                 answer => answer.map_err(refused),
             },
         }

@@ -78,6 +78,7 @@ impl Host {
             lease: Span::from(options.lease),
             labels: &options.labels,
             most: 1,
+            only: None,
         };
         let asked = Instant::now();
         let claimed = store.begin_held(run, claim).await.map_err(|error| match error {
@@ -92,6 +93,7 @@ impl Host {
             held: runs.clone(),
             drain: watch::channel(false).0,
             answered: watch::channel(None).0,
+            beaten: std::sync::Mutex::new(Instant::now()),
         };
         let mut doing = Doing {
             held: Held::new(&claimed, asked, options.lease, cancel.clone()),
@@ -146,7 +148,7 @@ impl Host {
                     }
                 }
             }
-            match self.store().claim_one(run, claim).await {
+            match self.store().claim(Claim { only: Some(run), ..claim }).await.map(|claimed| claimed.into_iter().next()) {
                 Ok(Some(claimed)) => return Some(claimed),
                 Ok(None) => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
                 Err(error) => {

@@ -8,7 +8,7 @@
 use crate::held::{HeldRuns, Stop};
 use rota_protocol::{Incarnation, Span};
 use rota_store::{Beat, Store};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -22,6 +22,8 @@ pub(crate) struct Heart {
     pub(crate) drain: watch::Sender<bool>,
     /// Whether the last sign of life was answered; and when, by the monotonic clock.
     pub(crate) answered: watch::Sender<Option<Instant>>,
+    /// When the last one was tried.
+    pub(crate) beaten: Mutex<Instant>,
 }
 
 impl Heart {
@@ -55,6 +57,7 @@ impl Heart {
 
     /// Extend everything once.
     pub(crate) async fn beat(&self, asked: Instant) {
+        *self.beaten.lock().unwrap_or_else(PoisonError::into_inner) = asked;
         let (leases, progress) = self.held.said();
         let beat =
             Beat { incarnation: &self.incarnation, lease: Span::from(self.lease), held: &leases, progress: &progress };
@@ -80,6 +83,11 @@ impl Heart {
             Ok(Err(error)) => tracing::warn!(%error, "the store did not take this host's sign of life"),
             Err(_) => tracing::warn!("the store did not answer this host's sign of life in time"),
         }
+    }
+
+    /// When the last sign of life was tried.
+    pub(crate) fn last_beat(&self) -> Instant {
+        *self.beaten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When a lease has to be looked at, at the latest at `latest`.

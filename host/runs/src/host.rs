@@ -204,17 +204,12 @@ impl Host {
     }
 
     /// Where programs get their private folders.
-    pub(crate) /// Runs that are forgotten in one transaction.
-const PRUNED: u32 = 200;
-/// How often is looked for runs to be forgotten.
-const PRUNE_EVERY: Duration = Duration::from_secs(300);
-
-fn private_folder(&self) -> PathBuf {
+    pub(crate) fn private_folder(&self) -> PathBuf {
         self.state_dir.join("private")
     }
 
     /// Forget old runs, a few at a time, until told to stop.
-    pub async fn prune_for_ever(self: Arc<Self>, keep: rota_config::Keep, mut stopped: tokio::sync::watch::Receiver<bool>) {
+    pub async fn prune_for_ever(self: Arc<Self>, keep: rota_config::Keep, stopped: tokio::sync::watch::Receiver<bool>) {
         let keep = rota_store::Keep {
             age: rota_protocol::Span::from(Duration::from(keep.age)),
             per_job: keep.runs_per_job,
@@ -231,7 +226,7 @@ fn private_folder(&self) -> PathBuf {
             };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                _ = stopped.wait_for(|stop| *stop) => return,
+                () = crate::told(stopped.clone()) => return,
             }
         }
     }

@@ -53,3 +53,8 @@ pub use view::{ArtifactView, AttemptView, CompensationView, EffectView, ErrorVie
 pub fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
 }
+
+/// Until told to stop; a sender that is gone has stopped, too.
+pub(crate) async fn told(mut stop: tokio::sync::watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

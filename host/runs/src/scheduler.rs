@@ -104,7 +104,7 @@ impl Scheduler {
     }
 
     /// Decide until told to stop.
-    pub async fn fire_for_ever(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+    pub async fn fire_for_ever(self: Arc<Self>, stopped: watch::Receiver<bool>) {
         let mut hints = self.host.store().hints();
         let mut reconciled = Instant::now();
         let mut trouble = Duration::ZERO;
@@ -131,7 +131,7 @@ impl Scheduler {
             loop {
                 tokio::select! {
                     () = &mut sleep => break,
-                    _ = stopped.wait_for(|stop| *stop) => return,
+                    () = crate::told(stopped.clone()) => return,
                     hint = hints.recv() => match hint {
                         Ok(Hint::Schedules) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => break,
                         Ok(_) => {}

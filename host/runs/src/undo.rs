@@ -151,7 +151,7 @@ where
 {
     loop {
         match ask().await {
-            Err(error) if error.is_temporary() && Instant::now() < held.proven_until() => {
+            Err(error) if error.is_passing() && Instant::now() < held.proven_until() => {
                 tokio::time::sleep(AGAIN).await;
             }
             answer => return answer,

@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::observer::Unwatched;
 use rota_protocol::{Incarnation, Span};
 use rota_sandbox::Cancel;
-use rota_store::{AttemptEnded, Claim, Claimed, Hint, NewHost, Store, StoreError};
+use rota_store::{AttemptEnded, Claim, Claimed, Hint, NewHost, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -94,6 +94,7 @@ impl Worker {
             held: held.clone(),
             drain: drain_sender,
             answered: answered_sender,
+            beaten: std::sync::Mutex::new(Instant::now()),
         });
         Ok(Self {
             host,
@@ -123,19 +124,24 @@ impl Worker {
         *self.answered.borrow()
     }
 
+    /// When it last tried to show a sign of life.
+    pub fn last_beat(&self) -> Instant {
+        self.heart.last_beat()
+    }
+
     /// Whether the store wants this host to take nothing more.
     pub fn is_draining(&self) -> bool {
         *self.drain.borrow()
     }
 
     /// Work until `stop` says so, then drain.
-    pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+    pub async fn work(self: Arc<Self>, stop: watch::Receiver<bool>) {
         let heart = self.heart.clone();
         let beating = tokio::spawn(async move { heart.beat_for_ever().await });
         let claiming = self.clone().claim_for_ever();
         tokio::select! {
             () = claiming => {}
-            _ = stop.wait_for(|stop| *stop) => {}
+            () = crate::told(stop) => {}
         }
         self.finish().await;
         beating.abort();
@@ -201,6 +207,7 @@ impl Worker {
             lease: Span::from(self.options.lease),
             labels: &self.options.labels,
             most,
+            only: None,
         };
         let claimed = self.host.store().claim(claim).await?;
         let got = claimed.len();

@@ -106,6 +106,7 @@ impl<E: Kept> Records<E> {
             lease: claim.lease,
             labels: claim.labels.clone(),
             most: claim.most,
+            only: claim.only.map(str::to_owned),
         }
     }
 }

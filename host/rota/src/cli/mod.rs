@@ -29,7 +29,7 @@ pub(crate) struct Cli {
 }
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Common {
     /// The configuration: a file or a folder of *.toml [default: the first of ./rota.toml, ~/.config/rota/rota.toml and /etc/rota/rota.toml]
     #[arg(long, global = true, env = "ROTA_CONFIG", value_name = "PATH", value_hint = ValueHint::AnyPath)]

@@ -200,7 +200,7 @@ pub(crate) enum StoreCommand {
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
-    /// Make a store from such a file; one that is there is not replaced
+    /// Make the store from such a file; what is there is moved aside (SQLite) or must be empty (PostgreSQL)
     Restore {
         /// The file
         #[arg(long, value_name = "FILE")]

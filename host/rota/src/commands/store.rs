@@ -33,10 +33,13 @@ pub(crate) async fn store(settings: &Settings, command: StoreCommand, printing: 
             said(printing, "written to", &to.display().to_string(), &summary)?;
         }
         StoreCommand::Restore { from } => {
-            let summary = match &settings.store {
+            let (summary, aside) = match &settings.store {
                 StoreChoice::Sqlite { folder } => rota_store::SqliteStore::restore(folder, &from).await?,
-                StoreChoice::Postgres { url } => rota_store::PostgresStore::restore(url.expose(), &from).await?,
+                StoreChoice::Postgres { url } => rota_store::PostgresStore::restore(url.expose(), &from).await.map(|summary| (summary, None))?,
             };
+            if let Some(aside) = aside.filter(|_| printing.human()) {
+                print(&format!("what was there is kept as {}", aside.display()))?;
+            }
             said(printing, "restored from", &from.display().to_string(), &summary)?;
         }
     }

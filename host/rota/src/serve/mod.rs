@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use rota_config::{Config, Listen};
 use rota_runs::{Host, HostError, Scheduler, Settings, StoreChoice, Worker, WorkerOptions};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -65,7 +65,7 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
         tasks.spawn(scheduler.clone().fire_for_ever(stopped.clone()));
     }
     tasks.spawn(host.clone().prune_for_ever(config.store.keep, stopped.clone()));
-    tasks.spawn(reload_on_signal(common.clone(), host.clone(), scheduler.clone(), stopped.clone()));
+    tasks.spawn(reload_on_signal(common.to_owned(), host.clone(), scheduler.clone(), stopped.clone()));
     let working = tokio::spawn(worker.clone().work(stopped.clone()));
     tasks.spawn(watchdog(worker.clone(), lease, stopped.clone()));
     say(&format!("serving as {} (incarnation {})", config.server.host_name(), worker.incarnation().0));
@@ -106,7 +106,7 @@ async fn open(config: &Config, stopped: watch::Receiver<bool>) -> anyhow::Result
         match crate::open(config).await {
             Ok(host) => return Ok(Some(host)),
             Err(error) => match error.downcast_ref::<HostError>() {
-                Some(HostError::Store(away)) if away.is_temporary() => {
+                Some(HostError::Store(away)) if away.is_passing() => {
                     say(&format!("the store is away, tried again in {pause:?}: {away}"));
                 }
                 _ => return Err(error),
@@ -199,8 +199,12 @@ async fn reload(
         Ok(changes) => {
             say(&format!("the configuration is taken on; schedules: {changes}"));
             if let Some(current) = current {
-                for change in rota_config::Difference::between(current, &config).changes() {
-                    say(&format!("  {change}"));
+                let difference = current.difference(&config);
+                for line in difference.to_string().lines() {
+                    say(&format!("  {line}"));
+                }
+                if difference.needs_restart() {
+                    say("  what concerns this process itself ([server], [store], [sandbox]) is taken on at its next start");
                 }
             }
             Ok(config)
@@ -215,14 +219,13 @@ async fn reload(
 /// Tell the service manager that the process lives, as long as it does: it beats, and is answered now and then.
 async fn watchdog(worker: Arc<Worker>, lease: Duration, stopped: watch::Receiver<bool>) {
     let Some(every) = sd_notify::watchdog_enabled() else { return };
-    let started = Instant::now();
     loop {
         tokio::select! {
             () = tokio::time::sleep(every / 2) => {}
             () = wait(stopped.clone()) => return,
         }
         // A store that is away is no reason to be restarted; a heart that stands still is.
-        if worker.last_beat().unwrap_or(started).elapsed() < lease * WATCHDOG_PATIENCE {
+        if worker.last_beat().elapsed() < lease * WATCHDOG_PATIENCE {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         }
     }

@@ -244,6 +244,8 @@ pub struct Claim<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// At most so many.
     pub most: u32,
+    /// Only this run.
+    pub only: Option<&'a str>,
 }
 
 /// A run that a worker has got.

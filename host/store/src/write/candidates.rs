@@ -68,6 +68,20 @@ pub(super) async fn candidates(
     Ok(candidates)
 }
 
+/// One run, if it is due; its labels are for whoever asks for it by name to know.
+pub(super) async fn candidate(session: &mut Session<'_>, run: &str) -> Result<Vec<Candidate>, StoreError> {
+    let rows = session
+        .all(
+            sql!(
+                "select q.run, q.job, q.priority, q.due, q.keys, q.blocked from rota.queue q
+                     where q.run = $1 and q.hold is null and q.due <= @now"
+            ),
+            args![run],
+        )
+        .await?;
+    rows.iter().map(Candidate::read).collect()
+}
+
 /// The first candidates of each job, of up to so many jobs; the next time from another one on.
 async fn heads(session: &mut Session<'_>, labels: &str, most: u32) -> Result<Vec<Row>, StoreError> {
     // Any place to begin at serves, if only it changes: a part of the time does.

@@ -3,7 +3,7 @@
 //! Candidates are read without a lock, the fair choice among them is made here, and only what was chosen is locked, past what others have
 //! locked. A candidate that another worker got meanwhile is simply missing; the next claim finds others.
 
-use super::candidates::{Blocked, Candidate, candidates, choose, held_by_job};
+use super::candidates::{Blocked, Candidate, candidate, candidates, choose, held_by_job};
 use super::enqueue;
 use super::hold::json;
 use super::keys::Holders;
@@ -23,6 +23,7 @@ pub(crate) struct ClaimRuns {
     pub(crate) lease: Span,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) most: u32,
+    pub(crate) only: Option<String>,
 }
 
 impl Op for ClaimRuns {
@@ -32,7 +33,10 @@ impl Op for ClaimRuns {
         if self.most == 0 {
             return Ok(Vec::new());
         }
-        let candidates = candidates(session, &json(&self.labels), self.most).await?;
+        let candidates = match &self.only {
+            None => candidates(session, &json(&self.labels), self.most).await?,
+            Some(run) => candidate(session, run).await?,
+        };
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
