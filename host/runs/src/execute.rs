@@ -97,7 +97,7 @@ impl Host {
             started_at: SystemTime::now(),
             slots: descriptor.slots.iter().map(|slot| slot.name.clone()).collect(),
         };
-        RunContext::new(gate, facts, prepared.limits.clone(), recorder)
+        RunContext::new(gate, facts, prepared.limits.clone(), recorder, Arc::new(Transient::default()))
     }
 }
 
