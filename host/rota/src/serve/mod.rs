@@ -203,7 +203,7 @@ async fn reload(
                 for line in difference.to_string().lines() {
                     say(&format!("  {line}"));
                 }
-                if difference.needs_restart() {
+                if difference.needs_restart().next().is_some() {
                     say("  what concerns this process itself ([server], [store], [sandbox]) is taken on at its next start");
                 }
             }
