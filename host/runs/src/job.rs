@@ -89,7 +89,7 @@ fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
     let keys = keys(prepared, settings);
     match job {
         None => RunPolicy { idempotent, limits, keys, ..RunPolicy::default() },
-        Some((_, job)) => RunPolicy {
+        Some((name, job)) => RunPolicy {
             idempotent,
             retry: job.retry.clone(),
             undo: job.undo,
@@ -97,6 +97,8 @@ fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
             priority: job.priority,
             keys,
             host_labels: job.host_labels.clone(),
+            // A plan is followed by nothing.
+            followed: prepared.mode == Mode::Execute && settings.is_followed(name),
             limits,
         },
     }

@@ -11,6 +11,7 @@ mod durable;
 mod durable_interface;
 mod ended;
 mod execute;
+mod follow;
 mod heart;
 mod held;
 mod host;

@@ -109,6 +109,9 @@ impl Scheduler {
         let mut reconciled = Instant::now();
         let mut trouble = Duration::ZERO;
         loop {
+            if let Err(error) = self.host.follow_ended(&self.calendar, &self.name).await {
+                tracing::warn!(%error, "what follows ended runs cannot be seen to now");
+            }
             let wait = match self.fire().await {
                 Ok(wait) => {
                     trouble = Duration::ZERO;

@@ -106,6 +106,14 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether something follows the end of a job's runs: another job, or a pause after failures.
+    pub(crate) fn is_followed(&self, job: &str) -> bool {
+        let counted = self.jobs.get(job).and_then(|job| job.schedule.as_ref()).is_some_and(|s| s.pause_after_failures > 0);
+        counted || self.jobs.values().any(|other| other.enabled && other.after.iter().any(|(before, _)| before == job))
+    }
+}
+
 impl JobSettings {
     fn from_config(config: &rota_config::Config, job: &rota_config::Job) -> Self {
         let mut limits = limits(&config.limits.with(&job.limits));

@@ -5,7 +5,7 @@ use crate::read::{self, Readers};
 use crate::rows::*;
 use crate::session::Shared;
 use crate::write::claim::{BeginHeld, ClaimRuns};
-use crate::write::{attempt, beat, compensation, control, decide, enqueue, host, logs, prune, reap, schedule, step};
+use crate::write::{attempt, beat, compensation, control, decide, enqueue, follow, host, logs, prune, reap, schedule, step};
 use crate::writer::Writer;
 use crate::{Process, RunState, Store, StoreError, backup, masked};
 use async_trait::async_trait;
@@ -335,6 +335,15 @@ impl<E: Kept> Store for Records<E> {
 
     async fn fires(&self, job: &str, before: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<FireRow>, StoreError> {
         read!(self, |session| read::schedule::fires(session, job, before, limit))
+    }
+
+    async fn ended(&self, most: u32) -> Result<Vec<EndedRow>, StoreError> {
+        read!(self, |session| read::schedule::ended(session, most))
+    }
+
+    async fn follow(&self, run: &str, runs: Vec<NewRun>) -> Result<bool, StoreError> {
+        let runs: Vec<_> = runs.into_iter().map(enqueue::masked_run).collect();
+        self.writer.ask_of(run, follow::Follow { run: run.into(), runs }).await
     }
 
     async fn count_failure(&self, job: &str, failed: bool) -> Result<u32, StoreError> {

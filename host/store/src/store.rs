@@ -2,7 +2,7 @@
 
 use crate::rows::{
     ArtifactRow, AttemptEnded, AttemptRecord, AttemptRow, BackupSummary, Beat, BeatAnswer, CancelWish, Claim, Claimed,
-    CompensationRow, Decision, EffectRow, Filter, FireRow, Hint, HostRow, Keep, Load, LogRow, NewHost, NewLogLine,
+    CompensationRow, Decision, EffectRow, EndedRow, Filter, FireRow, Hint, HostRow, Keep, Load, LogRow, NewHost, NewLogLine,
     NewRun, NextUndo, Pause, RunRow, ScheduleChanges, ScheduleDefinition, ScheduleRow, StepRow, StoreStatus,
 };
 use crate::{RunState, StoreError};
@@ -55,6 +55,11 @@ pub trait Store: Send + Sync + 'static {
     async fn settle(&self, run: &str, end: End, by: &str, note: &str) -> Result<(), StoreError>;
     /// The failed undo is to be tried again.
     async fn retry_undo(&self, run: &str, by: &str) -> Result<(), StoreError>;
+
+    /// Runs that are over and whose end is waited for (see [`crate::RunPolicy::followed`]), the first to end first.
+    async fn ended(&self, most: u32) -> Result<Vec<EndedRow>, StoreError>;
+    /// What follows the end of a run is made, with it being seen to, in one transaction; false when somebody else was first.
+    async fn follow(&self, run: &str, runs: Vec<NewRun>) -> Result<bool, StoreError>;
 
     // Effects, steps and compensations, under a lease.
 

@@ -211,3 +211,11 @@ create table rota.hosts (
     draining bigint not null default 0,
     left_at bigint
 ) with (fillfactor = 50);
+
+-- Runs that are over and whose end others wait for, until somebody has seen to it.
+create table rota.ended (
+    run text collate "C" primary key,
+    job text not null,
+    state text not null,
+    ended_at bigint not null
+);

@@ -192,3 +192,11 @@ create index runs_by_job on runs (job, id) where job is not null;
 create index runs_by_parent on runs (parent, id) where parent is not null;
 
 alter table effects add column lease integer not null default 0;
+
+-- Runs that are over and whose end others wait for, until somebody has seen to it.
+create table ended (
+    run text primary key,
+    job text not null,
+    state text not null,
+    ended_at integer not null
+) strict, without rowid;

@@ -72,6 +72,7 @@ pub(super) static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
         Table::new("artifacts", &["run", "name"], ARTIFACTS),
         Table::new("schedules", &["job"], SCHEDULES),
         Table::new("fires", &["job", "nominal"], FIRES),
+        Table::new("ended", &["run"], &[("run", Text), ("job", Text), ("state", Text), ("ended_at", Number)]),
     ]
 });
 

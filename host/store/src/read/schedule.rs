@@ -2,7 +2,7 @@
 
 use crate::StoreError;
 use crate::process::Process;
-use crate::rows::{FireRow, HostRow, NewHost, ScheduleRow, micros};
+use crate::rows::{EndedRow, FireRow, HostRow, NewHost, ScheduleRow, micros};
 use crate::session::{Row, Session, args, sql};
 use chrono::{DateTime, Utc};
 use rota_protocol::{Cursor, FireOutcome, Incarnation, Instant, Span};
@@ -70,6 +70,18 @@ pub(crate) async fn schedule(session: &mut Session<'_>, job: &str) -> Result<Sch
         .one(sql!("select ", schedule_columns!(), " from rota.schedules s where s.job = $1"), args![job])
         .await?;
     row.as_ref().map(schedule_row).transpose()?.ok_or_else(|| StoreError::NoSchedule(job.to_owned()))
+}
+
+/// Runs that are over and whose end is waited for.
+pub(crate) async fn ended(session: &mut Session<'_>, most: u32) -> Result<Vec<EndedRow>, StoreError> {
+    let rows = session
+        .all(sql!("select run, job, state, ended_at from rota.ended order by ended_at, run limit $1"), args![most])
+        .await?;
+    let ended = |row: &crate::session::Row| {
+        let state = row.text("state")?.parse().map_err(StoreError::Database)?;
+        Ok(EndedRow { run: row.text("run")?, job: row.text("job")?, state, ended_at: row.date("ended_at")? })
+    };
+    rows.iter().map(ended).collect()
 }
 
 /// Decisions about a schedule's instants.

@@ -62,8 +62,23 @@ pub struct RunPolicy {
     pub keys: Vec<ConcurrencyKey>,
     /// Labels that a worker must have, all of them.
     pub host_labels: BTreeMap<String, String>,
+    /// Whether somebody waits for its end: [`crate::Store::ended`] answers it until it was seen to.
+    pub followed: bool,
     /// Limits of the sandbox, which the store does not read.
     pub limits: serde_json::Value,
+}
+
+/// A run that is over and whose end somebody waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedRow {
+    /// The run.
+    pub run: String,
+    /// Its job.
+    pub job: String,
+    /// How it ended.
+    pub state: RunState,
+    /// When.
+    pub ended_at: DateTime<Utc>,
 }
 
 /// At most so many runs that carry the key are held at once.

@@ -131,6 +131,18 @@ impl Locked {
                 args![&self.id, state.as_str(), self.now, error],
             )
             .await?;
+        if self.policy.followed {
+            session
+                .run(
+                    sql!(
+                        "insert into rota.ended (run, job, state, ended_at)
+                         select id, job, state, finished_at from rota.runs where id = $1 and job is not null"
+                    ),
+                    args![&self.id],
+                )
+                .await?;
+            session.hints.push(Hint::Schedules);
+        }
         session.hints.push(Hint::Run(self.id.clone()));
         if !self.policy.keys.is_empty() {
             session.hints.push(Hint::Queue);

@@ -9,6 +9,7 @@ pub(crate) mod control;
 pub(crate) mod decide;
 pub(crate) mod effect;
 pub(crate) mod enqueue;
+pub(crate) mod follow;
 pub(crate) mod hold;
 pub(crate) mod host;
 pub(crate) mod keys;
