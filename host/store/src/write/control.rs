@@ -1,6 +1,6 @@
 //! What people do to runs.
 
-use super::hold::Locked;
+use super::hold::{Locked, Said};
 use crate::rows::{CancelWish, Hint};
 use crate::session::{Session, args, sql};
 use crate::writer::Op;
@@ -68,7 +68,7 @@ pub(super) async fn cancel(session: &mut Session<'_>, run: &Locked, wish: &Cance
                 return Ok(state);
             }
             let state = run.after(Event::End(End::Cancelled))?;
-            run.finish(session, state, None).await?;
+            run.finish(session, state, &Said::default()).await?;
             Ok(state)
         }
         RunState::Running => {
