@@ -70,7 +70,9 @@ impl Host {
         };
         let store = self.store().clone();
         store.register_host(new).await.map_err(ExecuteError::NotBegun)?;
-        let run = new_run(&prepared, &self.settings(), occasion);
+        let mut run = new_run(&prepared, &self.settings(), occasion);
+        // Nobody would go on with it.
+        run.policy.alone |= !self.records().is_served().await.unwrap_or(false);
         let id = run.id.clone();
         let claim = Claim {
             by: &incarnation,

@@ -88,7 +88,7 @@ fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
     let limits = serde_json::to_value(&prepared.limits).unwrap_or_default();
     let keys = keys(prepared, settings);
     match job {
-        None => RunPolicy { idempotent, limits, keys, ..RunPolicy::default() },
+        None => RunPolicy { idempotent, limits, keys, alone: !prepared.ad_hoc.is_empty(), ..RunPolicy::default() },
         Some((name, job)) => RunPolicy {
             idempotent,
             retry: job.retry.clone(),
@@ -98,6 +98,7 @@ fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
             keys,
             host_labels: job.host_labels.clone(),
             // A plan is followed by nothing.
+            alone: !prepared.ad_hoc.is_empty(),
             followed: prepared.mode == Mode::Execute && settings.is_followed(name),
             limits,
         },

@@ -62,6 +62,9 @@ pub struct RunPolicy {
     pub keys: Vec<ConcurrencyKey>,
     /// Labels that a worker must have, all of them.
     pub host_labels: BTreeMap<String, String>,
+    /// Only the process that began it can go on with it, or nobody serves who would: should it vanish, the run is `unknown`, and what it
+    /// registered to be undone stays registered until a person asks for it.
+    pub alone: bool,
     /// Whether somebody waits for its end: [`crate::Store::ended`] answers it until it was seen to.
     pub followed: bool,
     /// Limits of the sandbox, which the store does not read.

@@ -3,9 +3,9 @@
 use crate::StoreError;
 use chrono::{DateTime, Utc};
 use rota_protocol::Instant;
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Column as _, Row as _};
 
 /// A row of either engine.
 pub(crate) enum Row {

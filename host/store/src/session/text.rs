@@ -140,6 +140,6 @@ mod tests {
         assert!(!sqlite.contains('@') && !sqlite.contains("for update"), "{sqlite}");
         let postgres = STATEMENT.text(Engine::Postgres);
         assert!(postgres.contains("join rota.runs r") && postgres.ends_with("for update skip locked"), "{postgres}");
-        assert!(postgres.contains("clock_timestamp()") && !postgres.contains('@'), "{postgres}");
+        assert!(postgres.contains("clock_timestamp()") && !postgres.replace("<@", "").contains('@'), "{postgres}");
     }
 }

@@ -1,6 +1,6 @@
 //! The end of an attempt.
 
-use super::hold::Locked;
+use super::hold::{Locked, Said};
 use crate::rows::{AfterRun, AttemptEnded, AttemptRecord};
 use crate::session::{Session, args, sql};
 use crate::writer::Op;
@@ -46,40 +46,68 @@ impl Op for EndAttempt {
             AfterRun::Retry { .. } if run.cancel.is_some() => AfterRun::End(End::Cancelled),
             after => after,
         };
+        let open = Open::read(session, &self.run).await?;
         let (event, end) = match after {
             AfterRun::Retry { .. } => (Event::Retry, None),
             AfterRun::End(End::Succeeded) => (Event::End(End::Succeeded), None),
-            AfterRun::End(end) if run.has_undo(session).await? => (Event::Undo, Some(end)),
+            AfterRun::End(end) if open.compensations => (Event::Undo, Some(end)),
             AfterRun::End(end) => (Event::End(end), None),
         };
         let state = run.after(event)?;
-        conclude(session, &run, record.outcome, record.error.as_deref(), run.now).await?;
-        self.note(session).await?;
+        conclude(session, &run, record.outcome, record.error.as_deref(), open.effects).await?;
         match (after, end) {
             (AfterRun::Retry { wait }, _) => {
+                self.note(session).await?;
                 run.queue(session, state, run.now.after(wait)).await?;
                 Ok(AttemptEnded::Requeued)
             }
             (AfterRun::End(_), Some(end)) => {
-                run.pend(session, end).await?;
-                session
-                    .run(sql!("update rota.runs set state = $2 where id = $1"), args![&self.run, state.as_str()])
-                    .await?;
+                self.note(session).await?;
+                run.undo(session, state, end).await?;
                 Ok(AttemptEnded::ToUndo)
             }
             (AfterRun::End(end), None) => {
-                if end == End::Succeeded {
+                if end == End::Succeeded && open.compensations {
                     dismiss_all(session, &self.run, run.now).await?;
                 }
-                run.finish(session, state, None).await?;
+                let said = Said {
+                    report: record.report.as_deref(),
+                    error: record.error.as_deref(),
+                    dropped_log_lines: record.dropped_log_lines,
+                };
+                run.finish(session, state, &said).await?;
                 Ok(AttemptEnded::Final(state))
             }
         }
     }
 }
 
+/// What an attempt has under way, read under the run's lock.
+pub(super) struct Open {
+    pub(super) effects: bool,
+    pub(super) compensations: bool,
+}
+
+impl Open {
+    pub(super) async fn read(session: &mut Session<'_>, run: &str) -> Result<Self, StoreError> {
+        // Counted up to one, since what PostgreSQL answers to `exists` is no number.
+        let row = session
+            .one(
+                sql!(
+                    "select (select count(*) from (select 1 from rota.effects e where e.run = $1 and e.outcome = 'running' limit 1) some_e) as effects,
+                            (select count(*) from (select 1 from rota.compensations c where c.run = $1
+                                                     and c.status in ('registered', 'running') limit 1) some_c) as compensations"
+                ),
+                args![run],
+            )
+            .await?;
+        let row = row.ok_or(StoreError::Closed)?;
+        Ok(Self { effects: row.truth("effects")?, compensations: row.truth("compensations")? })
+    }
+}
+
 impl EndAttempt {
-    /// Report, error and lost lines.
+    /// Report, error and lost lines of a run that goes on.
     async fn note(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
         let AttemptRecord { report, error, dropped_log_lines, .. } = &self.record;
         if report.is_none() && error.is_none() && *dropped_log_lines == 0 {
@@ -121,23 +149,25 @@ pub(super) async fn conclude(
     run: &Locked,
     end: AttemptEnd,
     error: Option<&str>,
-    now: Instant,
+    open_effects: bool,
 ) -> Result<(), StoreError> {
-    // What was begun and never concluded was dropped with the attempt, or its worker vanished.
-    let open = if end == AttemptEnd::Vanished { "unknown" } else { "interrupted" };
-    session
-        .run(
-            sql!("update rota.effects set outcome = $2, finished_at = $3 where run = $1 and outcome = 'running'"),
-            args![&run.id, open, now],
-        )
-        .await?;
+    if open_effects {
+        // What was begun and never concluded was dropped with the attempt, or its worker vanished.
+        let open = if end == AttemptEnd::Vanished { "unknown" } else { "interrupted" };
+        session
+            .run(
+                sql!("update rota.effects set outcome = $2, finished_at = $3 where run = $1 and outcome = 'running'"),
+                args![&run.id, open, run.now],
+            )
+            .await?;
+    }
     session
         .run(
             sql!(
                 "update rota.attempts set finished_at = $3, outcome = $4, error = $5
                  where run = $1 and number = $2 and finished_at is null"
             ),
-            args![&run.id, run.attempt, now, word(end), error],
+            args![&run.id, run.attempt, run.now, word(end), error],
         )
         .await?;
     Ok(())

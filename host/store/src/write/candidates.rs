@@ -49,19 +49,25 @@ pub(super) async fn candidates(
     let mut rows = session
         .all(
             sql!(
-                "select q.run, q.job, q.priority, q.due, q.keys, q.blocked from rota.queue q
-                     where q.hold is null and q.blocked is null and q.due <= @now
-                       and (q.host_labels = '{}' or @suits(q.host_labels, $1))
-                     order by q.priority desc, q.due, q.run limit $2"
+                "select q.run, q.job, q.priority, q.due, q.keys, q.blocked,
+                        (select min(b.blocked) from rota.queue b where b.hold is null and b.blocked is not null) as bar
+                 from rota.queue q
+                 where q.hold is null and q.blocked is null and q.due <= @now
+                   and (q.host_labels = '{}' or @suits(q.host_labels, $1))
+                 order by q.priority desc, q.due, q.run limit $2"
             ),
             args![labels, window],
         )
         .await?;
+    // Whether anything is blocked is known where there is any row.
+    let blocked = rows.first().map_or(Ok(true), |row| row.maybe_text("bar").map(|bar| bar.is_some()))?;
     if rows.len() >= window as usize {
         // There are more than were looked at: the first of each other job, so that one job's backlog does not hide them.
         rows.extend(heads(session, labels, window).await?);
     }
-    rows.extend(freed(session, labels).await?);
+    if blocked {
+        rows.extend(freed(session, labels).await?);
+    }
     let mut seen = BTreeSet::new();
     let mut candidates = rows.iter().map(Candidate::read).collect::<Result<Vec<_>, _>>()?;
     candidates.retain(|candidate| seen.insert(candidate.run.clone()));
@@ -86,7 +92,8 @@ pub(super) async fn candidate(session: &mut Session<'_>, run: &str) -> Result<Ve
 async fn heads(session: &mut Session<'_>, labels: &str, most: u32) -> Result<Vec<Row>, StoreError> {
     // Any place to begin at serves, if only it changes: a part of the time does.
     let now = session.now().await?;
-    let from = format!("{:x}", now.0.rem_euclid(251));
+    let letter = |n: i64| char::from(b'a' + u8::try_from(n.rem_euclid(26)).unwrap_or(0));
+    let from = format!("{}{}", letter(now.0), letter(now.0 / 26));
     let mut rows = heads_from(session, labels, &from, most).await?;
     if rows.len() < most as usize {
         rows.extend(heads_from(session, labels, "", most).await?);

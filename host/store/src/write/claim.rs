@@ -250,9 +250,10 @@ impl Op for BeginHeld {
         if let Some((key, holder)) = holders.bars(&self.run.id, keys) {
             return Err(StoreError::Conflict { key: key.key.clone(), holder: holder.to_owned() });
         }
-        let now = session.now().await?;
         let run = NewRun { hold: None, ..self.run.clone() };
-        enqueue::insert_unqueued(session, &run, now).await?;
+        enqueue::insert_unqueued(session, &run).await?;
+        let row = session.one(sql!("select created_at from rota.runs where id = $1"), args![&run.id]).await?;
+        let now = row.map_or(Err(StoreError::Closed), |row| row.instant("created_at"))?;
         let row = RunRow::new(run, now);
         let claimed = self.claim.take(session, vec![(row, now, LeaseNumber(0))]).await?;
         claimed.into_iter().next().ok_or(StoreError::Closed)

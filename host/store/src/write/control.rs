@@ -1,6 +1,6 @@
 //! What people do to runs.
 
-use super::hold::Locked;
+use super::hold::{Locked, Said};
 use crate::rows::{CancelWish, Hint};
 use crate::session::{Session, args, sql};
 use crate::writer::Op;
@@ -68,7 +68,7 @@ pub(super) async fn cancel(session: &mut Session<'_>, run: &Locked, wish: &Cance
                 return Ok(state);
             }
             let state = run.after(Event::End(End::Cancelled))?;
-            run.finish(session, state, None).await?;
+            run.finish(session, state, &Said::default()).await?;
             Ok(state)
         }
         RunState::Running => {
@@ -137,6 +137,12 @@ impl Op for RetryUndo {
     async fn apply(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
         let run = Locked::any(session, &self.run).await?;
         let state = run.after(Event::RetryUndo)?;
+        if run.state == RunState::Unknown {
+            if !run.has_undo(session).await? {
+                return Err(StoreError::Misfit(format!("the run `{}` registered nothing that is still to be undone", self.run)));
+            }
+            run.pend(session, End::Unknown).await?;
+        }
         session
             .run(
                 sql!(

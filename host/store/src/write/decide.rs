@@ -6,7 +6,7 @@ use super::hold::Locked;
 use crate::StoreError;
 use crate::rows::{CancelWish, Decision, DecisionOutcome, Hint, NewRun, instant, micros};
 use crate::session::{Session, args, sql};
-use crate::writer::Op;
+use crate::writer::{Op, PATIENCE};
 use rota_protocol::{Cursor, FireRefused, Instant};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -55,7 +55,7 @@ impl Op for Decide {
             answers.push(answer);
         }
         write(session, &outcome).await?;
-        insert(session, outcome.runs.iter().copied(), now).await?;
+        insert(session, outcome.runs.iter().copied()).await?;
         for (run, job, terminate) in outcome.cancels {
             self.cancel(session, run, job, terminate).await?;
         }
@@ -63,7 +63,7 @@ impl Op for Decide {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_secs(20) + Duration::from_millis(10 * self.decisions.len() as u64)
+        PATIENCE + Duration::from_millis(10 * self.decisions.len() as u64)
     }
 }
 

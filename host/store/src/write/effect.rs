@@ -52,6 +52,11 @@ impl Op for BeginEffect {
             None => Err(why_not(session, &self.run, &self.fence).await?),
         }
     }
+
+    // Where the connection broke before the answer came, the effect may be on record twice; it ends as interrupted, which is the truth.
+    fn is_one_statement(&self) -> bool {
+        true
+    }
 }
 
 /// An effect has an outcome.
@@ -104,6 +109,10 @@ impl Op for FinishEffect {
             Some(row) if row.text("outcome")? != "running" && !self.is_lost(session).await? => Ok(()),
             Some(_) => Err(why_not(session, &self.run, &self.fence).await?),
         }
+    }
+
+    fn is_one_statement(&self) -> bool {
+        true
     }
 }
 

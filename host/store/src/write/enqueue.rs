@@ -6,22 +6,22 @@ use crate::rows::{Hint, NewRun, micros};
 use crate::session::{Session, args, sql};
 use crate::writer::Op;
 use crate::{RunState, StoreError};
-use rota_protocol::{Instant, WaitReason};
+use rota_protocol::WaitReason;
 use serde_json::{Value, json};
 
 /// The columns that are written when a run is made, and where they come from.
-macro_rules! run_columns {
+macro_rules! made_columns {
     () => {
         "id, job, plugin, version, digest, mode, trigger, parameters, grants, scheduled_for, labels, policy, parent, not_before, hold, created_at, state, wait, due"
     };
 }
-macro_rules! run_values {
+macro_rules! made_values {
     () => {
         "each.value ->> 'id', each.value ->> 'job', each.value ->> 'plugin', each.value ->> 'version', each.value ->> 'digest',
          each.value ->> 'mode', each.value ->> 'trigger', each.value ->> 'parameters', each.value ->> 'grants',
          cast(each.value ->> 'scheduled_for' as bigint), each.value ->> 'labels', each.value ->> 'policy', each.value ->> 'parent',
-         cast(each.value ->> 'not_before' as bigint), each.value ->> 'hold', cast(each.value ->> 'now' as bigint),
-         each.value ->> 'state', each.value ->> 'hold', cast(each.value ->> 'due' as bigint)"
+         cast(each.value ->> 'not_before' as bigint), each.value ->> 'hold', @now,
+         each.value ->> 'state', each.value ->> 'hold', coalesce(cast(each.value ->> 'not_before' as bigint), @now)"
     };
 }
 /// Runs to be done.
@@ -33,8 +33,7 @@ impl Op for Enqueue {
     type Answer = ();
 
     async fn apply(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
-        let now = session.now().await?;
-        insert(session, self.runs.iter(), now).await
+        insert(session, self.runs.iter()).await
     }
 }
 
@@ -54,14 +53,13 @@ const CHUNK: usize = 1_000;
 pub(crate) async fn insert<'r>(
     session: &mut Session<'_>,
     runs: impl Iterator<Item = &'r NewRun>,
-    now: Instant,
 ) -> Result<(), StoreError> {
     let runs: Vec<&NewRun> = runs.collect();
     for chunk in runs.chunks(CHUNK) {
-        let rows = Value::Array(chunk.iter().map(|run| row(run, now)).collect()).to_string();
+        let rows = Value::Array(chunk.iter().map(|run| row(run)).collect()).to_string();
         session
             .run(
-                sql!("insert into rota.runs (", run_columns!(), ") select ", run_values!(), " from @each($1)"),
+                sql!("insert into rota.runs (", made_columns!(), ") select ", made_values!(), " from @each($1)"),
                 args![&rows],
             )
             .await?;
@@ -70,7 +68,7 @@ pub(crate) async fn insert<'r>(
                 sql!(
                     "insert into rota.queue (run, job, priority, due, hold, blocked, blocked_limit, host_labels, keys, undo)
                      select each.value ->> 'id', coalesce(each.value ->> 'job', ''), cast(each.value ->> 'priority' as bigint),
-                            cast(each.value ->> 'due' as bigint), each.value ->> 'barred', null, null, each.value ->> 'host_labels',
+                            coalesce(cast(each.value ->> 'not_before' as bigint), @now), each.value ->> 'barred', null, null, each.value ->> 'host_labels',
                             each.value ->> 'keys', 0
                      from @each($1)"
                 ),
@@ -85,19 +83,18 @@ pub(crate) async fn insert<'r>(
 }
 
 /// Put a run on record that is taken at once.
-pub(crate) async fn insert_unqueued(session: &mut Session<'_>, run: &NewRun, now: Instant) -> Result<(), StoreError> {
-    let rows = Value::Array(vec![row(run, now)]).to_string();
+pub(crate) async fn insert_unqueued(session: &mut Session<'_>, run: &NewRun) -> Result<(), StoreError> {
+    let rows = Value::Array(vec![row(run)]).to_string();
     session
         .run(
-            sql!("insert into rota.runs (", run_columns!(), ") select ", run_values!(), " from @each($1)"),
+            sql!("insert into rota.runs (", made_columns!(), ") select ", made_values!(), " from @each($1)"),
             args![&rows],
         )
         .await?;
     Ok(())
 }
 
-fn row(run: &NewRun, now: Instant) -> Value {
-    let not_before = run.due.map(micros);
+fn row(run: &NewRun) -> Value {
     let state = if run.hold.is_some() { RunState::Waiting } else { RunState::Queued };
     // What waits for others is a candidate, which its keys hold back.
     let barred = run.hold.filter(|hold| *hold != WaitReason::Concurrency);
@@ -115,12 +112,10 @@ fn row(run: &NewRun, now: Instant) -> Value {
         "labels": json(&run.labels),
         "policy": json(&run.policy),
         "parent": run.parent,
-        "not_before": not_before,
+        "not_before": run.due.map(micros),
         "hold": run.hold.map(WaitReason::as_str),
         "barred": barred.map(WaitReason::as_str),
-        "now": now.0,
         "state": state.as_str(),
-        "due": not_before.unwrap_or(now.0),
         "priority": run.policy.priority,
         "host_labels": json(&run.policy.host_labels),
         "keys": json(&run.policy.keys),

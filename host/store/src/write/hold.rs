@@ -23,6 +23,14 @@ pub(crate) struct Locked {
     pub(crate) now: Instant,
 }
 
+/// What is said of a run that ends.
+#[derive(Default)]
+pub(crate) struct Said<'a> {
+    pub(crate) report: Option<&'a str>,
+    pub(crate) error: Option<&'a str>,
+    pub(crate) dropped_log_lines: u64,
+}
+
 /// The columns of [`Locked`].
 macro_rules! locked_columns {
     () => {
@@ -105,6 +113,18 @@ impl Locked {
         Ok(any_open(&compensation_states(session, &self.id).await?))
     }
 
+    /// It is to be undone by whoever holds it, and ends so afterwards.
+    pub(crate) async fn undo(&self, session: &mut Session<'_>, state: RunState, end: End) -> Result<(), StoreError> {
+        session
+            .run(
+                sql!("update rota.runs set state = $2, pending_end = $3 where id = $1"),
+                args![&self.id, state.as_str(), end.as_str()],
+            )
+            .await?;
+        session.hints.push(Hint::Run(self.id.clone()));
+        Ok(())
+    }
+
     /// Nobody holds it any more.
     pub(crate) async fn give_back(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
         session.run(sql!("delete from rota.leases where run = $1"), args![&self.id]).await?;
@@ -116,7 +136,7 @@ impl Locked {
         &self,
         session: &mut Session<'_>,
         state: RunState,
-        error: Option<&str>,
+        said: &Said<'_>,
     ) -> Result<(), StoreError> {
         self.give_back(session).await?;
         if !self.policy.keys.is_empty() {
@@ -125,10 +145,11 @@ impl Locked {
         session
             .run(
                 sql!(
-                    "update rota.runs set state = $2, wait = null, finished_at = $3, error = coalesce($4, error), pending_end = null
+                    "update rota.runs set state = $2, wait = null, finished_at = $3, report = coalesce($4, report), error = coalesce($5, error),
+                            dropped_log_lines = dropped_log_lines + $6, pending_end = null
                      where id = $1"
                 ),
-                args![&self.id, state.as_str(), self.now, error],
+                args![&self.id, state.as_str(), self.now, said.report, said.error, said.dropped_log_lines],
             )
             .await?;
         if self.policy.followed {

@@ -1,7 +1,7 @@
 //! Leases that are over.
 
-use super::attempt::conclude;
-use super::hold::{Locked, json, lease_of, locked_columns};
+use super::attempt::{Open, conclude};
+use super::hold::{Locked, Said, json, lease_of, locked_columns};
 use crate::masked;
 use crate::session::{Session, args, sql};
 use crate::writer::Op;
@@ -31,7 +31,7 @@ impl Op for Reap {
                      where l.expires <= @now
                         or l.holder in (select h.incarnation from rota.hosts h where h.left_at is not null)
                         or l.holder in (select each.value ->> 'incarnation' from @each($1))
-                     order by r.id limit $2 @skip"
+                     order by l.run limit $2 @skip"
                 ),
                 args![&gone.to_string(), BATCH],
             )
@@ -55,9 +55,12 @@ async fn lose(session: &mut Session<'_>, run: &Locked, lease: &Lease) -> Result<
         return Ok(RunState::Compensating);
     }
     let error = vanished(session, lease).await?;
-    conclude(session, run, AttemptEnd::Vanished, Some(&error), run.now).await?;
+    let open = Open::read(session, &run.id).await?;
+    conclude(session, run, AttemptEnd::Vanished, Some(&error), open.effects).await?;
     // The wait after a lost attempt has nothing random.
-    let after = run.policy.retry.after(AttemptEnd::Vanished, run.attempt, run.policy.idempotent, 0.5);
+    // What only its own process can go on with is over with it.
+    let again = run.policy.idempotent && !run.policy.alone;
+    let after = run.policy.retry.after(AttemptEnd::Vanished, run.attempt, again, 0.5);
     let end = match after {
         AfterAttempt::Retry { wait } if run.cancel.is_none() => {
             let state = run.after(Event::Retry)?;
@@ -67,7 +70,7 @@ async fn lose(session: &mut Session<'_>, run: &Locked, lease: &Lease) -> Result<
         AfterAttempt::Retry { .. } => End::Cancelled,
         AfterAttempt::End(end) => end,
     };
-    if run.has_undo(session).await? {
+    if open.compensations && !run.policy.alone {
         let state = run.after(Event::Undo)?;
         run.pend(session, end).await?;
         session.run(sql!("update rota.runs set error = $2 where id = $1"), args![&run.id, &error]).await?;
@@ -75,7 +78,7 @@ async fn lose(session: &mut Session<'_>, run: &Locked, lease: &Lease) -> Result<
         return Ok(state);
     }
     let state = run.after(Event::End(end))?;
-    run.finish(session, state, Some(&error)).await?;
+    run.finish(session, state, &Said { error: Some(&error), ..Said::default() }).await?;
     Ok(state)
 }
 

@@ -4,7 +4,7 @@ use super::hold::json;
 use crate::StoreError;
 use crate::rows::{Hint, Pause, ScheduleChanges, ScheduleDefinition, micros, shard_of};
 use crate::session::{Engine, Session, args, sql};
-use crate::writer::Op;
+use crate::writer::{Op, PATIENCE};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl Op for Apply {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_secs(20) + Duration::from_millis(self.all.len() as u64)
+        PATIENCE + Duration::from_millis(self.all.len() as u64)
     }
 }
 

@@ -1,8 +1,8 @@
 //! One lane: a task with a connection.
 
-use super::{Connector, Message, Write};
+use super::{Connector, Message, PATIENCE, Write};
 use crate::rows::Hint;
-use crate::session::{Session, Shared};
+use crate::session::{Engine, Session, Shared};
 use crate::write::logs;
 use crate::{NewLogLine, StoreError};
 use std::collections::HashMap;
@@ -175,7 +175,7 @@ impl Lane {
 
     /// One transaction, on a new connection where the old one turns out to be gone before anything was done.
     async fn attempt(&mut self, writes: &mut [Box<dyn Write>], lines: &Lines) -> Result<(), Failure> {
-        let patience = writes.iter().map(|write| write.patience()).max().unwrap_or(GATHER).max(Duration::from_secs(20));
+        let patience = writes.iter().map(|write| write.patience()).max().unwrap_or_default().max(PATIENCE);
         let mut renewed = false;
         loop {
             let (mut session, fresh) = self.connector.session(&self.shared).await.map_err(Failure::OfAll)?;
@@ -235,6 +235,16 @@ async fn transaction(
     lost_lines: &HashMap<Arc<str>, u64>,
     committing: &mut bool,
 ) -> Result<(), Failure> {
+    if let [write] = writes
+        && write.is_one_statement()
+        && session.engine() == Engine::Postgres
+        && lines.is_empty()
+        && lost_lines.is_empty()
+    {
+        // One round trip.
+        let result = write.apply(session).await;
+        return check(session, result.err());
+    }
     session.begin().await.map_err(Failure::OfAll)?;
     let done = apply(session, writes, lines, lost_lines).await;
     if let Err(failure) = done {

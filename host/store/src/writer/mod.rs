@@ -24,8 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 /// At most so many log lines wait; more are refused. A run's own limits let through far fewer.
 const LINES_WAITING: usize = 100_000;
 
-/// How long a transaction may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a transaction may take on a server, before the connection is taken for broken: shorter than a lease.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Something to write. Applied in a transaction, maybe more than once until one commits. One that answers an error has written nothing,
 /// unless a statement failed, which ends the transaction.
@@ -40,12 +40,18 @@ pub(crate) trait Op: Send + Sync + 'static {
     fn patience(&self) -> Duration {
         PATIENCE
     }
+
+    /// Whether it writes by one statement, which is a transaction of its own; done twice, it must do no harm.
+    fn is_one_statement(&self) -> bool {
+        false
+    }
 }
 
 /// An operation and whoever waits for it.
 trait Write: Send {
     fn apply<'a>(&'a mut self, session: &'a mut Session<'_>) -> BoxFuture<'a, Result<(), StoreError>>;
     fn patience(&self) -> Duration;
+    fn is_one_statement(&self) -> bool;
     /// Whether whoever waited is gone.
     fn is_forsaken(&self) -> bool;
     fn is_awaited(&self) -> bool;
@@ -73,6 +79,10 @@ impl<O: Op> Write for Waiting<O> {
 
     fn patience(&self) -> Duration {
         self.op.patience()
+    }
+
+    fn is_one_statement(&self) -> bool {
+        self.op.is_one_statement()
     }
 
     fn is_forsaken(&self) -> bool {

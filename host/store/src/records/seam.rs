@@ -1,13 +1,16 @@
-//! The seam on top of both engines.
+//! The seam, on top of both engines.
 
+use super::{Kept, Records, reading, shown};
 use crate::ledger::RunLedger;
-use crate::read::{self, Readers};
-use crate::rows::*;
-use crate::session::Shared;
-use crate::write::claim::{BeginHeld, ClaimRuns};
-use crate::write::{attempt, beat, compensation, control, decide, enqueue, follow, host, logs, prune, reap, schedule, step};
-use crate::writer::Writer;
-use crate::{Process, RunState, Store, StoreError, backup, masked};
+use crate::read;
+use crate::rows::{
+    ArtifactRow, AttemptEnded, AttemptRecord, AttemptRow, BackupSummary, Beat, BeatAnswer, CancelWish, Claim, Claimed,
+    CompensationRow, Decision, EffectRow, EndedRow, Filter, FireRow, Hint, HostRow, Keep, Load, LogRow, NewHost, NewLogLine,
+    NewRun, NextUndo, Pause, RunRow, ScheduleChanges, ScheduleDefinition, ScheduleRow, StepRow, StoreStatus,
+};
+use crate::write::claim::BeginHeld;
+use crate::write::{attempt, beat, compensation, control, decide, enqueue, follow, host, logs, prune, schedule, step};
+use crate::{RunState, Store, StoreError, backup, masked};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rota_authority::Ledger;
@@ -15,110 +18,6 @@ use rota_protocol::{AfterCompensation, End, Fence, FireRefused, Incarnation, Ins
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::broadcast;
-
-/// The records, kept by an engine: [`crate::SqliteStore`] or [`crate::PostgresStore`].
-pub struct Records<E> {
-    pub(crate) engine: E,
-    pub(crate) shared: Shared,
-    pub(crate) writer: Writer,
-    pub(crate) readers: Readers,
-    pub(crate) hints: broadcast::Sender<Hint>,
-}
-
-/// What only one engine has.
-pub trait Kept: Send + Sync + 'static {
-    /// Whether all that work on the records are processes of this machine, so that one can see which of them are gone.
-    fn is_of_one_machine(&self) -> bool;
-    /// End what is more than connections.
-    fn close(&self);
-}
-
-/// A session for reading, as `$session`, in an expression.
-macro_rules! read {
-    ($self:ident, |$session:ident| $query:expr) => {{
-        let mut reader = $self.readers.reader(&$self.shared).await?;
-        let mut opened = reader.session(&$self.shared);
-        let $session = &mut opened;
-        $query.await
-    }};
-}
-
-impl<E: Kept> Records<E> {
-    /// The whole id of a run.
-    async fn resolve(&self, given: &str) -> Result<String, StoreError> {
-        let mut candidates = read!(self, |session| read::run::ids(session, given))?;
-        match candidates.len() {
-            0 => Err(StoreError::NotFound(given.chars().filter(|c| !c.is_control()).take(64).collect())),
-            1 => Ok(candidates.remove(0)),
-            _ => Err(StoreError::Ambiguous { given: given.into(), candidates }),
-        }
-    }
-
-    /// Who holds runs and is certainly gone. This process is not, whatever it called itself.
-    async fn gone(&self) -> Result<Vec<Incarnation>, StoreError> {
-        if !self.engine.is_of_one_machine() {
-            return Ok(Vec::new());
-        }
-        let holders = read!(self, |session| read::schedule::holders(session))?;
-        if holders.is_empty() {
-            return Ok(Vec::new());
-        }
-        let this = Process::this();
-        Ok(holders
-            .into_iter()
-            .filter(|(_, process)| *process != this && process.is_gone())
-            .map(|(incarnation, _)| incarnation)
-            .collect())
-    }
-
-    async fn reap_all(&self, gone: Vec<Incarnation>) -> Result<Vec<(String, RunState)>, StoreError> {
-        let mut all = Vec::new();
-        loop {
-            let some = self.writer.ask(reap::Reap { gone: gone.clone() }).await?;
-            let last = some.len() < reap::BATCH as usize;
-            all.extend(some);
-            if last {
-                return Ok(all);
-            }
-        }
-    }
-
-    /// Runs whose process is gone are seen as what they are, at once. What cannot be written now (a full disk) can still be read: those that are
-    /// answered are to be shown as unknown all the same.
-    async fn sweep_before_reading(&self) -> Result<Vec<Incarnation>, StoreError> {
-        let gone = self.gone().await?;
-        if gone.is_empty() {
-            return Ok(gone);
-        }
-        match self.reap_all(gone.clone()).await {
-            Ok(_) => Ok(Vec::new()),
-            Err(error) => {
-                tracing::warn!(%error, "runs whose process is gone could not be recorded as unknown");
-                Ok(gone)
-            }
-        }
-    }
-
-    fn claim_of(claim: Claim<'_>) -> ClaimRuns {
-        ClaimRuns {
-            by: claim.by.clone(),
-            host: claim.host.to_owned(),
-            lease: claim.lease,
-            labels: claim.labels.clone(),
-            most: claim.most,
-            only: claim.only.map(str::to_owned),
-        }
-    }
-}
-
-/// What a run looks like whose process is gone, where that could not be written.
-fn shown(mut row: RunRow, gone: &[Incarnation]) -> RunRow {
-    let lost = row.lease.as_ref().is_some_and(|lease| gone.contains(&lease.holder));
-    if lost && row.state == RunState::Running {
-        row.state = RunState::Unknown;
-    }
-    row
-}
 
 #[async_trait]
 impl<E: Kept> Store for Records<E> {
@@ -137,7 +36,7 @@ impl<E: Kept> Store for Records<E> {
     }
 
     async fn hosts(&self) -> Result<Vec<HostRow>, StoreError> {
-        read!(self, |session| read::schedule::hosts(session))
+        reading!(self, |session| read::schedule::hosts(session))
     }
 
     async fn drain_host(&self, which: &str, drain: bool) -> Result<u64, StoreError> {
@@ -275,7 +174,7 @@ impl<E: Kept> Store for Records<E> {
     }
 
     async fn component(&self, digest: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        read!(self, |session| read::record::component(session, digest))
+        reading!(self, |session| read::record::component(session, digest))
     }
 
     async fn apply_schedules(&self, mut all: Vec<ScheduleDefinition>, by: &str) -> Result<ScheduleChanges, StoreError> {
@@ -293,7 +192,7 @@ impl<E: Kept> Store for Records<E> {
         most: u32,
         shards: Option<(i32, i32)>,
     ) -> Result<(Instant, Vec<ScheduleRow>), StoreError> {
-        read!(self, |session| read::schedule::due(session, within, most, shards))
+        reading!(self, |session| read::schedule::due(session, within, most, shards))
     }
 
     async fn decide(&self, decisions: Vec<Decision>, by: &str) -> Result<Vec<Result<(), FireRefused>>, StoreError> {
@@ -305,7 +204,7 @@ impl<E: Kept> Store for Records<E> {
     }
 
     async fn schedule_load(&self, job: &str) -> Result<Load, StoreError> {
-        read!(self, |session| read::run::load(session, job))
+        reading!(self, |session| read::run::load(session, job))
     }
 
     async fn pause(&self, job: &str, mut pause: Option<Pause>) -> Result<(), StoreError> {
@@ -316,11 +215,11 @@ impl<E: Kept> Store for Records<E> {
     }
 
     async fn schedules(&self) -> Result<Vec<ScheduleRow>, StoreError> {
-        read!(self, |session| read::schedule::schedules(session))
+        reading!(self, |session| read::schedule::schedules(session))
     }
 
     async fn schedule(&self, job: &str) -> Result<ScheduleRow, StoreError> {
-        read!(self, |session| read::schedule::schedule(session, job))
+        reading!(self, |session| read::schedule::schedule(session, job))
     }
 
     async fn reschedule(
@@ -334,11 +233,11 @@ impl<E: Kept> Store for Records<E> {
     }
 
     async fn fires(&self, job: &str, before: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<FireRow>, StoreError> {
-        read!(self, |session| read::schedule::fires(session, job, before, limit))
+        reading!(self, |session| read::schedule::fires(session, job, before, limit))
     }
 
     async fn ended(&self, most: u32) -> Result<Vec<EndedRow>, StoreError> {
-        read!(self, |session| read::schedule::ended(session, most))
+        reading!(self, |session| read::schedule::ended(session, most))
     }
 
     async fn follow(&self, run: &str, runs: Vec<NewRun>) -> Result<bool, StoreError> {
@@ -362,20 +261,20 @@ impl<E: Kept> Store for Records<E> {
 
     async fn runs(&self, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {
         let gone = self.sweep_before_reading().await?;
-        let rows = read!(self, |session| read::run::runs(session, filter))?;
+        let rows = reading!(self, |session| read::run::runs(session, filter))?;
         Ok(rows.into_iter().map(|row| shown(row, &gone)).collect())
     }
 
     async fn run(&self, id: &str) -> Result<RunRow, StoreError> {
         let gone = self.sweep_before_reading().await?;
         let id = self.resolve(id).await?;
-        let found = read!(self, |session| read::run::run(session, &id))?;
+        let found = reading!(self, |session| read::run::run(session, &id))?;
         found.map(|row| shown(row, &gone)).ok_or(StoreError::NotFound(id))
     }
 
     async fn effects(&self, run: &str) -> Result<Vec<EffectRow>, StoreError> {
         let gone = self.sweep_before_reading().await?;
-        let mut effects = read!(self, |session| read::record::effects(session, run))?;
+        let mut effects = reading!(self, |session| read::record::effects(session, run))?;
         if !gone.is_empty() && self.run(run).await.is_ok_and(|row| row.state == RunState::Unknown) {
             effects
                 .iter_mut()
@@ -387,27 +286,27 @@ impl<E: Kept> Store for Records<E> {
 
     async fn logs(&self, run: &str, after: u64, limit: u32) -> Result<Vec<LogRow>, StoreError> {
         self.writer.flush().await?;
-        read!(self, |session| read::record::logs(session, run, after, limit))
+        reading!(self, |session| read::record::logs(session, run, after, limit))
     }
 
     async fn artifacts(&self, run: &str) -> Result<Vec<ArtifactRow>, StoreError> {
-        read!(self, |session| read::record::artifacts(session, run))
+        reading!(self, |session| read::record::artifacts(session, run))
     }
 
     async fn attempts(&self, run: &str) -> Result<Vec<AttemptRow>, StoreError> {
-        read!(self, |session| read::run::attempts(session, run))
+        reading!(self, |session| read::run::attempts(session, run))
     }
 
     async fn steps(&self, run: &str) -> Result<Vec<StepRow>, StoreError> {
-        read!(self, |session| read::record::steps(session, run))
+        reading!(self, |session| read::record::steps(session, run))
     }
 
     async fn compensations(&self, run: &str) -> Result<Vec<CompensationRow>, StoreError> {
-        read!(self, |session| read::record::compensations(session, run))
+        reading!(self, |session| read::record::compensations(session, run))
     }
 
     async fn durations(&self, job: &str, last: u32) -> Result<Vec<Span>, StoreError> {
-        read!(self, |session| read::run::durations(session, job, last))
+        reading!(self, |session| read::run::durations(session, job, last))
     }
 
     async fn prune(&self, keep: &Keep, batch: u32) -> Result<u64, StoreError> {
@@ -423,11 +322,11 @@ impl<E: Kept> Store for Records<E> {
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
-        read!(self, |session| read::status::status(session, &self.shared))
+        reading!(self, |session| read::status::status(session, &self.shared))
     }
 
     async fn now(&self) -> Result<Instant, StoreError> {
-        read!(self, |session| session.now())
+        reading!(self, |session| session.now())
     }
 
     async fn backup(&self, to: &Path) -> Result<BackupSummary, StoreError> {
