@@ -8,6 +8,7 @@
 //! | `durable` | steps, compensations and sleep, and what is done to them that must not be |
 //! | `hostile` | guests that do what a plugin must not |
 //! | `refused` | files that are no plugin |
+//! | `serve` | hosts that serve: schedules, runs that survive, what people do meanwhile |
 //! | `secrets` | canaries, searched for everywhere |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what they expect by unwrapping")]
@@ -19,6 +20,7 @@ mod durable;
 mod hostile;
 mod refused;
 mod secrets;
+mod serve;
 
 /// The binary under test.
 fn rota() -> rota_tests::Rota {
