@@ -49,9 +49,9 @@ mod json;
 
 pub use generated::rota::runbook::{reports, types};
 pub use generated::{Exports as Procedure, ExportsPre as ProcedurePre};
-pub use undoing::{Undo as Undoable, UndoPre as UndoablePre};
 pub use reports::{Descriptor, Failure, Report, Risk, Severity};
 pub use types::{Error, Fault};
+pub use undoing::{Undo as Undoable, UndoPre as UndoablePre};
 
 /// The version of the contract that this host speaks: the version of the package in `wit/`.
 pub const CONTRACT_VERSION: &str = "0.1.0";

@@ -26,6 +26,7 @@ const STATE: usize = 4 * 1024;
 
 /// A step in a guest's hands. Clones are the same step.
 #[derive(Clone)]
+#[allow(unreachable_pub, reason = "the generated interface re-exports it")]
 pub struct Step {
     /// The name on record.
     name: Arc<str>,
@@ -35,6 +36,7 @@ pub struct Step {
 
 /// A compensation in a guest's hands.
 #[derive(Clone, Copy)]
+#[allow(unreachable_pub, reason = "the generated interface re-exports it")]
 pub struct Compensation {
     /// Its number; none in a plan, where it is only listed.
     sequence: Option<u32>,

@@ -57,7 +57,8 @@ fn examples(input: ParseStream) -> Result<Vec<(LitStr, Expr)>> {
 fn undo(input: ParseStream) -> Result<(Type, Ident)> {
     let state: Type = input.parse()?;
     if !input.peek(Token![=>]) {
-        let like = "`undo: State => compensate`, with `async fn compensate(cx: Context, undo: Undo<State>) -> Result<()>`";
+        let like =
+            "`undo: State => compensate`, with `async fn compensate(cx: Context, undo: Undo<State>) -> Result<()>`";
         return Err(input.error(format!("`undo` needs the function that undoes it: {like}")));
     }
     input.parse::<Token![=>]>()?;

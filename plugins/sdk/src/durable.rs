@@ -124,7 +124,8 @@ impl<T: Kept> Doubt<T> {
     }
 
     fn undecided(&self, name: &str) -> Error {
-        let mut text = format!("the step `{name}` was begun by an earlier attempt, and whether it was done is not known");
+        let mut text =
+            format!("the step `{name}` was begun by an earlier attempt, and whether it was done is not known");
         let skipped = self.effects.len().saturating_sub(NAMED);
         for (place, effect) in self.effects[skipped..].iter().enumerate() {
             let outcome = match &effect.outcome {

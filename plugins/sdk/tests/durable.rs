@@ -102,10 +102,7 @@ fn a_step_is_done_once_and_its_result_is_kept() {
     let host = host();
     let report = host.run::<Plugin>(json!({})).unwrap();
     assert_eq!((report.data["rows"].as_u64(), report.summary.as_str()), (Some(3), "3 rows"));
-    assert_eq!(
-        host.steps(),
-        [("archive".to_owned(), Some(json!(3))), ("note".to_owned(), Some(json!("3 rows")))]
-    );
+    assert_eq!(host.steps(), [("archive".to_owned(), Some(json!(3))), ("note".to_owned(), Some(json!("3 rows")))]);
     host.sql("database").on_execute("delete from orders", 99);
     let again = host.retry::<Plugin>(json!({})).unwrap();
     assert_eq!((again.data["rows"].as_u64(), statements(&host)), (Some(3), 1), "the second attempt does nothing again");

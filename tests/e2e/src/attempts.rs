@@ -38,11 +38,8 @@ impl Attempts {
     /// # Errors
     /// When the component cannot be loaded.
     pub async fn of(component: &[u8], compiled: &str) -> anyhow::Result<Self> {
-        let options = SandboxOptions {
-            instances: 8,
-            cache: Some(Path::new(compiled).to_owned()),
-            ..SandboxOptions::default()
-        };
+        let options =
+            SandboxOptions { instances: 8, cache: Some(Path::new(compiled).to_owned()), ..SandboxOptions::default() };
         let sandbox = Arc::new(Sandbox::new(options, &Capabilities::default().all())?);
         let plugin = sandbox.load(component.to_vec()).await?;
         let ledger = Arc::new(MemoryLedger::default());

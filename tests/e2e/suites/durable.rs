@@ -173,7 +173,8 @@ async fn compensations_are_kept_in_order_and_by_name() {
     assert_eq!(run.call("run.compensation.dismiss", json!({ "name": "a", "state": "3" })).await, json!({ "ok": null }));
     run.again();
     run.call("run.compensation.register", json!({ "name": "b", "state": "4" })).await;
-    let kept: Vec<_> = run.kept.compensations().into_iter().map(|c| (c.sequence, c.name, c.state, c.dismissed)).collect();
+    let kept: Vec<_> =
+        run.kept.compensations().into_iter().map(|c| (c.sequence, c.name, c.state, c.dismissed)).collect();
     assert_eq!(kept, [(1, "a".into(), "3".into(), true), (2, "b".into(), "4".into(), false)]);
     assert_eq!(run.ledger.effects(), [], "a registration is no effect");
 }

@@ -63,7 +63,8 @@ impl Run {
             started_at: SystemTime::now(),
             slots: Vec::new(),
         };
-        let context = RunContext::new(gate.clone(), facts, Limits::default(), log.clone(), Arc::new(Transient::default()));
+        let context =
+            RunContext::new(gate.clone(), facts, Limits::default(), log.clone(), Arc::new(Transient::default()));
         let folder = tempfile::tempdir().unwrap();
         let shared = Shared::new(Settings { launcher: launcher.into(), folder: folder.path().into() });
         Self { client: Client::new(context, Arc::new(shared)), gate, ledger, log, folder }

@@ -24,7 +24,11 @@ pub struct MockCompensation {
 #[derive(Clone)]
 enum OnRecord {
     /// Begun in an attempt, when so many effects were on record; with further effects that the test made up.
-    Begun { attempt: u32, effects_before: usize, made_up: Vec<RecordedEffect> },
+    Begun {
+        attempt: u32,
+        effects_before: usize,
+        made_up: Vec<RecordedEffect>,
+    },
     Done(Json),
 }
 

@@ -317,7 +317,8 @@ mod tests {
     fn the_same_and_more_break_nobody() {
         assert_eq!(problems(("A thing.", "Some thing.")), Vec::<String>::new());
         assert_eq!(problems(("/// A thing.", "/// More.\nmore: func();\n/// A thing.")), Vec::<String>::new());
-        let world = "/// A plugin.\nworld other { include procedure;\n/// Undoes.\nexport undo: func(); }\n/// A plugin.";
+        let world =
+            "/// A plugin.\nworld other { include procedure;\n/// Undoes.\nexport undo: func(); }\n/// A plugin.";
         assert_eq!(problems(("/// A plugin.", world)), Vec::<String>::new());
     }
 
