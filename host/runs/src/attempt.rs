@@ -29,8 +29,8 @@ pub(crate) struct Doing {
 impl Host {
     /// Make the attempt, and put its end on record. None: the lease is lost, and what follows is its successor's.
     pub(crate) async fn attempt(&self, doing: &Doing) -> Option<AttemptEnded> {
-        let Doing { claimed, prepared, held, watcher } = doing;
-        let recorder = self.recorder(held, watcher.clone());
+        let Doing { claimed, prepared, held, .. } = doing;
+        let recorder = self.recorder(doing);
         let durable = Arc::new(Durable::of_attempt(self, doing));
         let context = self.context(claimed, prepared, &held.fence, recorder.clone(), durable);
         let sandbox = self.plugins().sandbox();
@@ -105,12 +105,16 @@ impl Host {
         }
     }
 
-    pub(crate) fn recorder(&self, held: &Arc<Held>, watcher: Arc<dyn Watcher>) -> Arc<Recorder> {
+    pub(crate) fn recorder(&self, doing: &Doing) -> Arc<Recorder> {
+        let Doing { claimed, held, watcher, .. } = doing;
+        let run = &claimed.row.run;
         Arc::new(Recorder {
             run: held.run.clone(),
             store: self.store().clone(),
-            watcher,
+            watcher: watcher.clone(),
             held: held.clone(),
+            metrics: self.metrics().clone(),
+            job: run.job.clone().unwrap_or_else(|| run.plugin.clone()),
             artifacts: self.state_dir().join("artifacts").join(&held.run),
             dropped: AtomicU64::new(0),
         })

@@ -79,6 +79,11 @@ impl Metrics {
         text
     }
 
+    /// How many writes were refused because their lease was lost.
+    pub fn refused(&self, count: u64) {
+        self.refused.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// A run ended here.
     pub(crate) fn run_ended(&self, job: Option<&str>, plugin: &str, status: &str, took: Duration) {
         let labels =

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 use rota_capability::{LogLevel, MetricKind, Observer};
 use crate::held::Held;
+use crate::metrics::Metrics;
 use rota_store::{ArtifactRow, NewLogLine, Store};
 use serde_json::json;
 use std::path::PathBuf;
@@ -33,6 +34,9 @@ pub(crate) struct Recorder {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) watcher: Arc<dyn Watcher>,
     pub(crate) held: Arc<Held>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The job, or the plugin of a run without one: what its values are published under.
+    pub(crate) job: String,
     pub(crate) artifacts: PathBuf,
     pub(crate) dropped: AtomicU64,
 }
@@ -63,7 +67,8 @@ impl Observer for Recorder {
     }
 
     fn metric(&self, name: &str, labels: &[(String, String)], value: f64, kind: MetricKind) {
-        // Served at /metrics with `rota serve`, which comes with a later version; until then they are in the log.
+        // Served at /metrics while the host serves; and in the log, for whoever looks at the run.
+        self.metrics.publish(&self.job, name, labels, value, kind);
         let kind = match kind {
             MetricKind::Gauge => "gauge",
             MetricKind::Counter => "counter",

@@ -84,7 +84,7 @@ impl Host {
 
     /// Call the export; the error where it did not undo.
     async fn compensate(&self, doing: &Doing, compensation: &CompensationRow) -> Option<String> {
-        let Doing { claimed, prepared, held, watcher } = doing;
+        let Doing { claimed, prepared, held, .. } = doing;
         let mut limits = prepared.limits.clone();
         limits.wall = claimed.row.run.policy.undo.timeout.into();
         let prepared = Prepared { limits, ..self.prepared_again(claimed, prepared) };
@@ -92,7 +92,7 @@ impl Host {
             Ok(plugin) => plugin,
             Err(error) => return Some(error),
         };
-        let recorder = self.recorder(held, watcher.clone());
+        let recorder = self.recorder(doing);
         let durable = Arc::new(Durable::of_compensation(self, doing, compensation));
         let context = self.context(claimed, &prepared, &held.fence, recorder, durable);
         context.log(

@@ -233,9 +233,17 @@ impl Worker {
         let held = Held::new(&claimed, asked, self.options.lease, Cancel::default());
         let holding = self.held.add(held.clone());
         let worker = self.clone();
+        let metrics = self.host.metrics().clone();
+        metrics.pickup.observe((chrono::Utc::now() - claimed.row.due).num_microseconds().unwrap_or(0).max(0) as f64 / 1e6);
+        metrics.held.inc();
         self.attempts.spawn(async move {
-            worker.host.do_claimed(claimed, held, Arc::new(Unwatched)).await;
+            let (job, plugin) = (claimed.row.run.job.clone(), claimed.row.run.plugin.clone());
+            let ended = worker.host.do_claimed(claimed, held, Arc::new(Unwatched)).await;
             drop(holding);
+            metrics.held.dec();
+            if let Some(AttemptEnded::Final(state)) = ended {
+                metrics.run_ended(job.as_deref(), &plugin, state.as_str(), asked.elapsed());
+            }
             worker.room.notify_one();
         });
     }

@@ -58,13 +58,13 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
         let (listener, address) =
             http::listen(address).await.with_context(|| format!("cannot listen on {address}; `--listen none` serves no pages"))?;
         say(&format!("pages on http://{address}: /livez /readyz /metrics"));
-        let served = http::Served { worker: worker.clone(), metrics: host.metrics().clone(), patience: lease * 2 };
+        let served = http::Served { worker: worker.clone(), metrics: host.metrics().clone(), store: host.store().clone(), patience: lease * 2 };
         tasks.spawn(http::serve(listener, served, stopped.clone()));
     }
     if config.server.scheduler && !args.no_scheduler {
         tasks.spawn(scheduler.clone().fire_for_ever(stopped.clone()));
     }
-    tasks.spawn(host.clone().prune_for_ever(config.store.keep, stopped.clone()));
+    tasks.spawn(host.clone().prune_for_ever(config.store.keep.clone(), stopped.clone()));
     tasks.spawn(reload_on_signal(common.to_owned(), host.clone(), scheduler.clone(), stopped.clone()));
     let working = tokio::spawn(worker.clone().work(stopped.clone()));
     tasks.spawn(watchdog(worker.clone(), lease, stopped.clone()));

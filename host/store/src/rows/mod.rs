@@ -9,7 +9,7 @@ mod state;
 pub use host::{Beat, BeatAnswer, HostRow, NewHost};
 pub use record::{ArtifactRow, EffectRow, LogRow, NewLogLine};
 pub use run::{
-    AfterRun, AttemptEnded, AttemptRecord, AttemptRow, CancelWish, Claim, Claimed, CompensationRow, ConcurrencyKey,
+    AfterRun, AttemptEnded, AttemptRecord, AttemptRow, CancelWish, Claim, Claimed, CompensationRow, ConcurrencyKey, EndedRow,
     Filter, NewRun, NextUndo, RunPolicy, RunRow, StepRow,
 };
 pub use schedule::{

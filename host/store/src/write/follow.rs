@@ -21,8 +21,7 @@ impl Op for Follow {
             return Ok(false);
         }
         if !self.runs.is_empty() {
-            let now = session.now().await?;
-            enqueue::insert(session, self.runs.iter(), now).await?;
+            enqueue::insert(session, self.runs.iter()).await?;
         }
         Ok(true)
     }
