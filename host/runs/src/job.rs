@@ -111,11 +111,7 @@ fn keys(prepared: &Prepared, settings: &Settings) -> Vec<ConcurrencyKey> {
     let job = prepared.job.as_ref().and_then(|name| Some((name, settings.jobs.get(name)?)));
     if prepared.mode == Mode::Execute {
         if let Some((name, job)) = job {
-            // An overlap that is allowed is one, whatever the default of concurrency.
-            let allowed = job.schedule.as_ref().is_some_and(|schedule| schedule.overlap == rota_config::Overlap::Allow);
-            if !(allowed && job.concurrency == 1) {
-                keys.insert(format!("job:{name}"), job.concurrency);
-            }
+            keys.insert(format!("job:{name}"), job.concurrency);
         }
         let alone = job.is_none_or(|(_, job)| job.exclusive != Some(false));
         for grant in prepared.grants.iter().filter(|_| alone) {
