@@ -26,6 +26,8 @@ pub(crate) struct Held {
     pub(crate) fence: Fence,
     /// Stops its guest.
     pub(crate) cancel: Cancel,
+    /// Stops its undo, which goes on although the guest was stopped.
+    pub(crate) cancel_undo: Cancel,
     state: Mutex<State>,
 }
 
@@ -45,6 +47,7 @@ impl Held {
             run: claimed.row.run.id.clone(),
             fence: claimed.lease.fence(),
             cancel,
+            cancel_undo: Cancel::default(),
             state: Mutex::new(State {
                 proven_until: asked + lease,
                 stop: None,
@@ -72,7 +75,8 @@ impl Held {
     /// Tell it to stop; the first reason counts, but a lost lease goes over all.
     pub(crate) fn stop(&self, why: Stop) {
         let mut state = self.state();
-        if state.undoing && why != Stop::LeaseLost && why != Stop::HandBack {
+        let wish = matches!(why, Stop::Wish(_));
+        if state.undoing && wish {
             return;
         }
         if state.stop.is_none() || why == Stop::LeaseLost {
@@ -80,6 +84,9 @@ impl Held {
         }
         drop(state);
         self.cancel.cancel();
+        if !wish {
+            self.cancel_undo.cancel();
+        }
     }
 
     /// Why it was told to stop.
@@ -87,9 +94,13 @@ impl Held {
         self.state().stop.clone()
     }
 
-    /// What is left of it is undone from here on.
+    /// What is left of it is undone from here on; that somebody wanted it cancelled is done with.
     pub(crate) fn undoing(&self) {
-        self.state().undoing = true;
+        let mut state = self.state();
+        state.undoing = true;
+        if matches!(state.stop, Some(Stop::Wish(_))) {
+            state.stop = None;
+        }
     }
 
     /// How far it is, JSON, for whoever looks from another host.

@@ -60,7 +60,7 @@ impl Host {
                 NextUndo::Later(wait) => {
                     tokio::select! {
                         () = tokio::time::sleep(wait.into()) => {}
-                        () = held.cancel.cancelled() => {}
+                        () = held.cancel_undo.cancelled() => {}
                     }
                 }
                 NextUndo::Now(compensation) => {
@@ -104,7 +104,7 @@ impl Host {
         let finished = self
             .plugins()
             .sandbox()
-            .compensate(&plugin, context.clone(), &compensation.name, &compensation.state, &held.cancel)
+            .compensate(&plugin, context.clone(), &compensation.name, &compensation.state, &held.cancel_undo)
             .await;
         self.settle().await;
         let error = match finished.ended {

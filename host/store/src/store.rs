@@ -105,7 +105,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// The schedules of a configuration: all there are, or none on error.
     async fn apply_schedules(&self, all: Vec<ScheduleDefinition>, by: &str) -> Result<ScheduleChanges, StoreError>;
-    /// Schedules to be decided about within a time, the earliest first, with the database's time; with `shards` = (part, parts)
+    /// Schedules to be decided about within a time, paused ones too (their instants are skipped, which is recorded), the earliest first, with the database's time; with `shards` = (part, parts)
     /// only those whose shard is `part` modulo `parts`.
     async fn due_schedules(
         &self,

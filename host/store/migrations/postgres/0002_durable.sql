@@ -178,7 +178,7 @@ create table rota.schedules (
     failures bigint not null default 0,
     shard bigint not null
 ) with (fillfactor = 80);
-create index schedules_due on rota.schedules (fire_at) where enabled = 1 and paused is null and fire_at is not null;
+create index schedules_due on rota.schedules (fire_at) where enabled = 1 and fire_at is not null;
 
 -- One decision for each schedule and instant.
 create table rota.fires (

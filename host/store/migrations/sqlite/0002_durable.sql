@@ -139,7 +139,7 @@ create table schedules (
     failures integer not null default 0,
     shard integer not null
 ) strict;
-create index schedules_due on schedules (fire_at) where enabled = 1 and paused is null and fire_at is not null;
+create index schedules_due on schedules (fire_at) where enabled = 1 and fire_at is not null;
 
 -- One decision for each schedule and instant.
 create table fires (

@@ -49,7 +49,7 @@ pub(crate) async fn due(
             sql!(
                 "select ",
                 schedule_columns!(),
-                " from rota.schedules s where s.enabled = 1 and s.paused is null and s.fire_at is not null and s.fire_at <= $1
+                " from rota.schedules s where s.enabled = 1 and s.fire_at is not null and s.fire_at <= $1
                     and s.shard % $2 = $3 order by s.fire_at limit $4"
             ),
             args![now.after(within), i64::from(parts.max(1)), i64::from(part), most],

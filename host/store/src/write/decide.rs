@@ -75,7 +75,7 @@ impl Decide {
             .all(
                 sql!(
                     "select s.job, s.version, s.decided, s.next from rota.schedules s
-                     where s.job in (select each.value ->> 'job' from @each($1)) and s.enabled = 1 and s.paused is null
+                     where s.job in (select each.value ->> 'job' from @each($1)) and s.enabled = 1
                      order by s.job @lock"
                 ),
                 args![&list],
