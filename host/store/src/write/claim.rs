@@ -5,7 +5,7 @@
 
 use super::candidates::{Blocked, Candidate, candidates, choose, held_by_job};
 use super::enqueue;
-use super::hold::json;
+use super::hold::text_of;
 use super::keys::Holders;
 use crate::read::run::{run_columns, run_row};
 use crate::rows::{Claimed, Hint, NewRun, RunRow};
@@ -32,7 +32,7 @@ impl Op for ClaimRuns {
         if self.most == 0 {
             return Ok(Vec::new());
         }
-        let candidates = candidates(session, &json(&self.labels), self.most).await?;
+        let candidates = candidates(session, &text_of(&self.labels), self.most).await?;
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
