@@ -3,12 +3,11 @@
 
 mod support;
 
-use rota_authority::Outcome;
 use rota_protocol::{
     AfterCompensation, AttemptEnd, CompensationState, End, Fault, Span, StepBegin, StepState, UndoPolicy,
 };
 use rota_store::{AfterRun, AttemptEnded, AttemptRecord, NewRun, NextUndo, RunState, StoreError};
-use support::{Held, SHORT, World, contract, idempotent, record, reported, run, wish};
+use support::{Held, SHORT, World, contract, idempotent, record, run, wish};
 
 fn failed() -> AttemptRecord {
     record(AttemptEnd::Failed(Fault::Lasting), End::Failed)
@@ -226,6 +225,5 @@ contract! {
         world.store.keep_component("sha256:00", &bytes).await.unwrap();
         assert_eq!(world.store.component("sha256:00").await.unwrap(), Some(bytes));
         assert_eq!(world.store.component("sha256:11").await.unwrap(), None);
-        let _ = reported();
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::rows::{AttemptRow, Filter, Load, NewRun, RunRow, micros};
 use crate::session::{Row, Session, args, sql};
-use crate::write::hold::{end_of, json, lease_of, state_of};
+use crate::write::hold::{end_of, lease_of, state_of, text_of};
 use crate::{RunState, StoreError};
 use rota_protocol::{Incarnation, LeaseNumber, Span, WaitReason};
 use serde_json::json;
@@ -152,7 +152,7 @@ pub(crate) async fn runs(session: &mut Session<'_>, filter: &Filter) -> Result<V
                 filter.before.as_deref(),
                 filter.trigger.as_deref(),
                 filter.parent.as_deref(),
-                &json(&filter.labels),
+                &text_of(&filter.labels),
                 filter.scheduled_only,
                 limit
             ],

@@ -5,7 +5,7 @@
 
 use super::candidates::{Blocked, Candidate, candidate, candidates, choose, held_by_job};
 use super::enqueue;
-use super::hold::json;
+use super::hold::text_of;
 use super::keys::Holders;
 use crate::read::run::{run_columns, run_row};
 use crate::rows::{Claimed, Hint, NewRun, RunRow};
@@ -34,7 +34,7 @@ impl Op for ClaimRuns {
             return Ok(Vec::new());
         }
         let candidates = match &self.only {
-            None => candidates(session, &json(&self.labels), self.most).await?,
+            None => candidates(session, &text_of(&self.labels), self.most).await?,
             Some(run) => candidate(session, run).await?,
         };
         if candidates.is_empty() {

@@ -221,7 +221,7 @@ impl Op for EndCompensation {
         if after == AfterCompensation::GiveUp {
             let pending = run.pending_end;
             let state = run.after(Event::UndoFailed)?;
-            run.finish(session, state, &Said::default()).await?;
+            run.finish(session, state, Said::default()).await?;
             // How it would have ended stays on record for the undo that a person asks for.
             if let Some(end) = pending {
                 run.pend(session, end).await?;
@@ -247,7 +247,7 @@ impl Op for EndUndo {
             return Err(StoreError::Misfit(format!("the run `{}` still has something to undo", self.run)));
         }
         let state = run.after(Event::Undone(run.pending_end.unwrap_or(End::Unknown)))?;
-        run.finish(session, state, &Said::default()).await?;
+        run.finish(session, state, Said::default()).await?;
         Ok(state)
     }
 }

@@ -68,7 +68,7 @@ pub(super) async fn cancel(session: &mut Session<'_>, run: &Locked, wish: &Cance
                 return Ok(state);
             }
             let state = run.after(Event::End(End::Cancelled))?;
-            run.finish(session, state, &Said::default()).await?;
+            run.finish(session, state, Said::default()).await?;
             Ok(state)
         }
         RunState::Running => {
@@ -87,7 +87,7 @@ async fn note(session: &mut Session<'_>, run: &Locked, wish: &CancelWish) -> Res
     let terminate = wish.terminate || run.cancel.as_ref().is_some_and(|before| before.terminate);
     let wish = CancelWish { terminate, ..wish.clone() };
     session
-        .run(sql!("update rota.runs set cancel = $2 where id = $1"), args![&run.id, &super::hold::json(&wish)])
+        .run(sql!("update rota.runs set cancel = $2 where id = $1"), args![&run.id, &super::hold::text_of(&wish)])
         .await?;
     Ok(())
 }

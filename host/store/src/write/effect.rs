@@ -69,6 +69,8 @@ pub(crate) struct FinishEffect {
 
 impl Op for FinishEffect {
     type Answer = ();
+    // An interrupted effect is told, not asked, and must be on record before the attempt ends.
+    const ORDER: u8 = 0;
 
     async fn apply(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
         let said = match &self.outcome {

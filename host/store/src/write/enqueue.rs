@@ -1,6 +1,6 @@
 //! Runs that are made.
 
-use super::hold::json;
+use super::hold::text_of;
 use crate::masked;
 use crate::rows::{Hint, NewRun, micros};
 use crate::session::{Session, args, sql};
@@ -34,6 +34,11 @@ impl Op for Enqueue {
 
     async fn apply(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
         insert(session, self.runs.iter()).await
+    }
+
+    async fn apply_all(ops: &[&Self], session: &mut Session<'_>) -> Vec<Result<(), StoreError>> {
+        let all = insert(session, ops.iter().flat_map(|op| &op.runs)).await;
+        ops.iter().map(|_| all.clone()).collect()
     }
 }
 
@@ -109,15 +114,15 @@ fn row(run: &NewRun) -> Value {
         "parameters": run.parameters,
         "grants": run.grants,
         "scheduled_for": run.scheduled_for.map(micros),
-        "labels": json(&run.labels),
-        "policy": json(&run.policy),
+        "labels": text_of(&run.labels),
+        "policy": text_of(&run.policy),
         "parent": run.parent,
         "not_before": run.due.map(micros),
         "hold": run.hold.map(WaitReason::as_str),
         "barred": barred.map(WaitReason::as_str),
         "state": state.as_str(),
         "priority": run.policy.priority,
-        "host_labels": json(&run.policy.host_labels),
-        "keys": json(&run.policy.keys),
+        "host_labels": text_of(&run.policy.host_labels),
+        "keys": text_of(&run.policy.keys),
     })
 }

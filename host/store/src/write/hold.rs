@@ -9,6 +9,8 @@ use crate::session::{Row, Session, args, sql};
 use crate::{RunState, StoreError};
 use rota_protocol::compensation::any_open;
 use rota_protocol::{CompensationState, End, Event, Fence, Incarnation, Instant, Lease, LeaseLost, LeaseNumber};
+use serde_json::json;
+use std::collections::HashMap;
 
 /// What decides about a run, read under its lock.
 pub(crate) struct Locked {
@@ -84,23 +86,44 @@ impl Locked {
 
     /// A run that whoever shows the fence holds: the proof, in the transaction that goes on to write.
     pub(crate) async fn held(session: &mut Session<'_>, run: &str, fence: &Fence) -> Result<Self, StoreError> {
-        let row = session
-            .one(
+        Self::held_many(session, &[(run, fence)]).await?.pop().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The same for several runs, in one statement; one answer for each.
+    pub(crate) async fn held_many(
+        session: &mut Session<'_>,
+        runs: &[(&str, &Fence)],
+    ) -> Result<Vec<Result<Self, StoreError>>, StoreError> {
+        let list = list(runs.iter().map(|(run, _)| *run));
+        let rows = session
+            .all(
                 sql!(
                     "select ",
                     locked_columns!(),
-                    ", l.holder, l.number, l.expires from rota.runs r join rota.leases l on l.run = r.id where r.id = $1 @lock"
+                    ", l.holder, l.number, l.expires from rota.runs r join rota.leases l on l.run = r.id
+                     where r.id in (select each.value ->> 'run' from @each($1)) order by r.id @lock"
                 ),
-                args![run],
+                args![&list],
             )
             .await?;
-        let Some(row) = row else { return Err(not_held(session, run).await?) };
-        let locked = Self::read(&row)?;
-        match lease_of(&row)?.map(|lease| lease.proves(fence, locked.now)) {
-            Some(Ok(())) => Ok(locked),
-            Some(Err(lost)) => Err(session.refuse(run, lost)),
-            None => Err(session.refuse(run, LeaseLost::Released)),
+        let mut found = HashMap::new();
+        for row in &rows {
+            let locked = Self::read(row)?;
+            if let Some(lease) = lease_of(row)? {
+                found.insert(locked.id.clone(), (locked, lease));
+            }
         }
+        let mut answers = Vec::with_capacity(runs.len());
+        for (run, fence) in runs {
+            answers.push(match found.remove(*run) {
+                None => Err(not_held(session, run).await?),
+                Some((locked, lease)) => match lease.proves(fence, locked.now) {
+                    Ok(()) => Ok(locked),
+                    Err(lost) => Err(session.refuse(run, lost)),
+                },
+            });
+        }
+        Ok(answers)
     }
 
     /// The state that follows.
@@ -136,39 +159,9 @@ impl Locked {
         &self,
         session: &mut Session<'_>,
         state: RunState,
-        said: &Said<'_>,
+        said: Said<'_>,
     ) -> Result<(), StoreError> {
-        self.give_back(session).await?;
-        if !self.policy.keys.is_empty() {
-            keys::free(session, &self.id).await?;
-        }
-        session
-            .run(
-                sql!(
-                    "update rota.runs set state = $2, wait = null, finished_at = $3, report = coalesce($4, report), error = coalesce($5, error),
-                            dropped_log_lines = dropped_log_lines + $6, pending_end = null
-                     where id = $1"
-                ),
-                args![&self.id, state.as_str(), self.now, said.report, said.error, said.dropped_log_lines],
-            )
-            .await?;
-        if self.policy.followed {
-            session
-                .run(
-                    sql!(
-                        "insert into rota.ended (run, job, state, ended_at)
-                         select id, job, state, finished_at from rota.runs where id = $1 and job is not null"
-                    ),
-                    args![&self.id],
-                )
-                .await?;
-            session.hints.push(Hint::Schedules);
-        }
-        session.hints.push(Hint::Run(self.id.clone()));
-        if !self.policy.keys.is_empty() {
-            session.hints.push(Hint::Queue);
-        }
-        Ok(())
+        finish_all(session, &[(self, state, said)]).await
     }
 
     /// It waits for a worker: to run, or to be undone.
@@ -182,7 +175,7 @@ impl Locked {
         self.give_back(session).await?;
         // A run that is to be undone keeps what it holds: what it left half done is still there.
         if !undo && !self.policy.keys.is_empty() {
-            keys::free(session, &self.id).await?;
+            keys::free(session, &list([self.id.as_str()].into_iter())).await?;
         }
         session.run(sql!("delete from rota.queue where run = $1"), args![&self.id]).await?;
         session
@@ -196,8 +189,8 @@ impl Locked {
                     &self.job,
                     i64::from(self.policy.priority),
                     due,
-                    &json(&self.policy.host_labels),
-                    &json(&self.policy.keys),
+                    &text_of(&self.policy.host_labels),
+                    &text_of(&self.policy.keys),
                     undo
                 ],
             )
@@ -220,8 +213,79 @@ impl Locked {
     }
 }
 
+/// Runs are over.
+pub(crate) async fn finish_all(
+    session: &mut Session<'_>,
+    runs: &[(&Locked, RunState, Said<'_>)],
+) -> Result<(), StoreError> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let all = list(runs.iter().map(|(run, ..)| run.id.as_str()));
+    session
+        .run(sql!("delete from rota.leases where run in (select each.value ->> 'run' from @each($1))"), args![&all])
+        .await?;
+    let keyed = runs.iter().any(|(run, ..)| !run.policy.keys.is_empty());
+    if keyed {
+        keys::free(session, &all).await?;
+    }
+    let ends: Vec<_> = runs
+        .iter()
+        .map(|(run, state, said)| {
+            json!({
+                "run": run.id,
+                "state": state.as_str(),
+                "at": run.now.0,
+                "report": said.report,
+                "error": said.error,
+                "lines": said.dropped_log_lines,
+            })
+        })
+        .collect();
+    // The error of an attempt that was tried again is not that of a run that succeeded.
+    session
+        .run(
+            sql!(
+                "update rota.runs set state = each.value ->> 'state', wait = null, finished_at = cast(each.value ->> 'at' as bigint),
+                        report = coalesce(each.value ->> 'report', report),
+                        error = case when each.value ->> 'state' = 'succeeded' then each.value ->> 'error'
+                                     else coalesce(each.value ->> 'error', error) end,
+                        dropped_log_lines = dropped_log_lines + cast(each.value ->> 'lines' as bigint), pending_end = null
+                 from @each($1) where runs.id = each.value ->> 'run'"
+            ),
+            args![&json!(ends).to_string()],
+        )
+        .await?;
+    let followed = || runs.iter().filter(|(run, ..)| run.policy.followed).map(|(run, ..)| run.id.as_str());
+    if followed().next().is_some() {
+        session
+            .run(
+                sql!(
+                    "insert into rota.ended (run, job, state, ended_at)
+                     select r.id, r.job, r.state, r.finished_at from rota.runs r
+                     where r.id in (select each.value ->> 'run' from @each($1)) and r.job is not null"
+                ),
+                args![&list(followed())],
+            )
+            .await?;
+        session.hints.push(Hint::Schedules);
+    }
+    for (run, ..) in runs {
+        session.hints.push(Hint::Run(run.id.clone()));
+    }
+    if keyed {
+        session.hints.push(Hint::Queue);
+    }
+    Ok(())
+}
+
+/// Runs as an argument of a statement.
+pub(crate) fn list<'r>(runs: impl Iterator<Item = &'r str>) -> String {
+    serde_json::Value::Array(runs.map(|run| json!({ "run": run })).collect()).to_string()
+}
+
 /// What is kept as JSON. Our own types are always JSON.
-pub(crate) fn json(value: &impl serde::Serialize) -> String {
+pub(crate) fn text_of(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 

@@ -1,6 +1,6 @@
 //! Hosts come and go.
 
-use super::hold::json;
+use super::hold::text_of;
 use crate::StoreError;
 use crate::rows::{Hint, NewHost};
 use crate::session::{Session, args, sql};
@@ -29,7 +29,7 @@ impl Op for Register {
                     host.incarnation.0.as_str(),
                     &host.name,
                     &host.version,
-                    &json(&host.labels),
+                    &text_of(&host.labels),
                     &host.configuration,
                     host.capacity,
                     &host.process.host,

@@ -67,8 +67,10 @@ impl Holders {
     }
 }
 
-/// A run gives its keys back.
-pub(crate) async fn free(session: &mut Session<'_>, run: &str) -> Result<(), StoreError> {
-    session.run(sql!("delete from rota.held_keys where run = $1"), args![run]).await?;
+/// Runs give their keys back; `runs` is a list as by [`super::hold::list`].
+pub(crate) async fn free(session: &mut Session<'_>, runs: &str) -> Result<(), StoreError> {
+    session
+        .run(sql!("delete from rota.held_keys where run in (select each.value ->> 'run' from @each($1))"), args![runs])
+        .await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Leases that are over.
 
 use super::attempt::{Open, conclude};
-use super::hold::{Locked, Said, json, lease_of, locked_columns};
+use super::hold::{Locked, Said, lease_of, locked_columns, text_of};
 use crate::masked;
 use crate::session::{Session, args, sql};
 use crate::writer::Op;
@@ -55,8 +55,8 @@ async fn lose(session: &mut Session<'_>, run: &Locked, lease: &Lease) -> Result<
         return Ok(RunState::Compensating);
     }
     let error = vanished(session, lease).await?;
-    let open = Open::read(session, &run.id).await?;
-    conclude(session, run, AttemptEnd::Vanished, Some(&error), open.effects).await?;
+    let open = Open::read(session, [run.id.as_str()].into_iter()).await?;
+    conclude(session, &[(run, AttemptEnd::Vanished, Some(&error))], &open).await?;
     // The wait after a lost attempt has nothing random.
     // What only its own process can go on with is over with it.
     let again = run.policy.idempotent && !run.policy.alone;
@@ -70,7 +70,7 @@ async fn lose(session: &mut Session<'_>, run: &Locked, lease: &Lease) -> Result<
         AfterAttempt::Retry { .. } => End::Cancelled,
         AfterAttempt::End(end) => end,
     };
-    if open.compensations && !run.policy.alone {
+    if open.has_undo(run) && !run.policy.alone {
         let state = run.after(Event::Undo)?;
         run.pend(session, end).await?;
         session.run(sql!("update rota.runs set error = $2 where id = $1"), args![&run.id, &error]).await?;
@@ -78,7 +78,7 @@ async fn lose(session: &mut Session<'_>, run: &Locked, lease: &Lease) -> Result<
         return Ok(state);
     }
     let state = run.after(Event::End(end))?;
-    run.finish(session, state, &Said { error: Some(&error), ..Said::default() }).await?;
+    run.finish(session, state, Said { error: Some(&error), ..Said::default() }).await?;
     Ok(state)
 }
 
@@ -96,5 +96,5 @@ async fn vanished(session: &mut Session<'_>, lease: &Lease) -> Result<String, St
         "message": format!("{who} that worked on the run is gone, or lost its lease; what it had begun may or may not have happened"),
         "hint": "look at the effects whose outcome is unknown before the job runs again",
     });
-    Ok(masked::json(json(&error)))
+    Ok(masked::json(text_of(&error)))
 }

@@ -1,6 +1,6 @@
 //! Schedules: what a configuration makes of them, pausing, and repair.
 
-use super::hold::json;
+use super::hold::text_of;
 use crate::StoreError;
 use crate::rows::{Hint, Pause, ScheduleChanges, ScheduleDefinition, micros, shard_of};
 use crate::session::{Engine, Session, args, sql};
@@ -143,7 +143,7 @@ impl Op for SetPause {
     type Answer = ();
 
     async fn apply(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
-        let pause = self.pause.as_ref().map(json);
+        let pause = self.pause.as_ref().map(text_of);
         let written = session
             .run(
                 sql!(

@@ -235,15 +235,15 @@ async fn transaction(
     lost_lines: &HashMap<Arc<str>, u64>,
     committing: &mut bool,
 ) -> Result<(), Failure> {
-    if let [write] = writes
+    if let [write] = &mut *writes
         && write.is_one_statement()
         && session.engine() == Engine::Postgres
         && lines.is_empty()
         && lost_lines.is_empty()
     {
         // One round trip.
-        let result = write.apply(session).await;
-        return check(session, result.err());
+        write.apply(Vec::new(), session).await;
+        return check(session, write.error());
     }
     session.begin().await.map_err(Failure::OfAll)?;
     let done = apply(session, writes, lines, lost_lines).await;
@@ -275,9 +275,13 @@ async fn apply(
         let written = logs::lines(session, lines).await;
         check(session, written.err())?;
     }
-    for write in writes {
-        let result = write.apply(session).await;
-        check(session, result.err())?;
+    // What is of one kind is written together.
+    let mut writes: Vec<&mut Box<dyn Write>> = writes.iter_mut().collect();
+    writes.sort_by_key(|write| write.order());
+    for kind in writes.chunk_by_mut(|a, b| a.order() == b.order()) {
+        let Some((first, others)) = kind.split_first_mut() else { continue };
+        first.apply(others.iter_mut().map(|other| &mut **other).collect(), session).await;
+        check(session, first.error())?;
     }
     for (run, lines) in lost_lines {
         let written = logs::dropped(session, run, *lines).await;

@@ -14,6 +14,7 @@ use crate::session::{Session, Shared};
 use crate::{NewLogLine, StoreError};
 use futures::future::BoxFuture;
 use lane::Lane;
+use std::any::{Any, TypeId};
 use std::future::Future;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
@@ -29,12 +30,32 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Something to write. Applied in a transaction, maybe more than once until one commits. One that answers an error has written nothing,
 /// unless a statement failed, which ends the transaction.
-pub(crate) trait Op: Send + Sync + 'static {
+pub(crate) trait Op: Send + Sync + Sized + 'static {
     /// What it answers.
     type Answer: Send + 'static;
 
+    /// Of what is committed together, lower ones come first: whoever does not wait for one must find it done by the next.
+    const ORDER: u8 = 1;
+
     /// Do it.
     fn apply(&self, session: &mut Session<'_>) -> impl Future<Output = Result<Self::Answer, StoreError>> + Send;
+
+    /// Do several that are committed together; one answer for each. Worth writing where many happen at once.
+    fn apply_all(
+        ops: &[&Self],
+        session: &mut Session<'_>,
+    ) -> impl Future<Output = Vec<Result<Self::Answer, StoreError>>> + Send {
+        async move {
+            let mut answers = Vec::with_capacity(ops.len());
+            for op in ops {
+                answers.push(op.apply(session).await);
+                if session.failed.is_some() {
+                    break;
+                }
+            }
+            answers
+        }
+    }
 
     /// How long it may take.
     fn patience(&self) -> Duration {
@@ -48,8 +69,12 @@ pub(crate) trait Op: Send + Sync + 'static {
 }
 
 /// An operation and whoever waits for it.
-trait Write: Send {
-    fn apply<'a>(&'a mut self, session: &'a mut Session<'_>) -> BoxFuture<'a, Result<(), StoreError>>;
+trait Write: Any + Send {
+    /// Apply it with others of its kind.
+    fn apply<'a>(&'a mut self, others: Vec<&'a mut Box<dyn Write>>, session: &'a mut Session<'_>) -> BoxFuture<'a, ()>;
+    /// What it answered, where that is an error.
+    fn error(&self) -> Option<StoreError>;
+    fn order(&self) -> (u8, TypeId);
     fn patience(&self) -> Duration;
     fn is_one_statement(&self) -> bool;
     /// Whether whoever waited is gone.
@@ -68,13 +93,25 @@ struct Waiting<O: Op> {
 }
 
 impl<O: Op> Write for Waiting<O> {
-    fn apply<'a>(&'a mut self, session: &'a mut Session<'_>) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn apply<'a>(&'a mut self, others: Vec<&'a mut Box<dyn Write>>, session: &'a mut Session<'_>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let answer = self.op.apply(session).await;
-            let result = answer.as_ref().map(drop).map_err(Clone::clone);
-            self.answer = Some(answer);
-            result
+            let mut all = vec![self];
+            // Those of another kind are not given; were they, they would get no answer.
+            all.extend(others.into_iter().filter_map(|other| (other.as_mut() as &mut dyn Any).downcast_mut::<Self>()));
+            let ops: Vec<&O> = all.iter().map(|waiting| &waiting.op).collect();
+            let answers = O::apply_all(&ops, session).await;
+            for (waiting, answer) in all.into_iter().zip(answers) {
+                waiting.answer = Some(answer);
+            }
         })
+    }
+
+    fn error(&self) -> Option<StoreError> {
+        self.answer.as_ref().and_then(|answer| answer.as_ref().err().cloned())
+    }
+
+    fn order(&self) -> (u8, TypeId) {
+        (O::ORDER, TypeId::of::<O>())
     }
 
     fn patience(&self) -> Duration {
