@@ -9,7 +9,7 @@ use rota_authority::{Denied, Gate, Quotas, RunIdentity};
 use rota_capability::{LogLevel, RunContext, RunFacts};
 use rota_contract::{Error, Failure, Report};
 use rota_sandbox::{Cancel, Ended, Finished};
-use rota_store::{NewRun, RunEnd, RunStatus, Store, StoreError};
+use rota_store::{EffectRow, NewRun, RunEnd, RunStatus, Store, StoreError};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,9 +53,15 @@ impl Host {
         let context = self.context(&id, prepared.mode, &prepared, recorder.clone());
         let finished =
             self.plugins().sandbox().run(&prepared.loaded.plugin, context.clone(), &prepared.parameters, cancel).await;
-        // What was dropped with the store tells its targets now; until they have been told the run has not ended.
-        self.quiesce().await;
-        let (status, report, error) = end_of(finished, &context, &prepared);
+        // What was dropped with the store tells its targets now.
+        self.settle().await;
+        store.flush().await.map_err(ExecuteError::NotRecorded)?;
+        let (mut status, report, mut error) = end_of(finished, &context, &prepared);
+        if status == RunStatus::Succeeded
+            && let Some(doubt) = doubt(&store.effects(&id).await.map_err(ExecuteError::NotRecorded)?)
+        {
+            (status, error) = (RunStatus::Unknown, Some(doubt));
+        }
         if let Some(error) = &error {
             context.log(LogLevel::Error, "host", &rota_telemetry::mask(&error.message), &[]);
         }
@@ -65,7 +71,6 @@ impl Host {
             error: error.and_then(|error| serde_json::to_string(&error).ok()),
             dropped_log_lines: recorder.dropped.load(Ordering::Relaxed),
         };
-        store.flush().await.map_err(ExecuteError::NotRecorded)?;
         store.end_run(&id, end).await.map_err(ExecuteError::NotRecorded)?;
         Ok(self.records().find(&id).await?)
     }
@@ -99,6 +104,22 @@ impl Host {
         };
         RunContext::new(gate, facts, prepared.limits.clone(), recorder)
     }
+}
+
+/// Why a procedure that has reported has not succeeded all the same: it returned while effects of it were under way, and what
+/// became of them is not known. Its report cannot speak for them.
+fn doubt(effects: &[EffectRow]) -> Option<ErrorView> {
+    let open = effects.iter().filter(|effect| matches!(effect.outcome.as_str(), "running" | "interrupted"));
+    let named: Vec<String> = open.map(|effect| format!("{} ({})", effect.operation, effect.target)).collect();
+    let shown = named.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if named.is_empty() {
+        return None;
+    }
+    error(
+        "unknown",
+        format!("the procedure reported while {} of its effects were under way: {shown}", named.len()),
+        Some("look whether they happened; the procedure should wait for each of its calls before it returns".into()),
+    )
 }
 
 fn new_run(id: &str, prepared: &Prepared) -> NewRun {

@@ -35,9 +35,10 @@ pub enum HostError {
     },
 }
 
-/// How long a run that has ended waits for its aborted uploads to be gone; what takes longer goes on until the host closes.
-const SETTLE: Duration = Duration::from_millis(500);
-/// How long a host that closes waits for them; what is left then, `rota doctor --fix` sweeps.
+/// How long a run that has ended waits until its targets know (statements cancelled, uploads aborted): well below the 100 ms that
+/// an end may take beyond its limit, and enough for targets that answer. What takes longer goes on until the host closes.
+const SETTLE: Duration = Duration::from_millis(60);
+/// How long a host that closes waits for uploads that are being aborted; what is left then, `rota doctor --fix` sweeps.
 const SETTLE_AT_CLOSE: Duration = Duration::from_secs(5);
 
 fn private_folder(state_dir: &Path) -> Result<PathBuf, HostError> {
@@ -163,14 +164,14 @@ impl Host {
 
     /// Wait until what was cancelled has reached its targets and what was said is on record. Before the process ends.
     pub async fn close(self) {
-        self.quiesce().await;
-        rota_capability_storage::settled(SETTLE_AT_CLOSE).await;
+        futures::future::join(self.sessions().quiesce(), rota_capability_storage::settled(SETTLE_AT_CLOSE)).await;
         self.records.close().await;
     }
 
-    /// Wait until what was cancelled has reached its targets.
-    pub async fn quiesce(&self) {
-        self.sessions().quiesce().await;
-        rota_capability_storage::settled(SETTLE).await;
+    /// Wait a moment for what was cancelled to reach its targets; a target that does not answer keeps no run from its end.
+    pub(crate) async fn settle(&self) {
+        let targets = futures::future::join(self.sessions().quiesce(), rota_capability_storage::settled(SETTLE));
+        // What is under way goes on by itself.
+        let _ = tokio::time::timeout(SETTLE, targets).await;
     }
 }
