@@ -30,6 +30,9 @@ const ALLOWED: [&str; 14] = [
 /// The longest value.
 const LONGEST: usize = 1_000;
 
+/// The most `work_mem` that a guest may ask for, kB: each sort and hash of each statement may take as much on the server.
+const MOST_WORK_MEM: u64 = 1 << 20;
+
 /// Schemas that must keep their place in the search path: in front, unseen.
 const RESERVED: [&str; 2] = ["pg_catalog", "pg_temp"];
 
@@ -78,8 +81,28 @@ fn check_value(name: &str, value: &str) -> Result<(), Error> {
     if value.len() > LONGEST || value.contains('\0') {
         return Err(Error::InvalidArgument(format!("the value of `{name}` is over {LONGEST} bytes or holds a NUL")));
     }
-    if name == "search_path" {
-        check_search_path(value)?;
+    match name {
+        "search_path" => check_search_path(value),
+        "work_mem" | "maintenance_work_mem" => check_memory(name, value),
+        _ => Ok(()),
+    }
+}
+
+/// A plain number with a unit as the server has them (kB without one), and no more `work_mem` than a guest may have.
+fn check_memory(name: &str, value: &str) -> Result<(), Error> {
+    let refuse = |why: String| Err(Error::InvalidArgument(format!("`{name}` is not set: {why}")));
+    let text = value.trim();
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let kilobytes = match (digits.parse::<u64>(), unit.trim_start()) {
+        (Ok(number), "B") => number >> 10,
+        (Ok(number), "" | "kB") => number,
+        (Ok(number), "MB") => number.saturating_mul(1 << 10),
+        (Ok(number), "GB") => number.saturating_mul(1 << 20),
+        (Ok(number), "TB") => number.saturating_mul(1 << 30),
+        _ => return refuse("write a whole number and a unit (B, kB, MB, GB, TB), for example 64MB".into()),
+    };
+    if name == "work_mem" && kilobytes > MOST_WORK_MEM {
+        return refuse(format!("a procedure may have at most {} MB of it", MOST_WORK_MEM >> 10));
     }
     Ok(())
 }
@@ -121,6 +144,32 @@ mod tests {
             "standard_conforming_strings",
         ] {
             assert!(allowed(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn memory_is_a_plain_number_and_bounded() {
+        for (name, value) in [
+            ("work_mem", "64MB"),
+            ("work_mem", "1024 MB"),
+            ("work_mem", "4096"),
+            ("work_mem", "1GB"),
+            ("maintenance_work_mem", "8GB"),
+        ] {
+            assert!(check_value(name, value).is_ok(), "{name} {value}");
+        }
+        for (name, value) in [
+            ("work_mem", "1025MB"),
+            ("work_mem", "2TB"),
+            ("work_mem", "1048577"),
+            ("work_mem", "0x7fffffff"),
+            ("work_mem", "1e9"),
+            ("work_mem", "99999999999999999999TB"),
+            ("maintenance_work_mem", "lots"),
+            ("work_mem", "-1"),
+            ("work_mem", ""),
+        ] {
+            assert!(check_value(name, value).is_err(), "{name} {value}");
         }
     }
 

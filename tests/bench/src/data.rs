@@ -23,7 +23,8 @@ pub(crate) async fn gibibyte(server: &Postgres, database: &Database, number: u32
             ))
             .await?;
     }
-    let words = (1..=32).map(|word| format!("md5(n::text || '{number}.{word}')")).collect::<Vec<_>>().join(" || ' ' || ");
+    let words =
+        (1..=32).map(|word| format!("md5(n::text || '{number}.{word}')")).collect::<Vec<_>>().join(" || ' ' || ");
     let tables = [
         format!(
             "create table embeddings_{number} as select i::bigint as id, v.embedding

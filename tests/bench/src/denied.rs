@@ -45,7 +45,9 @@ pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure
         .iter()
         .zip(&spreads)
         .zip(cpu)
-        .map(|(((_, _, what), spread), cpu)| format!("{what}: {:.2} us a call, {cpu:.2} us of CPU", spread.median * 1e6))
+        .map(|(((_, _, what), spread), cpu)| {
+            format!("{what}: {:.2} us a call, {cpu:.2} us of CPU", spread.median * 1e6)
+        })
         .collect();
     notes.push(format!("connections that the target saw: {heard}"));
     Ok(Figure {

@@ -55,10 +55,13 @@ async fn script(server: &Postgres, database: &Database, state: &Path) -> anyhow:
             if !statement.starts_with("alter system") && !statement.contains("pg_reload_conf") {
                 writeln!(script, "{}\n\\g", statement.trim_end_matches(';'))?;
             }
-        } else if let Some((name, statement)) = said.split_once("LOG:  execute ").and_then(|(_, s)| s.split_once(": ")) {
+        } else if let Some((name, statement)) = said.split_once("LOG:  execute ").and_then(|(_, s)| s.split_once(": "))
+        {
             ensure!(!name.contains('\n'), "the server's log cannot be read: {entry}");
             writeln!(script, "{}\n\\g", statement.trim_end_matches(';'))?;
-        } else if let Some((_, parameters)) = said.split_once("DETAIL:  ").filter(|(_, d)| d.to_lowercase().starts_with("parameters: ")) {
+        } else if let Some((_, parameters)) =
+            said.split_once("DETAIL:  ").filter(|(_, d)| d.to_lowercase().starts_with("parameters: "))
+        {
             let end = script.len() - "\\g\n".len();
             script.truncate(end);
             writeln!(script, "\\bind {} \\g", values(parameters.split_once(": ").map_or("", |(_, p)| p)))?;

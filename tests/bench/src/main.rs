@@ -92,7 +92,13 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
 
 /// Tables are made without WAL, and nothing is vacuumed beside what is measured.
 fn server_for_backup() -> PostgresOptions {
-    let config = ["wal_level = minimal", "max_wal_senders = 0", "autovacuum = off", "max_wal_size = 4GB", "shared_buffers = 512MB"];
+    let config = [
+        "wal_level = minimal",
+        "max_wal_senders = 0",
+        "autovacuum = off",
+        "max_wal_size = 4GB",
+        "shared_buffers = 512MB",
+    ];
     PostgresOptions { config: config.map(str::to_owned).to_vec(), ..PostgresOptions::default() }
 }
 
@@ -106,8 +112,8 @@ fn write(cli: &Cli, results: &Results) -> anyhow::Result<()> {
         .with_context(|| format!("writing {}", cli.json.display()))?;
     if let Some(document) = cli.document.as_ref().filter(|_| cli.only.is_empty()) {
         let text = std::fs::read_to_string(document).with_context(|| format!("reading {}", document.display()))?;
-        let replaced = replaced(&text, &table)
-            .with_context(|| format!("{} has no `{BEGIN}` and `{END}`", document.display()))?;
+        let replaced =
+            replaced(&text, &table).with_context(|| format!("{} has no `{BEGIN}` and `{END}`", document.display()))?;
         std::fs::write(document, replaced).with_context(|| format!("writing {}", document.display()))?;
     }
     Ok(())

@@ -59,9 +59,8 @@ fn told(error: wasmtime::Error) -> anyhow::Error {
 
 pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure> {
     let bare = Bare::new().map_err(told)?;
-    let grants = || -> anyhow::Result<_> {
-        Ok(vec![grant("database", "postgres://bench@127.0.0.1:1/bench", &["read"])?])
-    };
+    let grants =
+        || -> anyhow::Result<_> { Ok(vec![grant("database", "postgres://bench@127.0.0.1:1/bench", &["read"])?]) };
     let mut measured = Rounds::default();
     for round in 0..=rounds {
         let mut prepared = Vec::new();

@@ -14,8 +14,7 @@ pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure
         let ours = watch.stop();
         let watch = Watch::start();
         // On the runtime's own threads, as ours.
-        let copied =
-            tokio::spawn(async { tokio::io::copy(&mut Source(SIZE), &mut tokio::io::sink()).await }).await??;
+        let copied = tokio::spawn(async { tokio::io::copy(&mut Source(SIZE), &mut tokio::io::sink()).await }).await??;
         ensure!(copied == SIZE, "bytes are missing");
         let theirs = watch.stop();
         if round > 0 {

@@ -96,6 +96,58 @@ async fn a_stream_that_never_ends_is_ended_by_the_timeout() {
     timed_out("never-finish").await;
 }
 
+/// A server that takes connections and never says a word.
+async fn silent() -> (u16, JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let held = tokio::spawn(async move {
+        let mut connections = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            connections.push(connection);
+        }
+    });
+    (port, held)
+}
+
+/// A target that does not answer keeps a run no longer than one that does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_target_keeps_no_run_beyond_its_timeout() {
+    let (port, server) = silent().await;
+    let bucket =
+        format!("bucket=s3://AKIDEXAMPLE:wJalrXUtnFEMI@bucket/x?endpoint=http://127.0.0.1:{port}&region=us-east-1");
+    for bind in [format!("database=postgres://someone:secret@127.0.0.1:{port}/db?sslmode=disable"), bucket] {
+        let host = InProcess::open(COMPILED).await.unwrap();
+        host.run("nothing", &json!({}), &[], &[]).await.unwrap();
+        let mut late = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let view = host.run("hold", &json!({}), &["wall=300ms"], std::slice::from_ref(&bind)).await.unwrap();
+            assert_eq!(view.status, "timed-out", "{bind}: {:?}", view.error);
+            if took(&view) <= LIMIT + BEYOND {
+                late.clear();
+                break;
+            }
+            late.push(took(&view));
+        }
+        assert!(late.is_empty(), "{bind}: a limit of {LIMIT:?} ended it after {late:?}");
+    }
+    server.abort();
+}
+
+/// What a procedure left behind unfinished is not known, whatever it reports.
+#[tokio::test(flavor = "multi_thread")]
+async fn returning_with_an_effect_under_way_is_no_success() {
+    let host = InProcess::open(COMPILED).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let bind = format!("bucket=file://{}", folder.path().display());
+    let view = host.run("leave", &json!({}), &[], &[bind]).await.unwrap();
+    assert_eq!((view.status.as_str(), view.exit_status()), ("unknown", 5), "{:?}", view.error);
+    let error = view.error.unwrap();
+    assert_eq!(error.kind, "unknown");
+    assert!(error.message.contains("storage.put"), "{}", error.message);
+    assert!(view.report.is_some(), "what it reported is kept");
+    assert!(!folder.path().join("left.bin").exists(), "half an object");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn allocating_is_ended_by_the_memory_limit() {
     over(&one("allocate", json!({}), &["memory=32MiB"]).await, "memory", "32 MiB");

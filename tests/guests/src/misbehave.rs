@@ -40,6 +40,7 @@ pub(crate) async fn misbehave(what: &str, parameters: &Value) -> Value {
         "many-calls" => many_calls(parameters).await,
         "environment" => environment(),
         "hold" => hold().await,
+        "leave" => leave().await,
         "streams-without-end" => streams_without_end(),
         "filters-without-end" => filters_without_end(),
         "flood-metric" => flood_metric(parameters),
@@ -177,6 +178,19 @@ async fn hold() -> Value {
     never().await;
     drop((transaction, child));
     json!({})
+}
+
+/// Return while an object is half written.
+async fn leave() -> Value {
+    let bucket = Bucket::open("bucket".into()).await.expect("a bucket");
+    let (mut writer, reader) = wit_stream::new::<u8>();
+    let options = PutOptions { if_absent: true, size_estimate: None, media_type: None, sha256: None };
+    wit_bindgen::spawn_local(async move {
+        let _ = bucket.put("left.bin".into(), reader, options).await;
+    });
+    writer.write_all(vec![1; 1 << 20]).await;
+    std::mem::forget(writer);
+    json!({ "left": true })
 }
 
 /// A stream that the host fills and nobody reads.

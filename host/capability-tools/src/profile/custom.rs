@@ -21,7 +21,14 @@ pub(super) fn check(rules: &[ArgumentRule], arguments: &[String], connected: boo
     })
 }
 
-/// What a star stands for holds no control character, so that no line is smuggled into something that reads lines.
+/// What a star stands for holds no control character, so that no line is smuggled into something that reads lines, and leads no
+/// way up, so that a rule for what is in a folder is none for what is outside of it.
 fn allows(rule: &ArgumentRule, argument: &str) -> bool {
-    rule.allows(argument) && (!argument.contains(char::is_control) || rule.to_string() == argument)
+    let plain = !argument.contains(char::is_control) && !leads_up(argument);
+    rule.allows(argument) && (plain || rule.to_string() == argument)
+}
+
+/// Whether a part of a path in it is `..`, whatever stands in front of the path (`--file=../x`, `a:../b`).
+fn leads_up(argument: &str) -> bool {
+    argument.split(['/', '\\', '=', ':', ',', ';', ' ']).any(|part| part == "..")
 }

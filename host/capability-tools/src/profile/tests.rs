@@ -279,6 +279,12 @@ fn custom_holds_to_the_operators_list() {
         refused(&profile, false, line, "list of allowed arguments");
     }
     refused(&profile, false, &["--level=a\nb"], "list of allowed arguments");
+    let inside = custom(&["/srv/sql/*.sql", "--file=*", "../up.sql"]);
+    becomes(&inside, false, &["/srv/sql/a..b.sql"], &["/srv/sql/a..b.sql"]);
+    becomes(&inside, false, &["../up.sql"], &["../up.sql"]);
+    for line in [&["/srv/sql/../../etc/x.sql"][..], &["--file=../x"], &["--file=a/.."], &["--file=x:../y"]] {
+        refused(&inside, false, line, "list of allowed arguments");
+    }
     refused(&profile, true, &["head"], "not given a connection");
     assert!(!check(&profile, &[], false).unwrap().only_reads);
     refused(&custom(&[]), false, &["x"], "list of allowed arguments");
