@@ -73,8 +73,7 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             // What was lost with its worker is shown as such.
             store.reap().await?;
             let artifacts = settings.state_dir.join("artifacts");
-            let status =
-                commands::runs::runs(&RunRecords::new(store.clone()), &artifacts, command, printing).await;
+            let status = commands::runs::runs(&RunRecords::new(store.clone()), &artifacts, command, printing).await;
             store.close().await;
             status
         }

@@ -62,7 +62,10 @@ impl Host {
                 ok: true,
                 found: format!("in {}", self.settings().state_dir.display()),
                 hint: None,
-                mended: gone.into_iter().map(|(run, state)| format!("run {run} is {}: its process is gone", state.as_str())).collect(),
+                mended: gone
+                    .into_iter()
+                    .map(|(run, state)| format!("run {run} is {}: its process is gone", state.as_str()))
+                    .collect(),
             },
             Err(error) => {
                 Check { what, kind: "host", ok: false, found: error.to_string(), hint: None, mended: Vec::new() }

@@ -88,7 +88,9 @@ impl Keeping for Durable {
         match &self.plan {
             Some(plan) => plan.complete_step(name, result).await,
             None => match self.store.complete_step(&self.run, &self.fence, name, result).await {
-                Err(error @ (StoreError::Misfit(_) | StoreError::Stale(_))) => Err(DurableError::Conflict(error.to_string())),
+                Err(error @ (StoreError::Misfit(_) | StoreError::Stale(_))) => {
+                    Err(DurableError::Conflict(error.to_string()))
+                }
                 answer => answer.map_err(refused),
             },
         }

@@ -97,12 +97,8 @@ impl Host {
             answered: watch::channel(None).0,
             beaten: std::sync::Mutex::new(Instant::now()),
         };
-        let mut doing = Doing {
-            held: Held::new(&claimed, asked, options.lease, cancel.clone()),
-            claimed,
-            prepared,
-            watcher,
-        };
+        let mut doing =
+            Doing { held: Held::new(&claimed, asked, options.lease, cancel.clone()), claimed, prepared, watcher };
         let work = async {
             loop {
                 let holding = runs.add(doing.held.clone());
@@ -150,7 +146,8 @@ impl Host {
                     }
                 }
             }
-            match self.store().claim(Claim { only: Some(run), ..claim }).await.map(|claimed| claimed.into_iter().next()) {
+            match self.store().claim(Claim { only: Some(run), ..claim }).await.map(|claimed| claimed.into_iter().next())
+            {
                 Ok(Some(claimed)) => return Some(claimed),
                 Ok(None) => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
                 Err(error) => {

@@ -34,8 +34,7 @@ impl Host {
             if !due {
                 continue;
             }
-            let occasion =
-                Occasion { trigger: "job".into(), parent: Some(end.run.clone()), ..Occasion::default() };
+            let occasion = Occasion { trigger: "job".into(), parent: Some(end.run.clone()), ..Occasion::default() };
             match self.run_of(calendar, name, occasion).await {
                 Ok(run) => runs.push(run),
                 Err(error) => {
@@ -60,7 +59,12 @@ impl Host {
         };
         if failed && failures >= limit {
             let note = format!("{failures} runs in a row failed, the last of them {}", end.run);
-            tracing::error!(job = end.job, failures, "the schedule is paused: `rota jobs resume {}` lets it go on", end.job);
+            tracing::error!(
+                job = end.job,
+                failures,
+                "the schedule is paused: `rota jobs resume {}` lets it go on",
+                end.job
+            );
             let pause = Pause { by: format!("rota on {by}"), note, at: Utc::now() };
             self.store().pause(&end.job, Some(pause)).await?;
         }

@@ -104,7 +104,10 @@ impl Heart {
         let now = Instant::now();
         for held in self.held.each() {
             if now + self.margin() >= held.proven_until() && held.stopped() != Some(Stop::LeaseLost) {
-                tracing::warn!(run = held.run, "the lease on the run cannot be proven any longer; the run is stopped here");
+                tracing::warn!(
+                    run = held.run,
+                    "the lease on the run cannot be proven any longer; the run is stopped here"
+                );
                 held.stop(Stop::LeaseLost);
             }
         }

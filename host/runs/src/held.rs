@@ -48,12 +48,7 @@ impl Held {
             fence: claimed.lease.fence(),
             cancel,
             cancel_undo: Cancel::default(),
-            state: Mutex::new(State {
-                proven_until: asked + lease,
-                stop: None,
-                progress: None,
-                undoing: claimed.undo,
-            }),
+            state: Mutex::new(State { proven_until: asked + lease, stop: None, progress: None, undoing: claimed.undo }),
         })
     }
 

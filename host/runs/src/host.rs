@@ -210,10 +210,8 @@ impl Host {
 
     /// Forget old runs, a few at a time, until told to stop.
     pub async fn prune_for_ever(self: Arc<Self>, keep: rota_config::Keep, stopped: tokio::sync::watch::Receiver<bool>) {
-        let keep = rota_store::Keep {
-            age: rota_protocol::Span::from(Duration::from(keep.age)),
-            per_job: keep.runs_per_job,
-        };
+        let keep =
+            rota_store::Keep { age: rota_protocol::Span::from(Duration::from(keep.age)), per_job: keep.runs_per_job };
         loop {
             let wait = match self.store.prune(&keep, PRUNED).await {
                 // There may be more.

@@ -74,7 +74,12 @@ pub fn new_run(prepared: &Prepared, settings: &Settings, occasion: &Occasion) ->
         parameters: prepared.parameters.clone(),
         grants: Value::Object(grants).to_string(),
         scheduled_for: occasion.scheduled_for,
-        labels: prepared.job.as_ref().and_then(|job| settings.jobs.get(job)).map(|job| job.labels.clone()).unwrap_or_default(),
+        labels: prepared
+            .job
+            .as_ref()
+            .and_then(|job| settings.jobs.get(job))
+            .map(|job| job.labels.clone())
+            .unwrap_or_default(),
         policy: policy(prepared, settings),
         due: occasion.due,
         parent: occasion.parent.clone(),
@@ -131,7 +136,9 @@ fn keys(prepared: &Prepared, settings: &Settings) -> Vec<ConcurrencyKey> {
 /// A name for the database that two bindings lead to, which tells no address: keys are shown.
 fn target(grant: &Grant) -> String {
     let address = match &grant.binding {
-        Binding::Sql(sql) => sql.target().ok().map(|target| format!("{:?}:{}/{:?}", target.host, target.port, target.database)),
+        Binding::Sql(sql) => {
+            sql.target().ok().map(|target| format!("{:?}:{}/{:?}", target.host, target.port, target.database))
+        }
         _ => None,
     };
     match address {
@@ -165,8 +172,8 @@ impl Host {
         }
         let limits: Limits = serde_json::from_value(run.policy.limits.clone())
             .map_err(|error| ReviveError::Record(format!("its limits: {error}")))?;
-        let grants: Grants = serde_json::from_str(&run.grants)
-            .map_err(|error| ReviveError::Record(format!("its grants: {error}")))?;
+        let grants: Grants =
+            serde_json::from_str(&run.grants).map_err(|error| ReviveError::Record(format!("its grants: {error}")))?;
         if let Some((slot, _)) = grants.iter().find(|(_, grant)| grant.ad_hoc) {
             return Err(ReviveError::AdHoc(slot.clone()));
         }

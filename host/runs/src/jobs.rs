@@ -199,7 +199,11 @@ impl Host {
             last_status: last.as_ref().map(|row| row.state.as_str().into()),
             last_run: last.as_ref().map(|row| row.run.id.clone()),
             last_at: last.map(|row| row.created_at),
-            slots: job.slots.iter().map(|(slot, (binding, access))| (slot.clone(), binding.clone(), access.clone())).collect(),
+            slots: job
+                .slots
+                .iter()
+                .map(|(slot, (binding, access))| (slot.clone(), binding.clone(), access.clone()))
+                .collect(),
         })
     }
 
@@ -330,7 +334,9 @@ fn notes(expected: &Expected) -> Vec<String> {
     }
     match expected.overlap {
         None | Some(rota_schedule::OverlapDecision::Start) => {}
-        Some(rota_schedule::OverlapDecision::Skip(_)) => notes.push("likely skipped: the run before may not be over".into()),
+        Some(rota_schedule::OverlapDecision::Skip(_)) => {
+            notes.push("likely skipped: the run before may not be over".into())
+        }
         Some(rota_schedule::OverlapDecision::Buffer) => notes.push("likely waits for the run before".into()),
         Some(_) => notes.push("likely ends the run before".into()),
     }

@@ -34,20 +34,20 @@ mod worker;
 pub use doctor::Check;
 pub use execute::ExecuteError;
 pub use host::{Capabilities, Host, HostError, open_store};
+pub use job::{Occasion, ReviveError, new_run};
+pub use jobs::{FireView, JobError, JobView, NextView};
 pub use limits::{LimitError, set_limit};
+pub use metrics::Metrics;
 pub use observer::{Unwatched, Watcher};
+pub use operate::{AgainError, acting};
 pub use parameters::ParameterError;
 pub use prepare::{PrepareError, Prepared, Request, Wanted};
 pub use records::{LogLine, RecordsError, RunFilter, RunRecords};
 pub use run_interface::Run;
-pub use job::{Occasion, ReviveError, new_run};
-pub use jobs::{FireView, JobError, JobView, NextView};
-pub use metrics::Metrics;
-pub use operate::{AgainError, acting};
 pub use scheduler::Scheduler;
 pub use settings::{JobSettings, Settings, StoreChoice};
-pub use worker::{Worker, WorkerOptions};
 pub use view::{ArtifactView, AttemptView, CompensationView, EffectView, ErrorView, RunView, StepView};
+pub use worker::{Worker, WorkerOptions};
 
 /// What the machine is called.
 #[must_use]

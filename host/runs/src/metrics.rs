@@ -61,7 +61,11 @@ impl Default for Metrics {
         let fires = Family::default();
         registry.register("schedule_decisions", "Decisions about instants of schedules by this host", fires.clone());
         let lateness = Histogram::new(exponential_buckets(0.001, 4.0, 9));
-        registry.register("fire_lateness_seconds", "How long after its instant a schedule was decided about", lateness.clone());
+        registry.register(
+            "fire_lateness_seconds",
+            "How long after its instant a schedule was decided about",
+            lateness.clone(),
+        );
         let refused = Gauge::default();
         registry.register("stale_writes_refused", "Writes that came after their lease was lost", refused.clone());
         let published = Arc::new(Published::default());
@@ -86,8 +90,7 @@ impl Metrics {
 
     /// A run ended here.
     pub(crate) fn run_ended(&self, job: Option<&str>, plugin: &str, status: &str, took: Duration) {
-        let labels =
-            RunLabels { job: job.unwrap_or_default().into(), plugin: plugin.into(), status: status.into() };
+        let labels = RunLabels { job: job.unwrap_or_default().into(), plugin: plugin.into(), status: status.into() };
         self.ended.get_or_create(&labels).inc();
         self.seconds.observe(took.as_secs_f64());
     }
@@ -116,7 +119,8 @@ impl Published {
         let full = all.values().map(|named| named.values.len()).sum::<usize>() >= PUBLISHED;
         let counter = matches!(kind, MetricKind::Counter);
         let named = all.entry(word(name)).or_insert_with(|| Named { counter, values: BTreeMap::new() });
-        let mut key: Vec<(String, String)> = labels.iter().map(|(k, v)| (word(k), v.clone())).filter(|(k, _)| k != "job").collect();
+        let mut key: Vec<(String, String)> =
+            labels.iter().map(|(k, v)| (word(k), v.clone())).filter(|(k, _)| k != "job").collect();
         key.push(("job".into(), job.into()));
         key.sort();
         key.dedup_by(|a, b| a.0 == b.0);
@@ -149,7 +153,8 @@ impl Collector for PublishedCollector {
         let all = self.0.values.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, named) in all.iter() {
             let full = format!("procedure_{name}");
-            let kind = if named.counter { ConstCounter::new(0.0).metric_type() } else { ConstGauge::new(0.0).metric_type() };
+            let kind =
+                if named.counter { ConstCounter::new(0.0).metric_type() } else { ConstGauge::new(0.0).metric_type() };
             let mut metric = encoder.encode_descriptor(&full, "Published by procedures", None, kind)?;
             for (labels, value) in &named.values {
                 let encoder = metric.encode_family(labels)?;

@@ -1,10 +1,10 @@
 //! A run's sayings on their way to the store and to whoever watches.
 
+use crate::held::Held;
+use crate::metrics::Metrics;
 use async_trait::async_trait;
 use chrono::Utc;
 use rota_capability::{LogLevel, MetricKind, Observer};
-use crate::held::Held;
-use crate::metrics::Metrics;
 use rota_store::{ArtifactRow, NewLogLine, Store};
 use serde_json::json;
 use std::path::PathBuf;

@@ -95,7 +95,11 @@ pub(crate) fn regrant(
         let (binding_name, binding) = bindings
             .find(slot, &grant.binding)
             .map_err(|reason| PrepareError::Binding { slot: name.clone(), reason })?;
-        grant_of(Bound { slot, binding_name, binding, job_access: Some(grant.access.clone()), ad_hoc: false }, false, &[])
+        grant_of(
+            Bound { slot, binding_name, binding, job_access: Some(grant.access.clone()), ad_hoc: false },
+            false,
+            &[],
+        )
     };
     grants.iter().map(one).collect()
 }

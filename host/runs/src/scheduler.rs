@@ -94,7 +94,9 @@ impl Scheduler {
         let now = date(self.host.store().now().await?);
         let mut all = Vec::new();
         for (job, configured) in &settings.jobs {
-            let Some(schedule) = self.calendar.schedule(&settings, job).filter(|_| configured.enabled) else { continue };
+            let Some(schedule) = self.calendar.schedule(&settings, job).filter(|_| configured.enabled) else {
+                continue;
+            };
             let definition = serde_json::to_string(&configured.schedule).unwrap_or_default();
             let (next, fire_at) = first(&schedule, now);
             let hash = rota_sandbox::digest(definition.as_bytes());
@@ -155,7 +157,9 @@ impl Scheduler {
             let now = date(now);
             let shard = self.shard().await;
             let (mine, rest): (Vec<ScheduleRow>, Vec<ScheduleRow>) = due.into_iter().partition(|row| {
-                row.fire_at.is_some_and(|at| at <= now && (shard.is_none_or(|(part, parts)| row.shard % parts == part) || now - at >= LATE))
+                row.fire_at.is_some_and(|at| {
+                    at <= now && (shard.is_none_or(|(part, parts)| row.shard % parts == part) || now - at >= LATE)
+                })
             });
             if mine.is_empty() {
                 let next = rest.iter().filter_map(|row| row.fire_at).filter(|at| *at > now).min();
@@ -180,8 +184,11 @@ impl Scheduler {
             }
         }
         let hosts = self.host.store().hosts().await.unwrap_or_default();
-        let mut alive: Vec<Incarnation> =
-            hosts.into_iter().filter(|host| host.alive && host.host.capacity > 0).map(|host| host.host.incarnation).collect();
+        let mut alive: Vec<Incarnation> = hosts
+            .into_iter()
+            .filter(|host| host.alive && host.host.capacity > 0)
+            .map(|host| host.host.incarnation)
+            .collect();
         alive.sort();
         let part = alive.iter().position(|incarnation| *incarnation == self.incarnation);
         let mine = part.and_then(|part| Some((i32::try_from(part).ok()?, i32::try_from(alive.len()).ok()?)));
@@ -397,7 +404,8 @@ impl Steps {
         let mut each: Vec<Step> = Vec::new();
         let first_fires = decided.fires.first().is_some_and(|fire| fire.nominal == next);
         if !missed.is_empty() && !first_fires {
-            let reason = missed.iter().find(|missed| missed.first <= next).map_or("missed", |missed| missed.reason.as_str());
+            let reason =
+                missed.iter().find(|missed| missed.first <= next).map_or("missed", |missed| missed.reason.as_str());
             each.push(Step { nominal: next, fire: None, reason, also: Vec::new(), missed_more: 0 });
         }
         for fire in &decided.fires {

@@ -92,7 +92,12 @@ impl Settings {
         let store = match config.store.connection()? {
             Some(url) => StoreChoice::Postgres { url },
             None => StoreChoice::Sqlite {
-                folder: config.store.path.as_ref().and_then(|path| path.parent()).map_or_else(|| config.state_dir(), PathBuf::from),
+                folder: config
+                    .store
+                    .path
+                    .as_ref()
+                    .and_then(|path| path.parent())
+                    .map_or_else(|| config.state_dir(), PathBuf::from),
             },
         };
         Ok(Self {
@@ -109,7 +114,8 @@ impl Settings {
 impl Settings {
     /// Whether something follows the end of a job's runs: another job, or a pause after failures.
     pub(crate) fn is_followed(&self, job: &str) -> bool {
-        let counted = self.jobs.get(job).and_then(|job| job.schedule.as_ref()).is_some_and(|s| s.pause_after_failures > 0);
+        let counted =
+            self.jobs.get(job).and_then(|job| job.schedule.as_ref()).is_some_and(|s| s.pause_after_failures > 0);
         counted || self.jobs.values().any(|other| other.enabled && other.after.iter().any(|(before, _)| before == job))
     }
 }

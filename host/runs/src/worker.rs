@@ -234,7 +234,9 @@ impl Worker {
         let holding = self.held.add(held.clone());
         let worker = self.clone();
         let metrics = self.host.metrics().clone();
-        metrics.pickup.observe((chrono::Utc::now() - claimed.row.due).num_microseconds().unwrap_or(0).max(0) as f64 / 1e6);
+        metrics
+            .pickup
+            .observe((chrono::Utc::now() - claimed.row.due).num_microseconds().unwrap_or(0).max(0) as f64 / 1e6);
         metrics.held.inc();
         self.attempts.spawn(async move {
             let (job, plugin) = (claimed.row.run.job.clone(), claimed.row.run.plugin.clone());
@@ -252,7 +254,11 @@ impl Worker {
     async fn finish(&self) {
         self.attempts.close();
         if self.held.count() > 0 {
-            tracing::info!(runs = self.held.count(), "waiting up to {:?} for runs to finish", self.options.drain_timeout);
+            tracing::info!(
+                runs = self.held.count(),
+                "waiting up to {:?} for runs to finish",
+                self.options.drain_timeout
+            );
         }
         if tokio::time::timeout(self.options.drain_timeout, self.attempts.wait()).await.is_ok() {
             return;

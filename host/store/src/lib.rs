@@ -39,8 +39,8 @@ pub use records::{Kept, Records};
 pub use rota_protocol::RunState;
 pub use rows::{
     AfterRun, ArtifactRow, AttemptEnded, AttemptRecord, AttemptRow, BackupSummary, Beat, BeatAnswer, CancelWish, Claim,
-    Claimed, CompensationRow, ConcurrencyKey, Decision, DecisionOutcome, EffectRow, EndedRow, Filter, FireRow, Hint, HostRow,
-    Keep, Load, LogRow, NewHost, NewLogLine, NewRun, NextUndo, Pause, RunPolicy, RunRow, ScheduleChanges,
+    Claimed, CompensationRow, ConcurrencyKey, Decision, DecisionOutcome, EffectRow, EndedRow, Filter, FireRow, Hint,
+    HostRow, Keep, Load, LogRow, NewHost, NewLogLine, NewRun, NextUndo, Pause, RunPolicy, RunRow, ScheduleChanges,
     ScheduleDefinition, ScheduleRow, StepRow, StoreStatus, TableStatus, date, shard_of,
 };
 pub use sqlite::{Sqlite, SqliteOptions, SqliteStore};

@@ -74,7 +74,9 @@ pub(crate) async fn apply(common: &Common, plan: bool, printing: Printing) -> an
     );
     let changes = if plan { scheduler.changes().await? } else { scheduler.apply().await? };
     let told = match (&host.settings().store, plan) {
-        (rota_runs::StoreChoice::Sqlite { folder }, false) => crate::serve::ServeLock::served_by(folder).filter(|pid| reload(*pid)),
+        (rota_runs::StoreChoice::Sqlite { folder }, false) => {
+            crate::serve::ServeLock::served_by(folder).filter(|pid| reload(*pid))
+        }
         _ => None,
     };
     drop(scheduler);

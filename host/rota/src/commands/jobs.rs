@@ -27,7 +27,9 @@ pub(crate) async fn jobs(host: &Host, command: JobsCommand, printing: Printing) 
 fn instant(text: &str) -> anyhow::Result<DateTime<Utc>> {
     let read = DateTime::parse_from_rfc3339(text);
     let instant = read.map_err(|error| {
-        UsageError(format!("`{text}` is no instant ({error}): write it as 2026-11-25T02:00:00Z or 2026-11-25T10:00:00+08:00"))
+        UsageError(format!(
+            "`{text}` is no instant ({error}): write it as 2026-11-25T02:00:00Z or 2026-11-25T10:00:00+08:00"
+        ))
     })?;
     Ok(instant.with_timezone(&Utc))
 }
@@ -96,7 +98,10 @@ async fn show(host: &Host, job: &str, printing: Printing) -> anyhow::Result<u8> 
         fact("paused", format!("by {} since {}: {}", safe(&pause.by), shown(Some(pause.at)), safe(&pause.note)));
     }
     fact("next", shown(view.next));
-    fact("last", format!("{} {}", view.last_status.as_deref().map_or_else(|| "-".into(), coloured), shown(view.last_at)));
+    fact(
+        "last",
+        format!("{} {}", view.last_status.as_deref().map_or_else(|| "-".into(), coloured), shown(view.last_at)),
+    );
     if view.failures > 0 {
         fact("failed in a row", view.failures.to_string());
     }
@@ -118,7 +123,11 @@ async fn show(host: &Host, job: &str, printing: Printing) -> anyhow::Result<u8> 
                 ]
             })
             .collect();
-        text.push_str(&format!("\n\n{}\n{}", bold("Instants"), table::plain(&["instant", "decided", "run or reason", "late", "by"], &rows)));
+        text.push_str(&format!(
+            "\n\n{}\n{}",
+            bold("Instants"),
+            table::plain(&["instant", "decided", "run or reason", "late", "by"], &rows)
+        ));
     }
     print(&text)?;
     Ok(0)
@@ -135,7 +144,13 @@ async fn next(host: &Host, job: Option<&str>, count: usize, printing: Printing) 
         return Ok(0);
     }
     let row = |next: &NextView| {
-        vec![safe(&next.job), next.local.clone(), shown(Some(next.nominal)), shown(Some(next.due)), safe(&next.notes.join("; "))]
+        vec![
+            safe(&next.job),
+            next.local.clone(),
+            shown(Some(next.nominal)),
+            shown(Some(next.due)),
+            safe(&next.notes.join("; ")),
+        ]
     };
     print(&table::plain(&["job", "local", "instant", "due", "notes"], &all.iter().map(row).collect::<Vec<_>>()))?;
     Ok(0)

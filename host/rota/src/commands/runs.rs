@@ -17,7 +17,12 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How long a cancelled run is waited for, to say how it ended.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(10);
 
-pub(crate) async fn runs(records: &RunRecords, artifacts: &Path, command: RunsCommand, printing: Printing) -> anyhow::Result<u8> {
+pub(crate) async fn runs(
+    records: &RunRecords,
+    artifacts: &Path,
+    command: RunsCommand,
+    printing: Printing,
+) -> anyhow::Result<u8> {
     match command {
         RunsCommand::List(args) => list(records, args, printing).await,
         RunsCommand::Show { run } => show(records, &run, printing).await,
@@ -81,7 +86,8 @@ async fn list(records: &RunRecords, args: RunsList, printing: Printing) -> anyho
 
 async fn watch(records: &RunRecords, run: &str, printing: Printing) -> anyhow::Result<u8> {
     let id = records.find(run).await?.id;
-    let live = crate::output::live::Live::new("", printing.human() && std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    let live =
+        crate::output::live::Live::new("", printing.human() && std::io::IsTerminal::is_terminal(&std::io::stderr()));
     let mut after = 0;
     loop {
         // Asked before the log is read, so that the last lines are not missed.
@@ -170,7 +176,11 @@ async fn retry_undo(records: &RunRecords, run: &str, printing: Printing) -> anyh
     records.retry_undo(&id).await?;
     let served = records.is_served().await?;
     if printing.human() {
-        let who = if served { "a serving host takes it up" } else { "no host serves now: start `rota serve` to have it carried out" };
+        let who = if served {
+            "a serving host takes it up"
+        } else {
+            "no host serves now: start `rota serve` to have it carried out"
+        };
         print(&format!("run {id}: its undo is tried again; {who}"))?;
     } else {
         print_json(&records.find(&id).await?.run_json())?;
@@ -178,7 +188,13 @@ async fn retry_undo(records: &RunRecords, run: &str, printing: Printing) -> anyh
     Ok(0)
 }
 
-async fn settle(records: &RunRecords, run: &str, settled: Settled, note: &str, printing: Printing) -> anyhow::Result<u8> {
+async fn settle(
+    records: &RunRecords,
+    run: &str,
+    settled: Settled,
+    note: &str,
+    printing: Printing,
+) -> anyhow::Result<u8> {
     let id = records.find(run).await?.id;
     let end = match settled {
         Settled::Succeeded => End::Succeeded,
@@ -211,7 +227,11 @@ async fn artifacts(
                 .iter()
                 .map(|a| vec![safe(&a.name), safe(&a.media_type), format::bytes(a.size), a.sha256.clone()])
                 .collect();
-            let shown = if rows.is_empty() { "it kept no files".into() } else { table::plain(&["name", "type", "size", "sha256"], &rows) };
+            let shown = if rows.is_empty() {
+                "it kept no files".into()
+            } else {
+                table::plain(&["name", "type", "size", "sha256"], &rows)
+            };
             print(&shown)?;
         } else {
             print_json(&json!(view.artifacts))?;
@@ -219,12 +239,18 @@ async fn artifacts(
         return Ok(0);
     };
     let known = view.artifacts.iter().find(|artifact| artifact.name == name);
-    let known = known.with_context(|| format!("run {} kept no file `{name}`; `rota runs artifacts {}` lists them", view.id, view.id))?;
+    let known = known.with_context(|| {
+        format!("run {} kept no file `{name}`; `rota runs artifacts {}` lists them", view.id, view.id)
+    })?;
     let path = folder.join(&view.id).join(&known.name);
     let bytes = std::fs::read(&path).with_context(|| {
         format!("the file is not at {}: it is kept on the host that ran it ({})", path.display(), view.host)
     })?;
-    anyhow::ensure!(rota_sandbox::digest(&bytes) == known.sha256, "the file at {} is not what the run kept: its hash differs", path.display());
+    anyhow::ensure!(
+        rota_sandbox::digest(&bytes) == known.sha256,
+        "the file at {} is not what the run kept: its hash differs",
+        path.display()
+    );
     match to {
         Some(to) => std::fs::write(to, &bytes).with_context(|| format!("{} could not be written", to.display()))?,
         None => std::io::stdout().lock().write_all(&bytes)?,

@@ -35,7 +35,9 @@ pub(crate) async fn store(settings: &Settings, command: StoreCommand, printing: 
         StoreCommand::Restore { from } => {
             let (summary, aside) = match &settings.store {
                 StoreChoice::Sqlite { folder } => rota_store::SqliteStore::restore(folder, &from).await?,
-                StoreChoice::Postgres { url } => rota_store::PostgresStore::restore(url.expose(), &from).await.map(|summary| (summary, None))?,
+                StoreChoice::Postgres { url } => {
+                    rota_store::PostgresStore::restore(url.expose(), &from).await.map(|summary| (summary, None))?
+                }
             };
             if let Some(aside) = aside.filter(|_| printing.human()) {
                 print(&format!("what was there is kept as {}", aside.display()))?;
@@ -48,10 +50,18 @@ pub(crate) async fn store(settings: &Settings, command: StoreCommand, printing: 
 
 fn said(printing: Printing, what: &str, file: &str, summary: &BackupSummary) -> anyhow::Result<()> {
     if !printing.human() {
-        return print_json(&json!({ "file": file, "schema": summary.schema, "rows": summary.rows, "bytes": summary.bytes }));
+        return print_json(
+            &json!({ "file": file, "schema": summary.schema, "rows": summary.rows, "bytes": summary.bytes }),
+        );
     }
     let rows: u64 = summary.rows.iter().map(|(_, rows)| rows).sum();
-    print(&format!("{} rows of schema {} {what} {} ({})", format::integer(rows.try_into().unwrap_or(i64::MAX)), summary.schema, safe(file), format::bytes(summary.bytes)))
+    print(&format!(
+        "{} rows of schema {} {what} {} ({})",
+        format::integer(rows.try_into().unwrap_or(i64::MAX)),
+        summary.schema,
+        safe(file),
+        format::bytes(summary.bytes)
+    ))
 }
 
 fn shown(status: &StoreStatus) -> String {

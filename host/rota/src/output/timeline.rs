@@ -37,7 +37,11 @@ pub(crate) fn timeline(view: &RunView) -> Option<String> {
         let what = format!("undo {}", safe(&compensation.name));
         events.push((compensation.registered_at, 3, what.clone(), "registered".into()));
         if let Some(at) = compensation.finished_at {
-            let tries = if compensation.attempts > 1 { format!(" after {} tries", compensation.attempts) } else { String::new() };
+            let tries = if compensation.attempts > 1 {
+                format!(" after {} tries", compensation.attempts)
+            } else {
+                String::new()
+            };
             let why = compensation.error.as_ref().map(|error| format!(": {}", safe(error))).unwrap_or_default();
             events.push((at, 9, what, format!("{}{tries}{why}", coloured(&compensation.status))));
         }
@@ -52,7 +56,12 @@ pub(crate) fn timeline(view: &RunView) -> Option<String> {
     events.drain(..more);
     let row = |(at, _, what, happened): &(DateTime<Utc>, u8, String, String)| {
         let since = (*at - view.created_at).num_milliseconds();
-        vec![at.format("%H:%M:%S%.3f").to_string(), format!("+{}", format::seconds(since as f64 / 1000.0)), what.clone(), happened.clone()]
+        vec![
+            at.format("%H:%M:%S%.3f").to_string(),
+            format!("+{}", format::seconds(since as f64 / 1000.0)),
+            what.clone(),
+            happened.clone(),
+        ]
     };
     let rows: Vec<Vec<String>> = events.iter().map(row).collect();
     let mut text = format!("{}\n{}", bold("Course"), table::plain(&["time", "since", "what", "happened"], &rows));

@@ -32,7 +32,8 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
     let settings = Settings::from_config(&config)?;
     let _lock = match &settings.store {
         StoreChoice::Sqlite { folder } => {
-            std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
             Some(ServeLock::take(folder)?)
         }
         StoreChoice::Postgres { .. } => None,
@@ -55,10 +56,16 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
 
     let mut tasks = tokio::task::JoinSet::new();
     if let Some(address) = listen(&config, &args)? {
-        let (listener, address) =
-            http::listen(address).await.with_context(|| format!("cannot listen on {address}; `--listen none` serves no pages"))?;
+        let (listener, address) = http::listen(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}; `--listen none` serves no pages"))?;
         say(&format!("pages on http://{address}: /livez /readyz /metrics"));
-        let served = http::Served { worker: worker.clone(), metrics: host.metrics().clone(), store: host.store().clone(), patience: lease * 2 };
+        let served = http::Served {
+            worker: worker.clone(),
+            metrics: host.metrics().clone(),
+            store: host.store().clone(),
+            patience: lease * 2,
+        };
         tasks.spawn(http::serve(listener, served, stopped.clone()));
     }
     if config.server.scheduler && !args.no_scheduler {
@@ -159,12 +166,7 @@ async fn stop_on_signal(stop: watch::Sender<bool>) {
 }
 
 /// Take on a changed configuration, whole or not at all.
-async fn reload_on_signal(
-    common: Common,
-    host: Arc<Host>,
-    scheduler: Arc<Scheduler>,
-    stopped: watch::Receiver<bool>,
-) {
+async fn reload_on_signal(common: Common, host: Arc<Host>, scheduler: Arc<Scheduler>, stopped: watch::Receiver<bool>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let mut current = crate::settings::load(&common).ok();
     loop {
@@ -204,7 +206,9 @@ async fn reload(
                     say(&format!("  {line}"));
                 }
                 if difference.needs_restart().next().is_some() {
-                    say("  what concerns this process itself ([server], [store], [sandbox]) is taken on at its next start");
+                    say(
+                        "  what concerns this process itself ([server], [store], [sandbox]) is taken on at its next start",
+                    );
                 }
             }
             Ok(config)

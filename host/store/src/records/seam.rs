@@ -5,8 +5,9 @@ use crate::ledger::RunLedger;
 use crate::read;
 use crate::rows::{
     ArtifactRow, AttemptEnded, AttemptRecord, AttemptRow, BackupSummary, Beat, BeatAnswer, CancelWish, Claim, Claimed,
-    CompensationRow, Decision, EffectRow, EndedRow, Filter, FireRow, Hint, HostRow, Keep, Load, LogRow, NewHost, NewLogLine,
-    NewRun, NextUndo, Pause, RunRow, ScheduleChanges, ScheduleDefinition, ScheduleRow, StepRow, StoreStatus,
+    CompensationRow, Decision, EffectRow, EndedRow, Filter, FireRow, Hint, HostRow, Keep, Load, LogRow, NewHost,
+    NewLogLine, NewRun, NextUndo, Pause, RunRow, ScheduleChanges, ScheduleDefinition, ScheduleRow, StepRow,
+    StoreStatus,
 };
 use crate::write::claim::BeginHeld;
 use crate::write::{attempt, beat, compensation, control, decide, enqueue, follow, host, logs, prune, schedule, step};

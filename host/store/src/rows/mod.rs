@@ -9,8 +9,8 @@ mod state;
 pub use host::{Beat, BeatAnswer, HostRow, NewHost};
 pub use record::{ArtifactRow, EffectRow, LogRow, NewLogLine};
 pub use run::{
-    AfterRun, AttemptEnded, AttemptRecord, AttemptRow, CancelWish, Claim, Claimed, CompensationRow, ConcurrencyKey, EndedRow,
-    Filter, NewRun, NextUndo, RunPolicy, RunRow, StepRow,
+    AfterRun, AttemptEnded, AttemptRecord, AttemptRow, CancelWish, Claim, Claimed, CompensationRow, ConcurrencyKey,
+    EndedRow, Filter, NewRun, NextUndo, RunPolicy, RunRow, StepRow,
 };
 pub use schedule::{
     Decision, DecisionOutcome, FireRow, Load, Pause, ScheduleChanges, ScheduleDefinition, ScheduleRow, shard_of,

@@ -139,7 +139,10 @@ impl Op for RetryUndo {
         let state = run.after(Event::RetryUndo)?;
         if run.state == RunState::Unknown {
             if !run.has_undo(session).await? {
-                return Err(StoreError::Misfit(format!("the run `{}` registered nothing that is still to be undone", self.run)));
+                return Err(StoreError::Misfit(format!(
+                    "the run `{}` registered nothing that is still to be undone",
+                    self.run
+                )));
             }
             run.pend(session, End::Unknown).await?;
         }

@@ -180,11 +180,15 @@ async fn check(serving: &Serving, store: &Postgres, queued: &[(String, bool)]) {
     .await
     .unwrap();
     assert!(open.is_empty(), "left undone: {open:?}");
-    let undone: Vec<(String,)> = sqlx::query_as("select distinct run from undone").fetch_all(&mut effects).await.unwrap();
+    let undone: Vec<(String,)> =
+        sqlx::query_as("select distinct run from undone").fetch_all(&mut effects).await.unwrap();
     let undone: BTreeSet<String> = undone.into_iter().map(|(run,)| run).collect();
     for (run, state) in &states {
         assert!(state != "succeeded" || !undone.contains(run), "{run} succeeded and was undone");
-        assert!(state != "failed" || undone.contains(run) || !worked(&mut effects, run).await, "{run} failed and was not undone");
+        assert!(
+            state != "failed" || undone.contains(run) || !worked(&mut effects, run).await,
+            "{run} failed and was not undone"
+        );
     }
     let twice: Vec<(i64, i64)> = sqlx::query_as(
         "select scheduled_for, count(*) from rota.runs where job = 'tick' group by scheduled_for having count(*) > 1",

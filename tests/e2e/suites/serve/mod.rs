@@ -36,7 +36,9 @@ impl Serving {
         let server = Postgres::shared().await.unwrap();
         let database = server.fresh_database(name).await.unwrap();
         database
-            .execute("create table done (run text, step bigint, attempt bigint, at timestamptz default clock_timestamp())")
+            .execute(
+                "create table done (run text, step bigint, attempt bigint, at timestamptz default clock_timestamp())",
+            )
             .await
             .unwrap();
         database.execute("create table undone (run text, at timestamptz default clock_timestamp())").await.unwrap();
@@ -107,7 +109,11 @@ impl Serving {
 
     async fn undone(&self, run: &str) -> i64 {
         let mut connection = self.database.connect().await.unwrap();
-        sqlx::query_scalar("select count(*) from undone where run = $1").bind(run).fetch_one(&mut connection).await.unwrap()
+        sqlx::query_scalar("select count(*) from undone where run = $1")
+            .bind(run)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
     }
 
     /// Wait until the work has left so many rows.

@@ -54,7 +54,9 @@ async fn pages_tell_life_readiness_and_metrics() {
     let hosts = serving.rota.json(&["hosts", "list"]).await.unwrap();
     assert_eq!((hosts.as_array().unwrap().len(), &hosts[0]["alive"]), (1, &json!(true)), "{hosts:#}");
     serving.rota.json(&["hosts", "drain", hosts[0]["name"].as_str().unwrap()]).await.unwrap();
-    eventually(SOON, "the host to be unready", async || Ok((get("/readyz").await.0 == 503).then_some(()))).await.unwrap();
+    eventually(SOON, "the host to be unready", async || Ok((get("/readyz").await.0 == 503).then_some(())))
+        .await
+        .unwrap();
     stop(host).await;
 }
 
@@ -110,7 +112,8 @@ async fn a_past_run_is_done_again_and_an_unknown_one_is_settled() {
     let host = serving.serve().await;
     serving.becomes(&id, &["unknown"]).await;
     assert_eq!(serving.undone(&id).await, 1);
-    let settled = serving.rota.json(&["runs", "settle", &id, "--as", "failed", "--note", "looked at it"]).await.unwrap();
+    let settled =
+        serving.rota.json(&["runs", "settle", &id, "--as", "failed", "--note", "looked at it"]).await.unwrap();
     assert_eq!(settled["status"], "failed", "{settled}");
     assert!(settled["note"].as_str().unwrap().ends_with(": looked at it"), "by whom, and why: {settled}");
     stop(host).await;
@@ -135,7 +138,11 @@ async fn a_store_is_backed_up_and_restored() {
     serving.rota.json(&["store", "restore", "--from", file]).await.unwrap();
     assert_eq!(serving.run(&run).await, before);
     // A damaged file is told, and never replaced by an empty one.
-    std::fs::write(serving.rota.state().join("rota.db"), b"not a database at all, only some bytes that stand in its place").unwrap();
+    std::fs::write(
+        serving.rota.state().join("rota.db"),
+        b"not a database at all, only some bytes that stand in its place",
+    )
+    .unwrap();
     let said = serving.rota.run(&["runs", "list"]).await.unwrap();
     assert_ne!(said.status, Some(0));
     assert!(said.all().contains("store restore"), "{said:?}");

@@ -48,7 +48,9 @@ async fn each_instant_makes_one_run_across_restarts() {
 async fn a_paused_schedule_records_what_it_skips() {
     let serving = Serving::new("paused", EVERY_SECOND).await;
     let host = serving.serve().await;
-    eventually(SOON, "a tick", async || Ok((!serving.runs(&["--job", "tick"]).await.is_empty()).then_some(()))).await.unwrap();
+    eventually(SOON, "a tick", async || Ok((!serving.runs(&["--job", "tick"]).await.is_empty()).then_some(())))
+        .await
+        .unwrap();
     let paused = serving.rota.json(&["jobs", "pause", "tick", "--note", "moving the table"]).await.unwrap();
     assert_eq!(paused["paused"]["note"], "moving the table", "{paused:#}");
     eventually(SOON, "a skipped instant", async || {
@@ -61,9 +63,11 @@ async fn a_paused_schedule_records_what_it_skips() {
     let before = serving.runs(&["--job", "tick"]).await.len();
     let resumed = serving.rota.json(&["jobs", "resume", "tick"]).await.unwrap();
     assert_eq!(resumed["paused"], Value::Null);
-    eventually(SOON, "a tick after it", async || Ok((serving.runs(&["--job", "tick"]).await.len() > before).then_some(())))
-        .await
-        .unwrap();
+    eventually(SOON, "a tick after it", async || {
+        Ok((serving.runs(&["--job", "tick"]).await.len() > before).then_some(()))
+    })
+    .await
+    .unwrap();
     stop(host).await;
 }
 
