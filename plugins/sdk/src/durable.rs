@@ -154,7 +154,7 @@ pub struct StepCall<'w, T, F> {
     name: String,
     work: F,
     repeatable: bool,
-    result: PhantomData<(&'w (), fn() -> T)>,
+    result: PhantomData<&'w fn() -> T>,
 }
 
 impl<T, F> StepCall<'_, T, F> {
