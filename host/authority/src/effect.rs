@@ -1,7 +1,7 @@
 //! From an authorised call to a recorded effect.
 
 use crate::Mode;
-use crate::gate::Authorized;
+use crate::gate::{Authorized, Gate};
 use crate::kind::Kind;
 use crate::ledger::{EffectRecord, Ledger, LedgerError};
 use std::sync::Arc;
@@ -87,6 +87,39 @@ pub enum EffectRefused {
     Ledger(#[from] LedgerError),
 }
 
+impl Gate {
+    /// Charge the quota for one effect.
+    fn charge(&self) -> Result<(), EffectRefused> {
+        let limit = self.quotas.effects;
+        if self.effects_begun.fetch_add(1, Ordering::Relaxed) >= limit {
+            return Err(EffectRefused::Quota { limit });
+        }
+        Ok(())
+    }
+
+    /// List, in a plan, what the run would leave with the host itself: it reaches no target, so that there is no grant to ask for
+    /// and no permit to mint. The quota is charged. False: the run is no plan, and nothing was listed.
+    ///
+    /// # Errors
+    /// When the run's effects are used up or it cannot be recorded.
+    pub async fn list_in_plan(
+        &self,
+        capability: &'static str,
+        operation: &'static str,
+        effect: Effect,
+    ) -> Result<bool, EffectRefused> {
+        if self.mode != Mode::Plan {
+            return Ok(false);
+        }
+        self.charge()?;
+        let Effect { object: target, detail, class } = effect;
+        let record =
+            EffectRecord { capability, operation, target, access: String::new(), detail, class, planned: true };
+        self.ledger.begin(record).await?;
+        Ok(true)
+    }
+}
+
 impl<K: Kind> Authorized<K> {
     /// Decide on an effect: the quota is charged (also by a plan); in plan mode it is recorded as planned; else the effect is recorded, and a [`Permit`] minted.
     ///
@@ -95,10 +128,7 @@ impl<K: Kind> Authorized<K> {
     pub async fn effect(&self, effect: Effect) -> Result<Decision<K>, EffectRefused> {
         let gate = &self.gate;
         let planned = gate.mode == Mode::Plan;
-        let limit = gate.quotas.effects;
-        if gate.effects_begun.fetch_add(1, Ordering::Relaxed) >= limit {
-            return Err(EffectRefused::Quota { limit });
-        }
+        gate.charge()?;
         let binding = &self.grant.binding_name;
         let record = EffectRecord {
             capability: K::CAPABILITY,

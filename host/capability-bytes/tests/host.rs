@@ -24,7 +24,10 @@ fn key_grant(identity: &age::x25519::Identity, accesses: &[&str]) -> Grant {
     Grant {
         slot: "key".into(),
         binding_name: "backup-key".into(),
-        binding: Binding::Key(KeyBinding { identity: SecretRef::Given(rota_telemetry::Secret::new(text)) }),
+        binding: Binding::Key(KeyBinding {
+            identity: SecretRef::Given(rota_telemetry::Secret::new(text)),
+            concurrency: None,
+        }),
         accesses: accesses.iter().map(ToString::to_string).collect(),
     }
 }

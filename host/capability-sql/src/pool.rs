@@ -55,8 +55,20 @@ impl Sessions {
     /// `unavailable` or `failed` where the server cannot be reached or refuses, with what to do; `quota` where the run has as
     /// many sessions as its binding allows.
     pub async fn open(&self, authorized: &Authorized<Sql>) -> Result<Session, Error> {
+        self.open_target(authorized, Target::of(authorized, None)?).await
+    }
+
+    /// The same, for another database on the server of the binding.
+    ///
+    /// # Errors
+    /// As for [`Self::open`]; `invalid-argument` for a name that no database can have.
+    pub async fn open_database(&self, authorized: &Authorized<Sql>, database: &str) -> Result<Session, Error> {
+        self.open_target(authorized, Target::of(authorized, Some(database))?).await
+    }
+
+    async fn open_target(&self, authorized: &Authorized<Sql>, target: Target) -> Result<Session, Error> {
         self.0.runtime.get_or_init(Handle::current);
-        let target = Arc::new(Target::of(authorized)?);
+        let target = Arc::new(target);
         let place = self.reserve(authorized, &target).await?;
         let connection = self.connection(&target).await?;
         Ok(Session::new(connection, authorized.clone(), target, self.clone(), place))

@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) cell: Arc<Cell>,
     /// The token with which it was opened: its slot and gate.
     pub(crate) authorized: Authorized<Sql>,
-    target: Arc<Target>,
+    pub(crate) target: Arc<Target>,
     pid: AtomicI32,
     /// What the guest has configured, in order, for a connection that takes the place of a lost one.
     configured: Mutex<Vec<(String, String)>>,
@@ -80,6 +80,11 @@ impl Session {
     /// The slot that it was opened on.
     pub fn slot(&self) -> &str {
         self.0.authorized.slot()
+    }
+
+    /// The database, where it is another one than the binding's.
+    pub fn other_database(&self) -> Option<&str> {
+        self.0.target.other_database.as_deref()
     }
 
     /// The process id of its backend.

@@ -24,6 +24,8 @@ const INHERITED: [&str; 4] = ["PGOPTIONS", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLK
 pub(crate) struct Target {
     /// The binding's name, for messages.
     pub(crate) binding: String,
+    /// The database, where it is another one than the binding's.
+    pub(crate) other_database: Option<String>,
     /// Address, user and TLS.
     pub(crate) options: PgConnectOptions,
     pub(crate) connect_timeout: Duration,
@@ -46,18 +48,22 @@ pub(crate) struct Settings {
 }
 
 impl Target {
-    /// From a token: the binding, and what the run may do with it.
-    pub(crate) fn of(authorized: &Authorized<Sql>) -> Result<Self, Error> {
+    /// From a token: the binding (or another database on its server), and what the run may do with it.
+    pub(crate) fn of(authorized: &Authorized<Sql>, database: Option<&str>) -> Result<Self, Error> {
+        if let Some(name) = database {
+            check_database(name)?;
+        }
         let identity = authorized.gate().identity();
         let application_name = application_name(&identity.job, &identity.run);
         let binding = authorized.binding();
-        Self::from_binding(authorized.binding_name(), binding, application_name, only_reads(authorized))
+        Self::from_binding(authorized.binding_name(), binding, database, application_name, only_reads(authorized))
     }
 
     /// The one place that knows the shape of a configured binding.
     pub(crate) fn from_binding(
         name: &str,
         binding: &SqlBinding,
+        other_database: Option<&str>,
         application_name: String,
         read_only: bool,
     ) -> Result<Self, Error> {
@@ -84,7 +90,8 @@ impl Target {
                 "its url names no user, and the environment variable PGUSER does not count; name it in the url".into(),
             ));
         }
-        let database = address.database.clone().unwrap_or_else(|| options.get_username().to_owned());
+        let configured = address.database.clone().unwrap_or_else(|| options.get_username().to_owned());
+        let database = other_database.map_or_else(|| configured.clone(), str::to_owned);
         options = options.database(&database);
         if let Some(file) = &address.tls.ca_file {
             options = options.ssl_root_cert(file);
@@ -94,6 +101,7 @@ impl Target {
         }
         Ok(Self {
             binding: name.to_owned(),
+            other_database: (database != configured).then(|| database.clone()),
             fingerprint: fingerprint(&address, options.get_username(), &database),
             options,
             connect_timeout: binding.connect_timeout.into(),
@@ -113,6 +121,18 @@ impl Target {
     pub(crate) fn refused(&self, error: &sqlx::Error) -> Error {
         error::of_connect(&self.binding, error)
     }
+}
+
+/// A name that the server takes as it is: nothing else of the address can be said in it.
+fn check_database(name: &str) -> Result<(), Error> {
+    let why = match name.len() {
+        0 => "is empty; `open` connects to the binding's own",
+        // NAMEDATALEN - 1: older servers cut a longer name and would connect elsewhere.
+        length if length > 63 => "is longer than the 63 bytes that PostgreSQL allows",
+        _ if name.contains('\0') => "holds a NUL",
+        _ => return Ok(()),
+    };
+    Err(Error::InvalidArgument(format!("the name of the database {why}")))
 }
 
 /// Whether nothing that this run may do changes anything in the database.
@@ -172,6 +192,16 @@ fn fingerprint(address: &SqlTarget, user: &str, database: &str) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_is_named_by_any_name_that_the_server_takes() {
+        for name in ["a", "-x", "p=1 q", "postgres://h/x", "na\u{ef}ve", " lead", "a\nb"] {
+            assert_eq!(check_database(name), Ok(()), "{name:?}");
+        }
+        for name in ["", "a\0b", &"x".repeat(64)] {
+            assert!(matches!(check_database(name), Err(Error::InvalidArgument(_))), "{name:?}");
+        }
+    }
 
     #[test]
     fn an_application_name_fits_and_keeps_the_run() {

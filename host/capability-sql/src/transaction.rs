@@ -128,6 +128,11 @@ impl Transaction {
         self.0.shared.authorized.slot()
     }
 
+    /// The database, where it is another one than the binding's.
+    pub fn other_database(&self) -> Option<&str> {
+        self.0.shared.target.other_database.as_deref()
+    }
+
     /// Whether it was begun as READ ONLY: nothing in it is an effect then.
     pub fn is_read_only(&self) -> bool {
         self.0.asked_read_only

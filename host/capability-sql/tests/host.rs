@@ -7,7 +7,9 @@ mod support;
 
 use rota_authority::{MemoryLedger, Mode, Outcome};
 use rota_capability::streams::HostBytes;
-use rota_capability::{Capability as _, Guest, Limits, Quiet, RunContext, RunFacts, Services, Trigger, guest};
+use rota_capability::{
+    Capability as _, Guest, Limits, Quiet, RunContext, RunFacts, Services, Transient, Trigger, guest,
+};
 use rota_capability_sql::host::Sql;
 use rota_capability_sql::wit::{
     HostSession as _, HostSessionWithStore, HostTransactionWithStore, Isolation, Row, TransactionOptions, Value,
@@ -54,7 +56,13 @@ impl Host {
             started_at: SystemTime::now(),
             slots: vec!["db".into()],
         };
-        let context = RunContext::new(run.gate.clone(), facts, Limits::default(), Arc::new(Quiet));
+        let context = RunContext::new(
+            run.gate.clone(),
+            facts,
+            Limits::default(),
+            Arc::new(Quiet),
+            Arc::new(Transient::default()),
+        );
         let wasi = wasmtime_wasi::WasiCtx::builder().build();
         let store = Store::new(&engine, Guest::new(context, Arc::new(services), wasi));
         Self { store, run, capability }

@@ -1,9 +1,10 @@
 //! The state of one guest: what its store holds.
 
+use crate::durable::{Durable, Transient};
 use crate::limits::{LimitExceeded, Limiter, Limits};
 use crate::observer::{LogLevel, MetricKind, Observer};
 use crate::services::Services;
-use rota_authority::{Denied, EffectRefused, Gate};
+use rota_authority::{Denied, EffectRefused, Gate, Mode};
 use rota_contract::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -60,23 +61,39 @@ pub struct RunContext {
     pub limits: Limits,
     /// Where what the run says goes.
     pub observer: Arc<dyn Observer>,
+    /// Where its steps and compensations are kept.
+    pub durable: Arc<dyn Durable>,
     calls: AtomicUsize,
     log: LogBudget,
     artifact_bytes: AtomicU64,
+    steps: AtomicU64,
+    compensations: AtomicU64,
+    durable_bytes: AtomicU64,
 }
 
 impl RunContext {
-    /// A run that has not begun.
-    pub fn new(gate: Arc<Gate>, facts: RunFacts, limits: Limits, observer: Arc<dyn Observer>) -> Arc<Self> {
+    /// A run that has not begun. Of a plan nothing is kept: its steps are in memory, whatever `durable` is.
+    pub fn new(
+        gate: Arc<Gate>,
+        facts: RunFacts,
+        limits: Limits,
+        observer: Arc<dyn Observer>,
+        durable: Arc<dyn Durable>,
+    ) -> Arc<Self> {
         let log = LogBudget::new(&limits);
+        let durable = if gate.mode() == Mode::Plan { Arc::new(Transient::default()) } else { durable };
         Arc::new(Self {
             gate,
             facts,
             limits,
             observer,
+            durable,
             calls: AtomicUsize::new(0),
             log,
             artifact_bytes: AtomicU64::new(0),
+            steps: AtomicU64::new(0),
+            compensations: AtomicU64::new(0),
+            durable_bytes: AtomicU64::new(0),
         })
     }
 
@@ -106,10 +123,60 @@ impl RunContext {
         self.artifact_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limits.artifacts
     }
 
+    /// Count a step in.
+    ///
+    /// # Errors
+    /// When the attempt has begun as many as it may.
+    pub fn charge_step(&self) -> Result<(), LimitExceeded> {
+        count(&self.steps, 1, self.limits.steps, "steps", "steps")
+    }
+
+    /// Charge the result of a step, before it is recorded.
+    ///
+    /// # Errors
+    /// When it, or all that the attempt records, is too large.
+    pub fn charge_result(&self, bytes: usize) -> Result<(), LimitExceeded> {
+        fits(bytes, self.limits.step_result, "step_result_bytes", "for the result of a step")?;
+        self.charge_durable(bytes)
+    }
+
+    /// Count a compensation in, and charge its state, before it is recorded.
+    ///
+    /// # Errors
+    /// When there are as many as there may be, or the state, or all that the attempt records, is too large.
+    pub fn charge_compensation(&self, bytes: usize) -> Result<(), LimitExceeded> {
+        let what = "for the state of a compensation";
+        fits(bytes, self.limits.compensation_state, "compensation_state_bytes", what)?;
+        count(&self.compensations, 1, self.limits.compensations, "compensations", "compensations")?;
+        self.charge_durable(bytes)
+    }
+
+    fn charge_durable(&self, bytes: usize) -> Result<(), LimitExceeded> {
+        let what = "bytes of step results and compensation states together";
+        count(&self.durable_bytes, bytes as u64, self.limits.durable, "durable_bytes", what)
+    }
+
     /// Log lines that were dropped.
     pub fn dropped_log_lines(&self) -> u64 {
         self.log.dropped.load(Ordering::Relaxed)
     }
+}
+
+/// Add to what was used, unless it would be more than the limit.
+fn count(
+    used: &AtomicU64,
+    more: u64,
+    limit: u64,
+    setting: &'static str,
+    what: &'static str,
+) -> Result<(), LimitExceeded> {
+    let within = |used: u64| used.checked_add(more).filter(|total| *total <= limit);
+    let counted = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within);
+    counted.map(drop).map_err(|_| LimitExceeded::new(setting, limit, what))
+}
+
+fn fits(bytes: usize, limit: usize, setting: &'static str, what: &'static str) -> Result<(), LimitExceeded> {
+    if bytes > limit { Err(LimitExceeded::new(setting, format!("{limit} bytes"), what)) } else { Ok(()) }
 }
 
 /// A token bucket for log lines, and a total for their bytes.
@@ -151,6 +218,17 @@ impl LogBudget {
     }
 }
 
+/// What a guest may do about compensations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undoing {
+    /// Register them: the component exports `compensate`.
+    Registers,
+    /// Nothing: the component does not export `compensate`.
+    NotExported,
+    /// Carry out the one of this name.
+    CarriesOut(String),
+}
+
 /// What a store holds.
 pub struct Guest {
     /// The resources that the guest holds.
@@ -163,14 +241,23 @@ pub struct Guest {
     pub run: Arc<RunContext>,
     /// What all runs share.
     pub services: Arc<Services>,
+    /// What it may do about compensations.
+    pub undoing: Undoing,
 }
 
 impl Guest {
-    /// A new guest for a run.
+    /// A new guest for a run, of a component that cannot undo.
     pub fn new(run: Arc<RunContext>, services: Arc<Services>, wasi: WasiCtx) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(run.limits.handles);
-        Self { table, wasi, limiter: Limiter::new(&run.limits), run, services }
+        Self { table, wasi, limiter: Limiter::new(&run.limits), run, services, undoing: Undoing::NotExported }
+    }
+
+    /// The same, of one that may do this about compensations.
+    #[must_use]
+    pub fn undoing(mut self, undoing: Undoing) -> Self {
+        self.undoing = undoing;
+        self
     }
 
     /// Count a host call in; the guard counts it out.

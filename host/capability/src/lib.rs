@@ -4,13 +4,15 @@
 //! A capability crate has the same inside as any other: `lib.rs` (the door), `host.rs` (the WIT side: authorise, then call
 //! the client), `client.rs` or `client/` (the target's side: every function takes an `Authorized` token or a `Permit`).
 
+mod durable;
 mod guest;
 mod limits;
 mod observer;
 mod services;
 pub mod streams;
 
-pub use guest::{CallGuard, Guest, RunContext, RunFacts, Trigger, begin, deadline, denied, guest, refused};
+pub use durable::{Begun, Durable, DurableError, EffectSeen, SeenOutcome, Transient, TransientCompensation};
+pub use guest::{CallGuard, Guest, RunContext, RunFacts, Trigger, Undoing, begin, deadline, denied, guest, refused};
 pub use limits::{LimitExceeded, Limiter, Limits};
 pub use observer::{LogLevel, MetricKind, Observer, Quiet};
 pub use services::Services;

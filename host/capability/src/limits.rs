@@ -20,7 +20,12 @@ use wasmtime::ResourceLimiter;
 /// | `report` | `report_bytes` | the report |
 /// | `artifacts` | `artifact_bytes` | all artifacts of the run together |
 /// | `effects` | `effects` | effects, planned ones included |
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// | `steps` | `steps` | steps begun by one attempt |
+/// | `step_result` | `step_result_bytes` | the result of one step |
+/// | `compensations` | `compensations` | compensations registered by one attempt |
+/// | `compensation_state` | `compensation_state_bytes` | the state of one compensation |
+/// | `durable` | `durable_bytes` | results and states recorded by one attempt together |
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Linear memory, bytes.
     pub memory: u64,
@@ -46,6 +51,16 @@ pub struct Limits {
     pub artifacts: u64,
     /// Effects.
     pub effects: u64,
+    /// Steps that one attempt begins.
+    pub steps: u64,
+    /// The result of one step, bytes.
+    pub step_result: usize,
+    /// Compensations that one attempt registers.
+    pub compensations: u64,
+    /// The state of one compensation, bytes.
+    pub compensation_state: usize,
+    /// Results and states that one attempt records, bytes.
+    pub durable: u64,
 }
 
 impl Default for Limits {
@@ -63,6 +78,11 @@ impl Default for Limits {
             report: 4 << 20,
             artifacts: 256 << 20,
             effects: 100_000,
+            steps: 10_000,
+            step_result: 1 << 20,
+            compensations: 1_000,
+            compensation_state: 1 << 20,
+            durable: 64 << 20,
         }
     }
 }

@@ -5,12 +5,14 @@
 
 mod descriptor;
 mod first_party;
+mod known;
 mod reference;
 
 pub use descriptor::{DescriptorProblem, check as check_descriptor};
 pub use reference::Reference;
 
 use first_party::FIRST_PARTY;
+use known::{Known, Stamp};
 use rota_contract::Descriptor;
 use rota_sandbox::{LoadError, Plugin, Sandbox};
 use semver::Version;
@@ -29,17 +31,20 @@ pub struct Entry {
 /// Where a plugin comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The binary.
-    FirstParty,
+    /// The binary, under this name.
+    FirstParty(&'static str),
     /// A file.
     File(PathBuf),
+    /// The store, which kept it with a run.
+    Kept,
 }
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::FirstParty => f.write_str("built in"),
+            Self::FirstParty(_) => f.write_str("built in"),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Kept => f.write_str("kept with a run"),
         }
     }
 }
@@ -55,6 +60,8 @@ pub struct Loaded {
     pub origin: Origin,
     /// The component's size, bytes.
     pub size: u64,
+    /// The component itself, for whoever has to keep exactly this build.
+    pub component: Arc<[u8]>,
 }
 
 /// Why a plugin could not be loaded.
@@ -128,12 +135,13 @@ const MAX_COMPONENT: u64 = 256 << 20;
 pub struct Catalog {
     sandbox: Arc<Sandbox>,
     folder: Option<PathBuf>,
+    known: Known,
 }
 
 impl Catalog {
     /// A catalog over the binary's own plugins and those of a folder (`NAME.wasm`).
     pub fn new(sandbox: Arc<Sandbox>, folder: Option<PathBuf>) -> Self {
-        Self { sandbox, folder }
+        Self { sandbox, folder, known: Known::default() }
     }
 
     /// The sandbox that the plugins are compiled for.
@@ -144,7 +152,7 @@ impl Catalog {
     /// All plugins by name; one in the folder hides the binary's of the same name.
     pub fn list(&self) -> Vec<Entry> {
         let mut entries: Vec<Entry> =
-            FIRST_PARTY.iter().map(|p| Entry { name: p.name.into(), origin: Origin::FirstParty }).collect();
+            FIRST_PARTY.iter().map(|p| Entry { name: p.name.into(), origin: Origin::FirstParty(p.name) }).collect();
         for path in self.folder.iter().flat_map(std::fs::read_dir).flatten().flatten().map(|entry| entry.path()) {
             if path.extension().is_some_and(|e| e == "wasm")
                 && let Some(name) = path.file_stem().and_then(|s| s.to_str())
@@ -170,20 +178,45 @@ impl Catalog {
                     (name, version, origin)
                 }
             };
-        let component = self.read(&name, &origin)?;
-        let size = component.len() as u64;
-        let plugin =
-            self.sandbox.load(component).await.map_err(|error| CatalogError::Load { name: name.clone(), error })?;
-        let descriptor =
-            self.sandbox.describe(&plugin).await.map_err(|said| CatalogError::Describe { name: name.clone(), said })?;
-        check_descriptor(&descriptor, plugin.interfaces())
-            .map_err(|problem| CatalogError::Descriptor { name: name.clone(), problem })?;
+        // Taken before the file is read: what changes meanwhile is read again next time.
+        let stamp = Stamp::of(&origin);
+        let loaded = match stamp.as_ref().and_then(|stamp| self.known.get(&origin, stamp)) {
+            Some(loaded) => loaded,
+            None => {
+                let component = self.read(&name, &origin)?;
+                let loaded = self.load_component(&name, component, origin.clone()).await?;
+                if let Some(stamp) = stamp {
+                    self.known.put(stamp, loaded.clone());
+                }
+                loaded
+            }
+        };
         if let Some(wanted) = wanted
-            && !Version::parse(&descriptor.version).is_ok_and(|found| wanted.matches(&found))
+            && !Version::parse(&loaded.descriptor.version).is_ok_and(|found| wanted.matches(&found))
         {
-            return Err(CatalogError::Version { name, wanted: wanted.to_string(), found: descriptor.version });
+            let found = loaded.descriptor.version.clone();
+            return Err(CatalogError::Version { name, wanted: wanted.to_string(), found });
         }
-        Ok(Loaded { plugin, descriptor: Arc::new(descriptor), origin, size })
+        Ok(loaded)
+    }
+
+    /// Load a component that somebody else kept, under a name for messages.
+    ///
+    /// # Errors
+    /// [`CatalogError`], which says what to do.
+    pub async fn load_bytes(&self, name: &str, component: Vec<u8>) -> Result<Loaded, CatalogError> {
+        self.load_component(name, component, Origin::Kept).await
+    }
+
+    async fn load_component(&self, name: &str, component: Vec<u8>, origin: Origin) -> Result<Loaded, CatalogError> {
+        let component: Arc<[u8]> = component.into();
+        let loaded = self.sandbox.load(component.clone()).await;
+        let plugin = loaded.map_err(|error| CatalogError::Load { name: name.into(), error })?;
+        let described = self.sandbox.describe(&plugin).await;
+        let descriptor = described.map_err(|said| CatalogError::Describe { name: name.into(), said })?;
+        check_descriptor(&descriptor, plugin.interfaces())
+            .map_err(|problem| CatalogError::Descriptor { name: name.into(), problem })?;
+        Ok(Loaded { plugin, descriptor: Arc::new(descriptor), origin, size: component.len() as u64, component })
     }
 
     fn find(&self, name: &str) -> Result<Origin, CatalogError> {
@@ -201,10 +234,11 @@ impl Catalog {
 
     fn read(&self, name: &str, origin: &Origin) -> Result<Vec<u8>, CatalogError> {
         match origin {
-            Origin::FirstParty => {
+            Origin::FirstParty(_) => {
                 first_party::component(name).ok_or_else(|| CatalogError::Unknown { name: name.into(), nearest: None })
             }
             Origin::File(path) => read_file(path).map_err(|error| CatalogError::File { path: path.clone(), error }),
+            Origin::Kept => Err(CatalogError::Unknown { name: name.into(), nearest: None }),
         }
     }
 }

@@ -32,6 +32,18 @@ words! {
     }
 }
 
+impl Access {
+    /// Whether it maintains a database, changes its structure or promotes it: a run with it has its target to itself, unless its job says otherwise. Deleting objects of a bucket is not among them: backups of several databases share one.
+    pub fn is_exclusive(self) -> bool {
+        matches!(self, Self::Maintain | Self::Index | Self::Ddl | Self::Promote)
+    }
+
+    /// Whether it reaches a server, a bucket or a folder.
+    pub fn has_target(self) -> bool {
+        !matches!(self, Self::Run | Self::Decrypt)
+    }
+}
+
 words! {
     /// What a binding connects to, which decides the accesses that there are.
     pub enum BindingKind ("a kind of binding") {

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use chrono::{DateTime, Utc};
+use rota_schedule::ScheduleState;
+
 use crate::access::Access;
 use crate::binding::Binding;
 use crate::config::Config;
@@ -17,22 +20,25 @@ use crate::{Job, JobName, SlotBinding};
 pub(crate) fn together(reader: &Reader, settings: &Settings, places: &BTreeMap<String, Place>) {
     let look = Look { reader, settings, places };
     look.store();
+    look.server();
     look.memory("limits.memory", settings.limits.memory);
     for (name, job) in &settings.jobs {
         look.job(name, job);
     }
+    look.chains();
     look.unused();
 }
 
-struct Look<'a> {
-    reader: &'a Reader,
-    settings: &'a Settings,
+/// What is looked at.
+pub(crate) struct Look<'a> {
+    pub(crate) reader: &'a Reader,
+    pub(crate) settings: &'a Settings,
     places: &'a BTreeMap<String, Place>,
 }
 
 impl Look<'_> {
     /// Where a key was written, or the nearest table around it.
-    fn place(&self, mut key: &str) -> Option<Place> {
+    pub(crate) fn place(&self, mut key: &str) -> Option<Place> {
         loop {
             if let Some(place) = self.places.get(key) {
                 return Some(place.clone());
@@ -41,10 +47,49 @@ impl Look<'_> {
         }
     }
 
+    /// Whether a key was written.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
+
+    /// Reports an error at a key.
+    pub(crate) fn refuse(&self, key: &str, message: String, help: &str) {
+        let problem = Problem::error(self.place(key), message);
+        self.reader.report(if help.is_empty() { problem } else { problem.help(help) });
+    }
+
     fn store(&self) {
-        if self.settings.store.path.is_some() && self.settings.store.url.is_some() {
-            let message = "store.path and store.url are both set, and records go to one store";
-            self.reader.report(Problem::error(self.place("store.url"), message).help("keep one of the two"));
+        let store = &self.settings.store;
+        if store.path.is_some() && store.url.is_some() {
+            let message = "store.path and store.url are both set, and records go to one store".to_owned();
+            self.refuse("store.url", message, "keep one of the two");
+        }
+        if let Some(message) = store.check_url() {
+            self.refuse("store.url", message, "");
+        }
+        for (name, binding) in &self.settings.bindings {
+            if store.is_target_of(binding) {
+                let message = format!("bindings.{name} leads to the database of store.url, which no run may touch");
+                self.refuse(&format!("bindings.{name}.url"), message, "give Rota's records a database of their own");
+            }
+        }
+    }
+
+    fn server(&self) {
+        let (server, most) = (&self.settings.server, self.settings.sandbox.pool_instances);
+        if server.workers > most {
+            let message =
+                format!("server.workers is {}, more than sandbox.pool_instances allows ({most})", server.workers);
+            let key = if self.is_set("server.workers") { "server.workers" } else { "sandbox.pool_instances" };
+            self.refuse(key, message, "");
+        }
+        if server.poll >= server.lease {
+            let message = format!("server.poll ({}) must be shorter than server.lease ({})", server.poll, server.lease);
+            self.refuse(if self.is_set("server.poll") { "server.poll" } else { "server.lease" }, message, "");
+        }
+        if !server.scheduler && !server.worker {
+            let message = "server.scheduler and server.worker are both false: this host would do nothing".to_owned();
+            self.reader.report(Problem::warning(self.place("server.worker"), message));
         }
     }
 
@@ -66,15 +111,40 @@ impl Look<'_> {
                 Problem::error(self.place(&format!("jobs.{name}.timeout")), message).help("keep one of the two"),
             );
         }
+        let at = format!("jobs.{name}");
+        self.policy(&at, job);
+        if let Some(schedule) = &job.schedule {
+            self.schedule(&format!("{at}.schedule"), schedule, job);
+        }
         for (slot, put) in &job.slots {
             self.slot(&format!("jobs.{name}.slots.{slot}"), put);
         }
     }
 
+    fn policy(&self, at: &str, job: &Job) {
+        let run = job.run_timeout(&self.settings.limits);
+        if let Some(attempt) = job.attempt_timeout.filter(|attempt| *attempt > run) {
+            let message = format!("{at}.attempt_timeout is {attempt}, longer than a run may take ({run})");
+            self.refuse(&format!("{at}.attempt_timeout"), message, "raise timeout, or shorten it");
+        }
+        let retries = &job.retries;
+        if self.is_set(&format!("{at}.retries.cap")) && retries.cap < retries.backoff {
+            let message = format!("{at}.retries.cap ({}) is shorter than backoff ({})", retries.cap, retries.backoff);
+            self.refuse(&format!("{at}.retries.cap"), message, "");
+        }
+        // With SQLite there is one host only.
+        if self.settings.store.url.is_none() && !crate::labels::matches(&job.hosts, &self.settings.server.labels) {
+            let message =
+                format!("{at}.hosts asks for labels that this host has not, and with SQLite it is the only one");
+            let problem = Problem::warning(self.place(&format!("{at}.hosts")), message);
+            self.reader.report(problem.help("add them to server.labels; until then its runs wait"));
+        }
+    }
+
     fn slot(&self, at: &str, put: &SlotBinding) {
-        let names: Vec<&str> = self.settings.bindings.keys().map(|name| name.as_str()).collect();
         let Some(binding) = self.settings.bindings.get(&put.binding) else {
             let message = format!("{at} names the binding \"{}\", which is not configured", put.binding);
+            let names: Vec<&str> = self.settings.bindings.keys().map(|name| name.as_str()).collect();
             let place = self.place(&format!("{at}.binding"));
             self.reader.report(Problem::warning(place, message).help(advice(put.binding.as_str(), &names, "bindings")));
             return;
@@ -108,9 +178,18 @@ impl Look<'_> {
     }
 }
 
-/// What is not as it should be on this machine: programs that are not there.
-pub(crate) fn on_this_machine(config: &Config) -> Vec<Problem> {
+/// What is not as it should be here and now: programs that are not there, schedules that are over.
+pub(crate) fn here_and_now(config: &Config, now: DateTime<Utc>) -> Vec<Problem> {
     let mut problems = Vec::new();
+    for (name, job) in config.jobs.iter().filter(|(_, job)| job.enabled) {
+        let Some(schedule) = job.schedule.as_ref().and_then(|schedule| schedule.resolve(name).ok()) else { continue };
+        let state = ScheduleState::new(now);
+        if schedule.next_fire(&state).is_none() {
+            let key = format!("jobs.{name}.schedule");
+            let message = format!("{key} never fires: what it names is past, or windows and blackouts leave nothing");
+            problems.push(Problem::warning(config.place(&key).cloned(), message));
+        }
+    }
     for (name, binding) in &config.bindings {
         let Binding::Tool(tool) = binding else { continue };
         let program = tool.path.as_path();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::PathBuf;
 
-use crate::check::{on_this_machine, together};
+use crate::check::{here_and_now, together};
 use crate::decode::{Decode, Reader};
 use crate::environment;
 use crate::problem::{ConfigError, Place, Problem, in_order};
@@ -35,7 +35,7 @@ pub struct Checked {
 pub fn check(source: &Source) -> Checked {
     match Config::load(source) {
         Ok(mut config) => {
-            let here = on_this_machine(&config);
+            let here = here_and_now(&config, chrono::Utc::now());
             config.warnings = in_order([config.warnings, here].concat());
             Checked { problems: config.warnings.clone(), config: Some(config) }
         }
@@ -91,6 +91,12 @@ impl Config {
         self.places.get(key)
     }
 
+    /// Whether anything within a table has a place of its own.
+    pub(crate) fn has_places_within(&self, table: &str) -> bool {
+        let begin = format!("{table}.");
+        self.places.range(begin.clone()..).next().is_some_and(|(key, _)| key.starts_with(&begin))
+    }
+
     /// The folder for what the host keeps.
     pub fn state_dir(&self) -> PathBuf {
         self.settings.state_dir.clone().unwrap_or_else(|| {
@@ -115,13 +121,25 @@ impl Deref for Config {
     }
 }
 
-/// Collects where each key was written.
+/// Collects where each key and each element of a list was written.
 fn remember(sources: &Sources, table: &Table, path: &str, places: &mut BTreeMap<String, Place>) {
     for (key, entry) in &table.0 {
         let at = join(path, key);
-        if let Value::Table(table) = &entry.node.value {
-            remember(sources, table, &at, places);
-        }
+        within(sources, &entry.node, &at, places);
         places.insert(at, sources.place(&entry.key));
+    }
+}
+
+fn within(sources: &Sources, node: &Node, at: &str, places: &mut BTreeMap<String, Place>) {
+    match &node.value {
+        Value::Table(table) => remember(sources, table, at, places),
+        Value::Array(nodes) => {
+            for (i, node) in nodes.iter().enumerate() {
+                let at = format!("{at}[{i}]");
+                within(sources, node, &at, places);
+                places.insert(at, sources.place(&node.origin));
+            }
+        }
+        _ => {}
     }
 }

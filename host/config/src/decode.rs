@@ -163,10 +163,20 @@ impl Fields<'_> {
         T: Decode + Bounded<B>,
         B: PartialOrd + Display,
     {
-        let at = join(&self.at, key);
-        let Some(entry) = self.take(key) else { return Some(default) };
-        let origin = entry.node.origin.clone();
-        let value = T::decode(self.reader, &at, entry.node)?;
+        match self.table.0.contains_key(key) {
+            true => self.required_within(key, least, most),
+            false => self.or(key, default),
+        }
+    }
+
+    /// A value of a key that must be there and lie between two.
+    pub(crate) fn required_within<T, B>(&mut self, key: &'static str, least: B, most: B) -> Option<T>
+    where
+        T: Decode + Bounded<B>,
+        B: PartialOrd + Display,
+    {
+        let (at, origin) = (join(&self.at, key), self.origin_of(key));
+        let value: T = self.required(key)?;
         match value.bound() {
             Some(bound) if *bound < least || *bound > most => {
                 self.reader.refuse(&origin, format!("{at} must be between {least} and {most}, not {bound}"))
@@ -183,6 +193,14 @@ impl Fields<'_> {
             let help = advice(key, &self.known, "keys there");
             self.reader.report(Problem::error(self.reader.sources.place(&entry.key), message).help(help));
         }
+    }
+}
+
+/// A list, whose only element may stand alone.
+pub(crate) fn one_or_many<T: Decode>(reader: &Reader, at: &str, node: Node) -> Option<Vec<T>> {
+    match &node.value {
+        Value::Array(_) | Value::Untyped(_) => Vec::decode(reader, at, node),
+        _ => T::decode(reader, at, node).map(|one| vec![one]),
     }
 }
 
@@ -207,7 +225,7 @@ macro_rules! bounded {
     };
 }
 
-bounded!(crate::ByteSize, crate::Duration, u32);
+bounded!(crate::ByteSize, crate::Duration, u32, i32, f64);
 
 impl<T: Decode> Decode for Option<T> {
     const WANTED: &'static str = T::WANTED;

@@ -6,9 +6,10 @@
 //! | `ROTA_BINDINGS__KOSMOS__URL=...` | `bindings.kosmos.url` |
 //! | `ROTA_JOBS__NIGHTLY_BACKUP__TIMEOUT=2h` | `jobs.nightly-backup.timeout`, if a file names that job |
 //! | `ROTA_JOBS__VACUUM__SLOTS__DATABASE__ACCESS=read,maintain` | a list, with commas or as TOML |
-//! | `ROTA_STATE_DIR`, `ROTA_LOG` | `state_dir`, `telemetry.log` |
+//! | `ROTA_JOBS__VACUUM__SCHEDULE={ every = "15m" }` | a table, as TOML |
+//! | `ROTA_STATE_DIR`, `ROTA_LOG`, `ROTA_LISTEN` | `state_dir`, `telemetry.log`, `server.listen` |
 //!
-//! Variables without `__` are others' business, but for those two.
+//! Variables without `__` are others' business, but for those three.
 
 use std::ffi::OsStr;
 
@@ -20,7 +21,8 @@ use crate::tree::{Entry, Node, Origin, Table, Value, join};
 const PREFIX: &str = "ROTA_";
 
 /// Variables whose names do not say their keys.
-const SHORT: [(&str, &[&str]); 2] = [("ROTA_STATE_DIR", &["state_dir"]), ("ROTA_LOG", &["telemetry", "log"])];
+const SHORT: [(&str, &[&str]); 3] =
+    [("ROTA_STATE_DIR", &["state_dir"]), ("ROTA_LOG", &["telemetry", "log"]), ("ROTA_LISTEN", &["server", "listen"])];
 
 /// Sets the keys that variables name.
 pub(crate) fn apply(source: &Source, sources: &mut Sources, table: &mut Table, problems: &mut Vec<Problem>) {
@@ -53,7 +55,7 @@ fn key_path(name: &str) -> Option<Vec<String>> {
 fn mistyped(name: &str) -> Option<Problem> {
     let keys = name.strip_prefix(PREFIX)?;
     let (section, key) = keys.split_once('_')?;
-    let section = nearest(section, ["limits", "sandbox", "store", "telemetry"])?;
+    let section = nearest(section, ["limits", "sandbox", "server", "store", "telemetry"])?;
     let known = crate::schema::keys_of(section);
     let key = known.iter().find(|known| known.eq_ignore_ascii_case(key))?;
     let meant = format!("{PREFIX}{}__{}", section.to_uppercase(), key.to_uppercase());

@@ -7,7 +7,8 @@
 //! | TOML becomes a tree whose every value has a place; files are merged | `tree` |
 //! | `ROTA_SECTION__KEY` variables go over it | `environment` |
 //! | the tree becomes types, every error collected | `decode`, `section` |
-//! | sections are checked against each other | `check` |
+//! | sections are checked against each other | `check`, `chain` |
+//! | two configurations are compared: as lines, and across hosts | `difference`, `digest` |
 //! | errors are shown with their lines, secrets blotted out | `problem`, `redact` |
 //!
 //! A secret is never read here but when it is used: see [`SecretRef::resolve`].
@@ -15,23 +16,30 @@
 mod access;
 mod address;
 mod binding;
+mod chain;
 mod check;
 mod config;
 mod decode;
+mod difference;
+mod digest;
 mod duration;
 mod environment;
 mod job;
+mod labels;
 mod limits;
 mod name;
 mod nearest;
 mod problem;
 mod redact;
+mod schedule;
 mod schema;
 mod secret_ref;
 mod section;
+mod server;
 mod settings;
 mod size;
 mod source;
+mod store;
 mod tree;
 
 pub use access::{Access, BindingKind};
@@ -41,15 +49,23 @@ pub use binding::{
     SqlHost, SqlTarget, StorageBinding, StorageLocation, StorageTarget, Tls, TlsMode, ToolBinding, ToolProfile,
 };
 pub use config::{Checked, Config, check};
+pub use difference::{Change, Difference};
 pub use duration::{Duration, DurationError};
-pub use job::{Cron, Job, JobError, Misfire, Overlap, PluginRef, Retries, Schedule, SlotBinding, TimeZone};
+pub use job::{After, AfterEnd, Job, JobError, PluginRef, Retries, RetryOn, SlotBinding, Undo};
+pub use labels::{LabelError, LabelValue, Labels, matches};
 pub use limits::{LimitOverrides, Limits};
-pub use name::{BindingName, JobName, NameError, SlotName};
+pub use name::{BindingName, JobName, LabelName, NameError, SlotName};
 pub use nearest::nearest;
 pub use problem::{ConfigError, Place, Problem, render};
+pub use schedule::{
+    CalendarWindow, Cron, CronWindow, Misfire, Moment, Moments, Outside, Overlap, Schedule, ScheduleTextError,
+    TimeOfDay, TimeZone, Weekday, WeeklyWindow, Window,
+};
 pub use schema::schema;
 pub use secret_ref::{SecretError, SecretRef, SecretRefError};
 pub use section::UnknownWord;
-pub use settings::{LogStyle, Sandbox, Settings, Store, Telemetry};
+pub use server::{HostName, Listen, Server, ServerError};
+pub use settings::{LogStyle, Sandbox, Settings, Telemetry};
 pub use size::{ByteSize, ByteSizeError};
 pub use source::Source;
+pub use store::{Keep, Store};

@@ -77,6 +77,16 @@ limits! {
     effects: u32 = 100_000, within(0, 100_000_000);
     /// The most bytes of all artifacts of a run together.
     artifact_bytes: ByteSize = ByteSize::mib(256), within(ByteSize::bytes(0), ByteSize::gib(1024));
+    /// The most steps that one attempt begins.
+    steps: u32 = 10_000, within(0, 1_000_000);
+    /// The largest result of a step.
+    step_result_bytes: ByteSize = ByteSize::mib(1), within(ByteSize::bytes(64), ByteSize::mib(64));
+    /// The most compensations that one attempt registers.
+    compensations: u32 = 1_000, within(0, 100_000);
+    /// The largest state of a compensation.
+    compensation_state_bytes: ByteSize = ByteSize::mib(1), within(ByteSize::bytes(64), ByteSize::mib(64));
+    /// The most bytes of step results and compensation states that one attempt records.
+    durable_bytes: ByteSize = ByteSize::mib(64), within(ByteSize::kib(4), ByteSize::gib(4));
 }
 
 #[cfg(test)]

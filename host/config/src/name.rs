@@ -119,6 +119,12 @@ name!(
     "job"
 );
 
+name!(
+    /// The name of a label (`zone`, `disk`).
+    LabelName,
+    "label"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

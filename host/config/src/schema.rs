@@ -38,9 +38,15 @@ impl Object {
         Self { description: text(doc), properties: Map::new(), required: Vec::new() }
     }
 
-    pub(crate) fn required(&mut self, key: &str, schema: Schema, doc: &[&str]) {
+    pub(crate) fn required(
+        &mut self,
+        key: &str,
+        schema: Schema,
+        doc: &[&str],
+        bounds: Option<(&dyn Display, &dyn Display)>,
+    ) {
         self.required.push(key.to_owned());
-        self.property(key, schema, text(doc), None);
+        self.property(key, schema, described(doc, bounds), None);
     }
 
     pub(crate) fn optional<T: Serialize>(
@@ -51,13 +57,9 @@ impl Object {
         default: &T,
         bounds: Option<(&dyn Display, &dyn Display)>,
     ) {
-        let mut description = text(doc);
-        if let Some((least, most)) = bounds {
-            description.push_str(&format!(" Between {least} and {most}."));
-        }
         // A default that is a table is said key by key in that table's own schema.
         let default = serde_json::to_value(default).ok().filter(|value| !value.is_null() && !value.is_object());
-        self.property(key, schema, description, default);
+        self.property(key, schema, described(doc, bounds), default);
     }
 
     fn property(&mut self, key: &str, mut schema: Schema, description: String, default: Option<Value>) {
@@ -80,6 +82,11 @@ impl Object {
         }
         schema
     }
+}
+
+fn described(doc: &[&str], bounds: Option<(&dyn Display, &dyn Display)>) -> String {
+    let bounds = bounds.map(|(least, most)| format!(" Between {least} and {most}."));
+    text(doc) + &bounds.unwrap_or_default()
 }
 
 /// One word of an enumeration.

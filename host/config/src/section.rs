@@ -20,7 +20,7 @@ macro_rules! record {
         pub struct $name:ident {
             $(
                 $(#[doc = $doc:literal])*
-                pub $field:ident : $type:ty $(= $default:expr $(, within($least:expr, $most:expr))?)?;
+                pub $field:ident : $type:ty $(= $default:expr)? $(, within($least:expr, $most:expr))?;
             )*
         }
     ) => {
@@ -52,7 +52,7 @@ macro_rules! record {
             /// Reads the keys of this table, and leaves others in it.
             pub(crate) fn decode_fields(fields: &mut $crate::decode::Fields<'_>) -> Option<Self> {
                 $(let $field: Option<$type> = $crate::section::record!(
-                    @read fields, stringify!($field) $(, $default $(, $least, $most)?)?);)*
+                    @read fields, stringify!($field), [$($default)?] [$($least, $most)?]);)*
                 Some(Self { $($field: $field?),* })
             }
         }
@@ -67,25 +67,31 @@ macro_rules! record {
                 $(
                     let schema = <$type as $crate::decode::Decode>::schema(generator);
                     $crate::section::record!(
-                        @describe object, stringify!($field), schema, &[$($doc),*] $(, $type, $default $(, $least, $most)?)?);
+                        @describe object, stringify!($field), schema, &[$($doc),*], $type, [$($default)?] [$($least, $most)?]);
                 )*
                 object.into_schema()
             }
         }
     };
 
-    (@read $fields:ident, $key:expr) => { $fields.required($key) };
-    (@read $fields:ident, $key:expr, $default:expr) => { $fields.or($key, $default) };
-    (@read $fields:ident, $key:expr, $default:expr, $least:expr, $most:expr) => {
+    (@read $fields:ident, $key:expr, [] []) => { $fields.required($key) };
+    (@read $fields:ident, $key:expr, [] [$least:expr, $most:expr]) => { $fields.required_within($key, $least, $most) };
+    (@read $fields:ident, $key:expr, [$default:expr] []) => { $fields.or($key, $default) };
+    (@read $fields:ident, $key:expr, [$default:expr] [$least:expr, $most:expr]) => {
         $fields.within($key, $default, $least, $most)
     };
 
-    (@describe $object:ident, $key:expr, $schema:ident, $doc:expr) => { $object.required($key, $schema, $doc) };
-    (@describe $object:ident, $key:expr, $schema:ident, $doc:expr, $type:ty, $default:expr) => {{
+    (@describe $object:ident, $key:expr, $schema:ident, $doc:expr, $type:ty, [] []) => {
+        $object.required($key, $schema, $doc, None)
+    };
+    (@describe $object:ident, $key:expr, $schema:ident, $doc:expr, $type:ty, [] [$least:expr, $most:expr]) => {
+        $object.required($key, $schema, $doc, Some((&$least, &$most)))
+    };
+    (@describe $object:ident, $key:expr, $schema:ident, $doc:expr, $type:ty, [$default:expr] []) => {{
         let default: $type = $default;
         $object.optional($key, $schema, $doc, &default, None);
     }};
-    (@describe $object:ident, $key:expr, $schema:ident, $doc:expr, $type:ty, $default:expr, $least:expr, $most:expr) => {{
+    (@describe $object:ident, $key:expr, $schema:ident, $doc:expr, $type:ty, [$default:expr] [$least:expr, $most:expr]) => {{
         let default: $type = $default;
         $object.optional($key, $schema, $doc, &default, Some((&$least, &$most)));
     }};

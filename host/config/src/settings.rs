@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::address::Address;
 use crate::binding::Binding;
 use crate::section::{section, words};
-use crate::{BindingName, ByteSize, Job, JobName, Limits};
+use crate::{BindingName, ByteSize, Job, JobName, Limits, Server, Store};
 
 section! {
     /// The configuration of Rota. Every key can be set by an environment variable too: limits.memory by ROTA_LIMITS__MEMORY.
     pub struct Settings {
+        /// What this host does when it serves.
+        pub server: Server = Server::default();
         /// Where runs and effects are recorded.
         pub store: Store = Store::default();
         /// The folder for what the host keeps. Without it: rota in the user's folder for state (~/.local/state).
@@ -25,16 +26,6 @@ section! {
         pub bindings: BTreeMap<BindingName, Binding> = BTreeMap::new();
         /// Jobs, by name.
         pub jobs: BTreeMap<JobName, Job> = BTreeMap::new();
-    }
-}
-
-section! {
-    /// Where runs and effects are recorded. Without either key: in SQLite in the state folder.
-    pub struct Store {
-        /// The file of a SQLite database.
-        pub path: Option<PathBuf> = None;
-        /// A PostgreSQL database, for several hosts; or a reference to its URL. Read and carried, but not used yet: it comes with the next version.
-        pub url: Option<Address> = None;
     }
 }
 

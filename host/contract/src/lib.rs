@@ -22,12 +22,36 @@ mod generated {
     });
 }
 
+/// Generated from `wit/`: the export that only procedures have that can undo.
+mod undoing {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package rota:host-undo;
+
+            world undo {
+                use rota:runbook/types@0.1.0.{json};
+                use rota:runbook/reports@0.1.0.{failure};
+                export compensate: async func(name: string, state: json) -> result<_, failure>;
+            }
+        ",
+        world: "rota:host-undo/undo",
+        with: {
+            "rota:runbook/types": crate::types,
+            "rota:runbook/reports": crate::reports,
+        },
+        imports: { default: trappable },
+        exports: { default: async },
+    });
+}
+
 mod json;
 
 pub use generated::rota::runbook::{reports, types};
 pub use generated::{Exports as Procedure, ExportsPre as ProcedurePre};
 pub use reports::{Descriptor, Failure, Report, Risk, Severity};
 pub use types::{Error, Fault};
+pub use undoing::{Undo as Undoable, UndoPre as UndoablePre};
 
 /// The version of the contract that this host speaks: the version of the package in `wit/`.
 pub const CONTRACT_VERSION: &str = "0.1.0";

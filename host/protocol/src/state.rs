@@ -184,7 +184,8 @@ impl RunState {
             // What was undone has not succeeded.
             (S::Compensating, Event::Undone(end)) if end != End::Succeeded => Ok(end.into()),
             (S::Compensating, Event::UndoFailed) => Ok(S::CompensationFailed),
-            (S::CompensationFailed, Event::RetryUndo) => Ok(S::Compensating),
+            // What a run left that only its vanished process could go on with is undone when a person asks for it.
+            (S::CompensationFailed | S::Unknown, Event::RetryUndo) => Ok(S::Compensating),
             (S::CompensationFailed | S::Unknown, Event::Settle(end)) => Ok(end.into()),
             (S::Queued | S::Waiting, Event::Skip) => Ok(S::Skipped),
             (from, event) => Err(IllegalTransition { from, event }),

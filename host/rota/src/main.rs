@@ -3,13 +3,14 @@
 mod cli;
 mod commands;
 mod output;
+mod serve;
 mod settings;
 
 use clap::{CommandFactory as _, Parser as _};
-use cli::{Cli, Command, Common, ConfigCommand};
+use cli::{Cli, Command, Common, ConfigCommand, RunsCommand};
 use commands::Printing;
 use rota_config::Config;
-use rota_runs::{Host, HostError, RunRecords, Settings};
+use rota_runs::{Host, JobError, RunRecords, Settings, open_store};
 use rota_sandbox::SandboxOptions;
 use std::process::ExitCode;
 
@@ -53,19 +54,47 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             Ok(0)
         }
         Command::Config(ConfigCommand::Schema) => commands::config::schema(),
+        Command::Config(ConfigCommand::Apply { plan }) => commands::config::apply(&cli.common, plan, printing).await,
         Command::Config(ConfigCommand::Check) => commands::config::check(&cli.common, printing).await,
         Command::Plugins(command) => {
             let config = settings::load(&cli.common)?;
             let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
             commands::plugins::plugins(&catalog, command, printing).await
         }
-        Command::Runs(command) => {
-            let config = settings::load(&cli.common)?;
-            let records = RunRecords::open(&config.state_dir()).await?;
-            let status = commands::runs::runs(&records, command, printing).await;
-            records.close().await;
+        Command::Runs(RunsCommand::Retry { run, undo: false, queue }) => {
+            let host = host(&cli.common).await?;
+            let status = commands::run::again(&host, &run, queue, printing).await;
+            host.close().await;
             status
         }
+        Command::Runs(command) => {
+            let settings = Settings::from_config(&settings::load(&cli.common)?)?;
+            let store = open_store(&settings).await?;
+            // What was lost with its worker is shown as such.
+            store.reap().await?;
+            let artifacts = settings.state_dir.join("artifacts");
+            let status = commands::runs::runs(&RunRecords::new(store.clone()), &artifacts, command, printing).await;
+            store.close().await;
+            status
+        }
+        Command::Hosts(command) => {
+            let settings = Settings::from_config(&settings::load(&cli.common)?)?;
+            let store = open_store(&settings).await?;
+            let status = commands::hosts::hosts(&RunRecords::new(store.clone()), command, printing).await;
+            store.close().await;
+            status
+        }
+        Command::Store(command) => {
+            let settings = Settings::from_config(&settings::load(&cli.common)?)?;
+            commands::store::store(&settings, command, printing).await
+        }
+        Command::Jobs(command) => {
+            let host = host(&cli.common).await?;
+            let status = commands::jobs::jobs(&host, command, printing).await;
+            host.close().await;
+            status
+        }
+        Command::Serve(args) => serve::serve(&cli.common, args).await,
         Command::Run(args) => {
             let host = host(&cli.common).await?;
             let status = commands::run::run(&host, *args, printing).await;
@@ -84,11 +113,12 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
 /// A host as configured.
 async fn host(common: &Common) -> anyhow::Result<Host> {
     let config = settings::load(common)?;
-    open(&config).await.map_err(Into::into)
+    open(&config).await
 }
 
-async fn open(config: &Config) -> Result<Host, HostError> {
-    Host::open(Settings::from_config(config), sandbox(config), settings::plugin_folder(config)).await
+async fn open(config: &Config) -> anyhow::Result<Host> {
+    let settings = Settings::from_config(config)?;
+    Ok(Host::open(settings, sandbox(config), settings::plugin_folder(config)).await?)
 }
 
 fn sandbox(config: &Config) -> SandboxOptions {
@@ -120,6 +150,8 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     let usage = error.is::<rota_runs::PrepareError>()
         || error.is::<rota_catalog::CatalogError>()
         || error.is::<rota_config::ConfigError>()
+        || error.is::<rota_config::TargetError>()
+        || matches!(error.downcast_ref(), Some(error) if !matches!(error, JobError::Store(_)))
         || error.is::<settings::UsageError>()
         || matches!(error.downcast_ref(), Some(rota_runs::RecordsError::Filter(_)));
     if usage { USAGE } else { FAILED }

@@ -6,7 +6,7 @@ use rota_authority::{
     Decision, Effect, EffectClass, Gate, Grant, Key, MemoryLedger, Mode, Quotas, RunIdentity, Sql, Storage,
     StorageAccess, ToolAccess,
 };
-use rota_capability::{Limits, Quiet, RunContext, RunFacts, Trigger};
+use rota_capability::{Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
 use rota_config::Binding;
 use rota_contract::Error;
 use std::sync::Arc;
@@ -55,14 +55,17 @@ impl Host {
 
     async fn check_records(&self) -> Check {
         let what = "records".to_owned();
-        match self.records().sweep().await {
+        match self.records().reap().await {
             Ok(gone) => Check {
                 what,
                 kind: "host",
                 ok: true,
                 found: format!("in {}", self.settings().state_dir.display()),
                 hint: None,
-                mended: gone.into_iter().map(|run| format!("run {run} is unknown: its process is gone")).collect(),
+                mended: gone
+                    .into_iter()
+                    .map(|(run, state)| format!("run {run} is {}: its process is gone", state.as_str()))
+                    .collect(),
             },
             Err(error) => {
                 Check { what, kind: "host", ok: false, found: error.to_string(), hint: None, mended: Vec::new() }
@@ -211,5 +214,5 @@ fn context(name: &str, binding: &Binding, fix: bool) -> Arc<RunContext> {
         started_at: SystemTime::now(),
         slots: vec![SLOT.into()],
     };
-    RunContext::new(gate, facts, Limits::default(), Arc::new(Quiet))
+    RunContext::new(gate, facts, Limits::default(), Arc::new(Quiet), Arc::new(Transient::default()))
 }

@@ -1,8 +1,9 @@
 //! A host's parts put together.
 
+use crate::metrics::Metrics;
 use crate::prepare::{PrepareError, Prepared, Request, prepare};
 use crate::records::RunRecords;
-use crate::settings::Settings;
+use crate::settings::{Settings, StoreChoice};
 use rota_authority::Mode;
 use rota_capability::{Capability, Trigger};
 use rota_capability_bytes::BytesCapability;
@@ -11,9 +12,9 @@ use rota_capability_storage::StorageCapability;
 use rota_capability_tools::Tools;
 use rota_catalog::Catalog;
 use rota_sandbox::{Sandbox, SandboxError, SandboxOptions};
-use rota_store::StoreError;
+use rota_store::{Store, StoreError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Why a host could not be put together.
@@ -41,6 +42,11 @@ const SETTLE: Duration = Duration::from_millis(60);
 /// How long a host that closes waits for uploads that are being aborted; what is left then, `rota doctor --fix` sweeps.
 const SETTLE_AT_CLOSE: Duration = Duration::from_secs(5);
 
+/// Runs that are forgotten in one transaction.
+const PRUNED: u32 = 200;
+/// How often is looked for runs to be forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(300);
+
 fn private_folder(state_dir: &Path) -> Result<PathBuf, HostError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let path = state_dir.join("private");
@@ -50,12 +56,27 @@ fn private_folder(state_dir: &Path) -> Result<PathBuf, HostError> {
     }
 }
 
+/// The store that the configuration names.
+///
+/// # Errors
+/// When it cannot be opened; see [`StoreError::is_temporary`].
+pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    match &settings.store {
+        StoreChoice::Sqlite { folder } => Ok(Arc::new(rota_store::SqliteStore::open(folder).await?)),
+        StoreChoice::Postgres { url } => Ok(Arc::new(rota_store::PostgresStore::open(url.expose()).await?)),
+    }
+}
+
 /// A host.
 pub struct Host {
-    settings: Settings,
+    settings: RwLock<Arc<Settings>>,
+    /// Stays what it was at the start, whatever a new configuration says.
+    state_dir: PathBuf,
     catalog: Catalog,
+    store: Arc<dyn Store>,
     records: RunRecords,
     capabilities: Capabilities,
+    metrics: Arc<Metrics>,
 }
 
 /// The capabilities of this version.
@@ -95,11 +116,16 @@ impl Host {
         sandbox: SandboxOptions,
         plugins: Option<PathBuf>,
     ) -> Result<Self, HostError> {
-        let records = RunRecords::open(&settings.state_dir).await?;
+        let store = open_store(&settings).await?;
+        // Runs whose worker is gone are taken from it before anything is shown or begun.
+        store.reap().await?;
         let private = private_folder(&settings.state_dir)?;
         let capabilities = Capabilities::default().with_private_folder(private);
         let catalog = Catalog::new(Arc::new(Sandbox::new(sandbox, &capabilities.all())?), plugins);
-        Ok(Self { settings, catalog, records, capabilities })
+        let state_dir = settings.state_dir.clone();
+        let records = RunRecords::new(store.clone());
+        let settings = RwLock::new(Arc::new(settings));
+        Ok(Self { settings, state_dir, catalog, store, records, capabilities, metrics: Arc::default() })
     }
 
     /// The catalog alone, for what needs no records.
@@ -111,8 +137,28 @@ impl Host {
     }
 
     /// What the configuration says.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Take on another configuration, whole; runs under way keep what they were begun with.
+    pub fn reconfigure(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// What the host remembers.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The state directory.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
     }
 
     /// The plugins.
@@ -130,7 +176,7 @@ impl Host {
     /// # Errors
     /// The first thing that is wrong.
     pub async fn prepare(&self, request: &Request) -> Result<Prepared, PrepareError> {
-        prepare(&self.settings, &self.catalog, request).await
+        prepare(&self.settings(), &self.catalog, request).await
     }
 
     /// Check a job as if it were to be run.
@@ -159,13 +205,34 @@ impl Host {
 
     /// Where programs get their private folders.
     pub(crate) fn private_folder(&self) -> PathBuf {
-        self.settings.state_dir.join("private")
+        self.state_dir.join("private")
+    }
+
+    /// Forget old runs, a few at a time, until told to stop.
+    pub async fn prune_for_ever(self: Arc<Self>, keep: rota_config::Keep, stopped: tokio::sync::watch::Receiver<bool>) {
+        let keep =
+            rota_store::Keep { age: rota_protocol::Span::from(Duration::from(keep.age)), per_job: keep.runs_per_job };
+        loop {
+            let wait = match self.store.prune(&keep, PRUNED).await {
+                // There may be more.
+                Ok(pruned) if pruned > 0 => Duration::from_secs(1),
+                Ok(_) => PRUNE_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "old runs could not be forgotten");
+                    PRUNE_EVERY
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = crate::told(stopped.clone()) => return,
+            }
+        }
     }
 
     /// Wait until what was cancelled has reached its targets and what was said is on record. Before the process ends.
     pub async fn close(self) {
         futures::future::join(self.sessions().quiesce(), rota_capability_storage::settled(SETTLE_AT_CLOSE)).await;
-        self.records.close().await;
+        self.store.close().await;
     }
 
     /// Wait a moment for what was cancelled to reach its targets; a target that does not answer keeps no run from its end.

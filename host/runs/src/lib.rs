@@ -3,27 +3,59 @@
 //! [`Host`] is a host's parts put together: settings, sandbox, catalog, store. [`Host::prepare`] finds everything that is wrong before anything is
 //! contacted; [`Host::execute`] runs what was prepared, each effect recorded before it happens, and answers a [`RunView`].
 
+mod attempt;
 mod bindings;
+mod calendar;
 mod doctor;
+mod durable;
+mod durable_interface;
+mod ended;
 mod execute;
+mod follow;
+mod heart;
+mod held;
 mod host;
+mod job;
+mod jobs;
 mod limits;
+mod metrics;
 mod observer;
+mod operate;
 mod parameters;
 mod prepare;
 mod records;
 mod run_interface;
+mod scheduler;
 mod settings;
+mod undo;
 mod view;
+mod worker;
 
 pub use doctor::Check;
 pub use execute::ExecuteError;
-pub use host::{Capabilities, Host, HostError};
+pub use host::{Capabilities, Host, HostError, open_store};
+pub use job::{Occasion, ReviveError, new_run};
+pub use jobs::{FireView, JobError, JobView, NextView};
 pub use limits::{LimitError, set_limit};
+pub use metrics::Metrics;
 pub use observer::{Unwatched, Watcher};
+pub use operate::{AgainError, acting};
 pub use parameters::ParameterError;
 pub use prepare::{PrepareError, Prepared, Request, Wanted};
 pub use records::{LogLine, RecordsError, RunFilter, RunRecords};
 pub use run_interface::Run;
-pub use settings::{JobSettings, Settings};
-pub use view::{ArtifactView, EffectView, ErrorView, RunView};
+pub use scheduler::Scheduler;
+pub use settings::{JobSettings, Settings, StoreChoice};
+pub use view::{ArtifactView, AttemptView, CompensationView, EffectView, ErrorView, RunView, StepView};
+pub use worker::{Worker, WorkerOptions};
+
+/// What the machine is called.
+#[must_use]
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
+/// Until told to stop; a sender that is gone has stopped, too.
+pub(crate) async fn told(mut stop: tokio::sync::watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

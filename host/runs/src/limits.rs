@@ -32,7 +32,7 @@ pub enum LimitError {
     },
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 17] = [
     "memory",
     "table_elements",
     "cpu",
@@ -45,6 +45,11 @@ const NAMES: [&str; 12] = [
     "report_bytes",
     "artifact_bytes",
     "effects",
+    "steps",
+    "step_result_bytes",
+    "compensations",
+    "compensation_state_bytes",
+    "durable_bytes",
 ];
 
 /// Set one limit.
@@ -86,6 +91,11 @@ fn one(name: &str, value: &str, wrong: &dyn Fn(String) -> LimitError) -> Result<
         "report_bytes" => limits.report_bytes = read(value, wrong)?,
         "artifact_bytes" => limits.artifact_bytes = read(value, wrong)?,
         "effects" => limits.effects = read(value, wrong)?,
+        "steps" => limits.steps = read(value, wrong)?,
+        "step_result_bytes" => limits.step_result_bytes = read(value, wrong)?,
+        "compensations" => limits.compensations = read(value, wrong)?,
+        "compensation_state_bytes" => limits.compensation_state_bytes = read(value, wrong)?,
+        "durable_bytes" => limits.durable_bytes = read(value, wrong)?,
         unknown => return Err(LimitError::Unknown { name: unknown.into(), nearest: nearest(unknown, NAMES) }),
     }
     Ok(limits)
@@ -105,6 +115,11 @@ fn take(limits: &mut Limits, name: &str, from: Limits) {
         "log_bytes" => limits.log_bytes = from.log_bytes,
         "report_bytes" => limits.report = from.report,
         "artifact_bytes" => limits.artifacts = from.artifacts,
+        "steps" => limits.steps = from.steps,
+        "step_result_bytes" => limits.step_result = from.step_result,
+        "compensations" => limits.compensations = from.compensations,
+        "compensation_state_bytes" => limits.compensation_state = from.compensation_state,
+        "durable_bytes" => limits.durable = from.durable,
         _ => limits.effects = from.effects,
     }
 }

@@ -1,9 +1,12 @@
 //! A run's sayings on their way to the store and to whoever watches.
 
+use crate::held::Held;
+use crate::metrics::Metrics;
 use async_trait::async_trait;
 use chrono::Utc;
 use rota_capability::{LogLevel, MetricKind, Observer};
-use rota_store::{ArtifactRow, NewLogLine, SqliteStore, Store};
+use rota_store::{ArtifactRow, NewLogLine, Store};
+use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +31,12 @@ impl Watcher for Unwatched {
 /// Writes everything down and tells the watcher.
 pub(crate) struct Recorder {
     pub(crate) run: String,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) watcher: Arc<dyn Watcher>,
+    pub(crate) held: Arc<Held>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The job, or the plugin of a run without one: what its values are published under.
+    pub(crate) job: String,
     pub(crate) artifacts: PathBuf,
     pub(crate) dropped: AtomicU64,
 }
@@ -56,10 +63,12 @@ impl Observer for Recorder {
 
     fn progress(&self, done: u64, total: Option<u64>, unit: &str, note: &str) {
         self.watcher.progress(done, total, unit, note);
+        self.held.progress(json!({ "done": done, "total": total, "unit": unit, "note": note }).to_string());
     }
 
     fn metric(&self, name: &str, labels: &[(String, String)], value: f64, kind: MetricKind) {
-        // Served at /metrics with `rota serve`, which comes with a later version; until then they are in the log.
+        // Served at /metrics while the host serves; and in the log, for whoever looks at the run.
+        self.metrics.publish(&self.job, name, labels, value, kind);
         let kind = match kind {
             MetricKind::Gauge => "gauge",
             MetricKind::Counter => "counter",

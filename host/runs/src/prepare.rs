@@ -12,6 +12,7 @@ use rota_capability::{Limits, Trigger};
 use rota_catalog::{Catalog, CatalogError, Loaded};
 use rota_contract::reports::Slot;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What is asked for.
@@ -55,6 +56,52 @@ pub struct Prepared {
     pub trigger: Trigger,
     /// What the plugin declares and is not granted.
     pub wanted: Vec<Wanted>,
+    /// Slots that were bound to a URL or a program on the command line, which is on no record.
+    pub ad_hoc: Vec<String>,
+}
+
+/// What is on record of a run's grants, by slot.
+pub(crate) type Grants = BTreeMap<String, RecordedGrant>;
+
+/// What is on record of what a slot was given.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct RecordedGrant {
+    pub(crate) binding: String,
+    pub(crate) access: Vec<String>,
+    #[serde(default)]
+    pub(crate) ad_hoc: bool,
+}
+
+/// The same grant for another context of the same run.
+pub(crate) fn same_grant(grant: &Grant) -> Grant {
+    Grant {
+        slot: grant.slot.clone(),
+        binding_name: grant.binding_name.clone(),
+        binding: grant.binding.clone(),
+        accesses: grant.accesses.clone(),
+    }
+}
+
+/// What is on record of a run's grants, with this host's bindings: what was granted then, and never more than their ceilings now.
+pub(crate) fn regrant(
+    settings: &Settings,
+    plugin: &str,
+    slots: &[Slot],
+    grants: &Grants,
+) -> Result<Vec<Grant>, PrepareError> {
+    let bindings = Bindings::new(settings);
+    let one = |(name, grant): (&String, &RecordedGrant)| {
+        let slot = slot_named(plugin, slots, name)?;
+        let (binding_name, binding) = bindings
+            .find(slot, &grant.binding)
+            .map_err(|reason| PrepareError::Binding { slot: name.clone(), reason })?;
+        grant_of(
+            Bound { slot, binding_name, binding, job_access: Some(grant.access.clone()), ad_hoc: false },
+            false,
+            &[],
+        )
+    };
+    grants.iter().map(one).collect()
 }
 
 /// Accesses that a plugin declares and a run does not have.
@@ -193,6 +240,7 @@ pub(crate) async fn prepare(
 
     let parameters = parameters_of(plugin, &descriptor.parameters, job, &request.parameters)?;
     let bound = bind(settings, plugin, &descriptor.slots, job, &request.bind)?;
+    let ad_hoc = bound.iter().filter(|bound| bound.ad_hoc).map(|bound| bound.slot.name.clone()).collect();
     let grants = grant(plugin, &descriptor.slots, job, bound, &request.grant)?;
     let wanted = wanted(&descriptor.slots, &grants);
     let limits = limits(settings, job, request)?;
@@ -206,6 +254,7 @@ pub(crate) async fn prepare(
         mode: request.mode,
         trigger: request.trigger,
         wanted,
+        ad_hoc,
     })
 }
 
@@ -248,6 +297,8 @@ struct Bound<'s> {
     binding: rota_config::Binding,
     /// What the job grants; none where the slot was bound on the command line.
     job_access: Option<Vec<String>>,
+    /// Not a configured binding's name was given, but a URL or a path.
+    ad_hoc: bool,
 }
 
 fn bind<'s>(
@@ -273,7 +324,8 @@ fn bind<'s>(
         }
         let (binding_name, binding) =
             bindings.find(slot, text).map_err(|reason| PrepareError::Binding { slot: name.into(), reason })?;
-        bound.push(Bound { slot, binding_name, binding, job_access: None });
+        let ad_hoc = !settings.bindings.contains_key(text);
+        bound.push(Bound { slot, binding_name, binding, job_access: None, ad_hoc });
     }
     for (name, (binding, access)) in job.iter().flat_map(|job| &job.slots) {
         let slot = slot_named(plugin, slots, name)?;
@@ -282,7 +334,7 @@ fn bind<'s>(
         }
         let (binding_name, binding) =
             bindings.find(slot, binding).map_err(|reason| PrepareError::Binding { slot: name.clone(), reason })?;
-        bound.push(Bound { slot, binding_name, binding, job_access: Some(access.clone()) });
+        bound.push(Bound { slot, binding_name, binding, job_access: Some(access.clone()), ad_hoc: false });
     }
     let missing: Vec<&Slot> =
         slots.iter().filter(|slot| !slot.optional && !bound.iter().any(|b| b.slot.name == slot.name)).collect();

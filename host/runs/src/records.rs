@@ -1,11 +1,11 @@
 //! Runs on record, as they are shown.
 
-use crate::view::{ArtifactView, EffectView, ErrorView, RunView, rfc3339};
+use crate::view::{ArtifactView, AttemptView, CompensationView, EffectView, ErrorView, RunView, StepView, rfc3339};
 use chrono::{DateTime, Utc};
 use rota_contract::Report;
-use rota_store::{EffectRow, Filter, LogRow, RunRow, RunStatus, SqliteStore, Store, StoreError};
+use rota_protocol::{RunState, StepState};
+use rota_store::{AttemptRow, CompensationRow, EffectRow, Filter, LogRow, RunRow, StepRow, Store, StoreError};
 use serde_json::{Value, json};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,16 +21,22 @@ pub enum RecordsError {
 }
 
 /// Which runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RunFilter {
     /// Of this job.
     pub job: Option<String>,
     /// Of this plugin.
     pub plugin: Option<String>,
-    /// In this state.
-    pub status: Option<String>,
-    /// Begun within this time.
+    /// In one of these states.
+    pub status: Vec<String>,
+    /// Set off by this.
+    pub trigger: Option<String>,
+    /// With all of these labels.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// Made within this time.
     pub since: Option<Duration>,
+    /// Before this run, for the next page.
+    pub before: Option<String>,
     /// At most so many.
     pub limit: u32,
 }
@@ -63,18 +69,14 @@ impl LogLine {
 /// The records of a host.
 #[derive(Clone)]
 pub struct RunRecords {
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<dyn Store>,
 }
 
 impl RunRecords {
-    /// Open the records of a state directory. Runs whose process is gone become `unknown`.
-    ///
-    /// # Errors
-    /// When the store cannot be opened.
-    pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
-        let store = Arc::new(SqliteStore::open(state_dir).await?);
-        store.sweep().await?;
-        Ok(Self { store })
+    /// The records that a store keeps.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
     }
 
     /// Runs, the newest first, without their effects.
@@ -82,18 +84,21 @@ impl RunRecords {
     /// # Errors
     /// When the filter names no state, or the store cannot be read.
     pub async fn list(&self, filter: &RunFilter) -> Result<Vec<RunView>, RecordsError> {
-        let status = filter.status.as_deref().map(str::parse::<RunStatus>).transpose().map_err(RecordsError::Filter)?;
+        let states = filter.status.iter().map(|word| word.parse::<RunState>().map_err(RecordsError::Filter));
         let since =
             filter.since.and_then(|since| chrono::Duration::from_std(since).ok()).map(|since| Utc::now() - since);
         let filter = Filter {
             job: filter.job.clone(),
             plugin: filter.plugin.clone(),
-            status,
+            states: states.collect::<Result<_, _>>()?,
+            trigger: filter.trigger.clone(),
+            labels: filter.labels.clone(),
             since,
-            before: None,
+            before: filter.before.clone(),
             limit: filter.limit,
+            ..Filter::default()
         };
-        Ok(self.store.runs(&filter).await?.into_iter().map(|row| view(row, Vec::new(), Vec::new())).collect())
+        Ok(self.store.runs(&filter).await?.into_iter().map(view).collect())
     }
 
     /// One run with its effects and artifacts: by id, by a part of it, or `last`.
@@ -102,13 +107,20 @@ impl RunRecords {
     /// When there is none, or more than one.
     pub async fn find(&self, id: &str) -> Result<RunView, RecordsError> {
         let row = self.store.run(id).await?;
-        let effects = self.store.effects(&row.run.id).await?.into_iter().map(effect).collect();
-        let artifacts = self.store.artifacts(&row.run.id).await?;
-        let artifacts = artifacts
+        let id = row.run.id.clone();
+        let mut view = view(row);
+        view.effects = self.store.effects(&id).await?.into_iter().map(effect).collect();
+        view.artifacts = self
+            .store
+            .artifacts(&id)
+            .await?
             .into_iter()
             .map(|a| ArtifactView { name: a.name, media_type: a.media_type, size: a.size, sha256: a.sha256 })
             .collect();
-        Ok(view(row, effects, artifacts))
+        view.attempts = self.store.attempts(&id).await?.into_iter().map(attempt).collect();
+        view.steps = self.store.steps(&id).await?.into_iter().map(step).collect();
+        view.compensations = self.store.compensations(&id).await?.into_iter().map(compensation).collect();
+        Ok(view)
     }
 
     /// Log lines after a number.
@@ -127,26 +139,59 @@ impl RunRecords {
         Ok(self.store.logs(id, after, 1000).await?.into_iter().map(line).collect())
     }
 
-    /// Whether a run is under way; one whose process is gone is not.
+    /// Whether a run is not over; one whose worker is gone is looked after first.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn is_running(&self, id: &str) -> Result<bool, RecordsError> {
-        self.store.sweep().await?;
-        Ok(!self.store.run(id).await?.status.is_final())
+        self.store.reap().await?;
+        Ok(!self.store.run(id).await?.state.is_final())
     }
 
-    /// Runs whose process is gone become `unknown`; answers their ids.
+    /// Runs whose worker is gone are taken from it; answers what became of them.
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub async fn sweep(&self) -> Result<Vec<String>, RecordsError> {
-        Ok(self.store.sweep().await?)
+    pub async fn reap(&self) -> Result<Vec<(String, RunState)>, RecordsError> {
+        Ok(self.store.reap().await?)
     }
+}
 
-    /// Close the store.
-    pub async fn close(self) {
-        self.store.close().await;
+fn attempt(row: AttemptRow) -> AttemptView {
+    AttemptView {
+        number: row.number,
+        host: row.host,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        outcome: row.outcome,
+        error: row.error.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+    }
+}
+
+fn step(row: StepRow) -> StepView {
+    let result = match row.state {
+        StepState::Completed { result } => Some(result),
+        StepState::Begun { .. } => None,
+    };
+    StepView {
+        name: row.name,
+        attempt: row.attempt,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        result: result.map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
+    }
+}
+
+fn compensation(row: CompensationRow) -> CompensationView {
+    CompensationView {
+        sequence: row.sequence,
+        name: row.name,
+        status: row.status.as_str().into(),
+        attempts: row.attempts,
+        error: row.error,
+        registered_at: row.registered_at,
+        finished_at: row.finished_at,
+        note: row.note,
     }
 }
 
@@ -163,7 +208,7 @@ fn effect(row: EffectRow) -> EffectView {
     }
 }
 
-fn view(row: RunRow, effects: Vec<EffectView>, artifacts: Vec<ArtifactView>) -> RunView {
+fn view(row: RunRow) -> RunView {
     // What cannot be read back is left out rather than hiding the run.
     let report: Option<Report> = row.report.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let error: Option<ErrorView> = row.error.as_deref().and_then(|text| serde_json::from_str(text).ok());
@@ -174,18 +219,29 @@ fn view(row: RunRow, effects: Vec<EffectView>, artifacts: Vec<ArtifactView>) -> 
         version: row.run.version,
         digest: row.run.digest,
         mode: row.run.mode,
-        status: row.status.as_str().into(),
-        attempt: row.run.attempt,
+        status: row.state.as_str().into(),
+        waiting_for: row.wait.map(|reason| reason.as_str().into()),
+        attempt: row.attempt,
         trigger: row.run.trigger,
         scheduled_for: row.run.scheduled_for,
+        parent: row.run.parent,
+        labels: row.run.labels,
         host: row.host,
-        started_at: Some(row.started_at),
+        created_at: row.created_at,
+        due: row.due,
+        started_at: row.started_at,
         finished_at: row.finished_at,
-        duration_ms: row.finished_at.map(|end| (end - row.started_at).num_milliseconds()),
+        duration_ms: row.started_at.zip(row.finished_at).map(|(start, end)| (end - start).num_milliseconds()),
+        cancelled_by: row.cancel.map(|wish| wish.by),
+        progress: row.progress.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        note: row.note,
         report,
-        effects,
+        effects: Vec::new(),
         error,
         dropped_log_lines: row.dropped_log_lines,
-        artifacts,
+        artifacts: Vec::new(),
+        attempts: Vec::new(),
+        steps: Vec::new(),
+        compensations: Vec::new(),
     }
 }

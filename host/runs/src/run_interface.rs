@@ -9,7 +9,7 @@ use rota_telemetry::{mask, sanitize_line};
 use sha2::Digest as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wasmtime::component::{Accessor, HasData, Linker, StreamReader};
 
@@ -18,12 +18,16 @@ mod generated {
         path: "../../wit",
         inline: "package rota:host-run; world host { import rota:runbook/run@0.1.0; }",
         world: "rota:host-run/host",
-        with: { "rota:runbook/types": rota_contract::types },
+        with: {
+            "rota:runbook/types": rota_contract::types,
+            "rota:runbook/run.step": crate::durable_interface::Step,
+            "rota:runbook/run.compensation": crate::durable_interface::Compensation,
+        },
         imports: { default: trappable },
     });
 }
 
-use generated::rota::runbook::run as wit;
+pub(crate) use generated::rota::runbook::run as wit;
 
 /// The interface.
 pub struct Run;
@@ -54,7 +58,7 @@ const MESSAGE: usize = 16 * 1024;
 const FIELDS: usize = 32;
 
 /// Text of a guest as it may be shown: bounded, masked, one line, without control characters.
-fn shown(text: &str, max: usize) -> String {
+pub(crate) fn shown(text: &str, max: usize) -> String {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -154,6 +158,13 @@ impl<T: Send + 'static> wit::HostWithStore<T> for Run {
         };
         drop(call);
         Ok(result)
+    }
+
+    async fn sleep(accessor: &Accessor<T, Self>, milliseconds: u64) -> wasmtime::Result<Result<(), Error>> {
+        let (call, ()) = begin(accessor, |_| Ok(()))?;
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        drop(call);
+        Ok(Ok(()))
     }
 }
 

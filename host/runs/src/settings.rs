@@ -2,9 +2,12 @@
 
 use rota_capability::Limits;
 use rota_config::Binding;
+use rota_protocol::{RetryPolicy, UndoPolicy};
+use rota_telemetry::Secret;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What runs need of the configuration.
 #[derive(Clone, Debug)]
@@ -19,6 +22,23 @@ pub struct Settings {
     pub max_memory: u64,
     /// The state directory.
     pub state_dir: PathBuf,
+    /// Where is remembered.
+    pub store: StoreChoice,
+}
+
+/// Where a host remembers.
+#[derive(Clone, Debug)]
+pub enum StoreChoice {
+    /// In a file of this folder.
+    Sqlite {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// In a PostgreSQL database, with other hosts.
+    Postgres {
+        /// Its whole URL.
+        url: Secret,
+    },
 }
 
 /// A job.
@@ -30,34 +50,83 @@ pub struct JobSettings {
     pub parameters: Map<String, Value>,
     /// Slot -> binding's name and accesses.
     pub slots: BTreeMap<String, (String, Vec<String>)>,
-    /// Its limits, the time-out among them.
+    /// Its limits, the time-out of an attempt among them.
     pub limits: Limits,
     /// The typed confirmation that the operator gave once, in the configuration.
     pub confirm: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether it runs by itself.
+    pub enabled: bool,
+    /// When it runs by itself, as it is configured.
+    pub schedule: Option<rota_config::Schedule>,
+    /// Jobs after whose runs it runs, and after which end of them.
+    pub after: Vec<(String, rota_config::AfterEnd)>,
+    /// What is tried again.
+    pub retry: RetryPolicy,
+    /// How what it left is undone.
+    pub undo: UndoPolicy,
+    /// The longest a run may take over all attempts.
+    pub run_timeout: Option<Duration>,
+    /// What its runs carry.
+    pub labels: BTreeMap<String, String>,
+    /// What a host must have that carries out its runs.
+    pub host_labels: BTreeMap<String, String>,
+    /// Higher first.
+    pub priority: i32,
+    /// Runs of it at once.
+    pub concurrency: u32,
+    /// Whether its runs have their targets to themselves; none: where what is granted asks for it.
+    pub exclusive: Option<bool>,
 }
 
 impl Settings {
     /// From a configuration.
-    pub fn from_config(config: &rota_config::Config) -> Self {
+    ///
+    /// # Errors
+    /// When the store's secret cannot be read.
+    pub fn from_config(config: &rota_config::Config) -> Result<Self, rota_config::TargetError> {
         let bindings = config.bindings.iter().map(|(name, binding)| (name.to_string(), binding.clone())).collect();
         let jobs =
             config.jobs.iter().map(|(name, job)| (name.to_string(), JobSettings::from_config(config, job))).collect();
-        Self {
+        let store = match config.store.connection()? {
+            Some(url) => StoreChoice::Postgres { url },
+            None => StoreChoice::Sqlite {
+                folder: config
+                    .store
+                    .path
+                    .as_ref()
+                    .and_then(|path| path.parent())
+                    .map_or_else(|| config.state_dir(), PathBuf::from),
+            },
+        };
+        Ok(Self {
             bindings,
             jobs,
             limits: limits(&config.limits),
             max_memory: config.sandbox.pool_memory.as_u64(),
             state_dir: config.state_dir(),
-        }
+            store,
+        })
+    }
+}
+
+impl Settings {
+    /// Whether something follows the end of a job's runs: another job, or a pause after failures.
+    pub(crate) fn is_followed(&self, job: &str) -> bool {
+        let counted =
+            self.jobs.get(job).and_then(|job| job.schedule.as_ref()).is_some_and(|s| s.pause_after_failures > 0);
+        counted || self.jobs.values().any(|other| other.enabled && other.after.iter().any(|(before, _)| before == job))
     }
 }
 
 impl JobSettings {
     fn from_config(config: &rota_config::Config, job: &rota_config::Job) -> Self {
         let mut limits = limits(&config.limits.with(&job.limits));
-        if let Some(timeout) = job.timeout {
-            limits.wall = timeout.into();
-        }
+        limits.wall = job.longest_attempt(&config.limits).into();
+        let labels = |labels: &rota_config::Labels| {
+            labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+        };
         let words = |slot: &rota_config::SlotBinding| slot.access.iter().map(ToString::to_string).collect();
         Self {
             plugin: job.plugin.to_string(),
@@ -69,6 +138,18 @@ impl JobSettings {
                 .collect(),
             limits,
             confirm: job.confirm.clone(),
+            description: job.description.clone(),
+            enabled: job.enabled,
+            schedule: job.schedule.clone(),
+            after: job.after.iter().map(|after| (after.job.to_string(), after.on)).collect(),
+            retry: job.retries.policy(),
+            undo: job.undo.policy(),
+            run_timeout: job.timeout.map(Into::into),
+            labels: labels(&job.labels),
+            host_labels: labels(&job.hosts),
+            priority: job.priority,
+            concurrency: job.concurrency,
+            exclusive: job.exclusive,
         }
     }
 }
@@ -88,5 +169,10 @@ pub(crate) fn limits(limits: &rota_config::Limits) -> Limits {
         report: limits.report_bytes.as_usize(),
         artifacts: limits.artifact_bytes.as_u64(),
         effects: u64::from(limits.effects),
+        steps: u64::from(limits.steps),
+        step_result: limits.step_result_bytes.as_usize(),
+        compensations: u64::from(limits.compensations),
+        compensation_state: limits.compensation_state_bytes.as_usize(),
+        durable: limits.durable_bytes.as_u64(),
     }
 }

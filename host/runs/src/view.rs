@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rota_contract::Report;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// A run with its effects.
 #[derive(Clone, Debug)]
@@ -22,20 +23,36 @@ pub struct RunView {
     pub mode: String,
     /// The run's state.
     pub status: String,
-    /// 1 for the first attempt.
+    /// What holds it back, where it is waiting.
+    pub waiting_for: Option<String>,
+    /// 1 for the first attempt, 0 before it.
     pub attempt: u32,
     /// What set it off.
     pub trigger: String,
     /// The nominal instant, where it was scheduled.
     pub scheduled_for: Option<DateTime<Utc>>,
-    /// The host it ran on.
+    /// The run that it retries, or that set it off.
+    pub parent: Option<String>,
+    /// Words to find it by.
+    pub labels: BTreeMap<String, String>,
+    /// The host it ran on; empty before it ran.
     pub host: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it is (or was) to begin at the earliest.
+    pub due: DateTime<Utc>,
     /// When it started.
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
     /// How long it took.
     pub duration_ms: Option<i64>,
+    /// Who wanted it cancelled.
+    pub cancelled_by: Option<String>,
+    /// How far it is, as its host said last.
+    pub progress: Option<Value>,
+    /// What the person noted who settled it.
+    pub note: Option<String>,
     /// What it reported.
     pub report: Option<Report>,
     /// Its effects, in order.
@@ -46,6 +63,65 @@ pub struct RunView {
     pub dropped_log_lines: u64,
     /// What it kept.
     pub artifacts: Vec<ArtifactView>,
+    /// Its attempts, in order.
+    pub attempts: Vec<AttemptView>,
+    /// Its durable steps, in the order in which they began.
+    pub steps: Vec<StepView>,
+    /// Its compensations, in the order in which they were registered.
+    pub compensations: Vec<CompensationView>,
+}
+
+/// An attempt of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttemptView {
+    /// 1 for the first.
+    pub number: u32,
+    /// The host.
+    pub host: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// `reported`, `in-doubt`, `failed`, `denied`, `timed-out`, `cancelled`, `vanished` or `handed-back`.
+    pub outcome: Option<String>,
+    /// Why it did not report.
+    pub error: Option<ErrorView>,
+}
+
+/// A durable step of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepView {
+    /// Its name.
+    pub name: String,
+    /// The last attempt that began it.
+    pub attempt: u32,
+    /// When it was begun, for the first time.
+    pub started_at: DateTime<Utc>,
+    /// When it was completed.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Its result, once it is completed.
+    pub result: Option<Value>,
+}
+
+/// A compensation of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct CompensationView {
+    /// 1 for the first registered.
+    pub sequence: u32,
+    /// Its name.
+    pub name: String,
+    /// `registered`, `dismissed`, `running`, `done`, `failed` or `settled`.
+    pub status: String,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// Why it failed last.
+    pub error: Option<String>,
+    /// When it was registered.
+    pub registered_at: DateTime<Utc>,
+    /// When it was over.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// What the person noted who settled it.
+    pub note: Option<String>,
 }
 
 /// One effect.
@@ -117,6 +193,13 @@ impl RunView {
             "scheduled_for": self.scheduled_for.map(rfc3339),
             "trigger": self.trigger,
             "host": self.host,
+            "waiting_for": self.waiting_for,
+            "parent": self.parent,
+            "labels": self.labels,
+            "created_at": rfc3339(self.created_at),
+            "due": rfc3339(self.due),
+            "progress": self.progress,
+            "note": self.note,
         })
     }
 
@@ -129,6 +212,9 @@ impl RunView {
             "error": self.error,
             "artifacts": self.artifacts,
             "dropped_log_lines": self.dropped_log_lines,
+            "attempts": self.attempts,
+            "steps": self.steps,
+            "compensations": self.compensations,
         })
     }
 
@@ -137,7 +223,8 @@ impl RunView {
         match self.status.as_str() {
             "succeeded" => 0,
             "denied" => 3,
-            "unknown" | "running" => 5,
+            // What is not over has no outcome yet.
+            "unknown" | "running" | "queued" | "waiting" | "compensating" => 5,
             "timed-out" => 124,
             "cancelled" => 130,
             _ => 1,

@@ -12,6 +12,8 @@ pub struct Import(pub String);
 pub struct Inspected {
     /// Interfaces of `rota:runbook` (`sql`, `storage` ...), without package and version.
     pub interfaces: Vec<String>,
+    /// Whether it exports `compensate` beside `describe` and `run`.
+    pub undoable: bool,
 }
 
 /// Why bytes are not a plugin.
@@ -89,7 +91,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspected, NotAPlugin> {
     if !missing.is_empty() {
         return Err(NotAPlugin::Exports(missing));
     }
-    Ok(Inspected { interfaces })
+    let undoable = exports.iter().any(|export| export == "compensate");
+    Ok(Inspected { interfaces, undoable })
 }
 
 enum Offered {

@@ -4,7 +4,7 @@ use crate::digest;
 use crate::engine::Sandbox;
 use crate::inspect::{Inspected, NotAPlugin, inspect};
 use rota_capability::Guest;
-use rota_contract::ProcedurePre;
+use rota_contract::{ProcedurePre, UndoablePre};
 use std::sync::Arc;
 use wasmtime::component::Component;
 
@@ -12,6 +12,7 @@ use wasmtime::component::Component;
 #[derive(Clone)]
 pub struct Plugin {
     pub(crate) pre: ProcedurePre<Guest>,
+    pub(crate) undo: Option<UndoablePre<Guest>>,
     digest: Arc<str>,
     inspected: Arc<Inspected>,
 }
@@ -20,6 +21,11 @@ impl Plugin {
     /// SHA-256 of the component, lower-case hex.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Whether it exports `compensate`, so that it may register compensations.
+    pub fn undoable(&self) -> bool {
+        self.undo.is_some()
     }
 
     /// The interfaces of `rota:runbook` that it imports.
@@ -47,8 +53,8 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`LoadError`], which names what is wrong with it.
-    pub async fn load(self: &Arc<Self>, component: Vec<u8>) -> Result<Plugin, LoadError> {
-        let sandbox = self.clone();
+    pub async fn load(self: &Arc<Self>, component: impl Into<Arc<[u8]>>) -> Result<Plugin, LoadError> {
+        let (sandbox, component) = (self.clone(), component.into());
         // Compiling takes seconds for a large component: not on the threads that runs are driven by.
         let loaded = tokio::task::spawn_blocking(move || sandbox.load_blocking(&component)).await;
         loaded.unwrap_or_else(|error| Err(LoadError::Compile(format!("the compiler broke: {error}"))))
@@ -60,8 +66,9 @@ impl Sandbox {
         let component = self.compiled(bytes, &digest)?;
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         let pre = self.linker.instantiate_pre(&component).map_err(link)?;
+        let undo = if inspected.undoable { Some(UndoablePre::new(pre.clone()).map_err(link)?) } else { None };
         let pre = ProcedurePre::new(pre).map_err(link)?;
-        Ok(Plugin { pre, digest: digest.into(), inspected: Arc::new(inspected) })
+        Ok(Plugin { pre, undo, digest: digest.into(), inspected: Arc::new(inspected) })
     }
 
     fn compiled(&self, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {

@@ -1,11 +1,11 @@
-//! One run: a store, an instance, a call, an end.
+//! One run, or one compensation of it: a store, an instance, a call, an end.
 
 use crate::engine::Sandbox;
 use crate::load::Plugin;
-use crate::meter::Meter;
+use crate::meter::{Meter, Ticking};
 use crate::stdio::LogStream;
 use rota_authority::{Gate, MemoryLedger, Mode, Quotas, RunIdentity};
-use rota_capability::{Guest, LimitExceeded, Limits, Quiet, RunContext, RunFacts, Trigger};
+use rota_capability::{Guest, LimitExceeded, Limits, Quiet, RunContext, RunFacts, Transient, Trigger, Undoing};
 use rota_contract::{Descriptor, Failure, Report};
 use std::future::Future;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use tokio::sync::watch;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::WasiCtxBuilder;
 
-/// How a run ended.
+/// How a run ended, or a compensation of it, which has nothing to report.
 #[derive(Debug)]
-pub enum Ended {
-    /// The procedure reported.
-    Reported(Report),
+pub enum Ended<R = Report> {
+    /// The procedure reported; or it has undone what it should.
+    Reported(R),
     /// The procedure said why it could not.
     Failed(Failure),
     /// It went over a limit.
@@ -35,9 +35,9 @@ pub enum Ended {
 
 /// How a run ended, and what it used.
 #[derive(Debug)]
-pub struct Finished {
+pub struct Finished<R = Report> {
     /// How it ended.
-    pub ended: Ended,
+    pub ended: Ended<R>,
     /// Time in which guest code ran.
     pub cpu: Duration,
     /// Linear memory at the end, bytes.
@@ -80,26 +80,60 @@ impl Cancel {
 impl Sandbox {
     /// Run a plugin: one store, dropped at the end with every resource, stream and call that the guest still held.
     pub async fn run(&self, plugin: &Plugin, context: Arc<RunContext>, parameters: &str, cancel: &Cancel) -> Finished {
-        let limits = context.limits.clone();
-        let meter = Meter::new(limits.cpu);
-        let _ticking = self.ticker.run();
-        let (mut store, stdio) = self.store(context, &meter);
+        let undoing = if plugin.undoable() { Undoing::Registers } else { Undoing::NotExported };
+        let mut held = self.hold(context, undoing);
+        let (meter, limits, store) = (held.meter.clone(), held.limits.clone(), &mut held.store);
         let call = meter.metered(async {
-            let instance = plugin.pre.instantiate_async(&mut store).await?;
+            let instance = plugin.pre.instantiate_async(&mut *store).await?;
             store.run_concurrent(async |accessor| instance.call_run(accessor, parameters.to_owned()).await).await?
         });
-        let ended = tokio::select! {
+        let ended = self.end(call, &limits, cancel, report_end).await;
+        held.finish(ended)
+    }
+
+    /// Carry out a compensation of a run: its plugin's export `compensate`, in a store and instance of its own, with what the context
+    /// grants and under its limits. It may register no compensations; its steps are its own.
+    pub async fn compensate(
+        &self,
+        plugin: &Plugin,
+        context: Arc<RunContext>,
+        name: &str,
+        state: &str,
+        cancel: &Cancel,
+    ) -> Finished<()> {
+        let mut held = self.hold(context, Undoing::CarriesOut(name.to_owned()));
+        let Some(undo) = &plugin.undo else {
+            let said = "the plugin does not export `compensate`, so that nothing of it can be undone";
+            return held.finish(Ended::Host(said.into()));
+        };
+        let (meter, limits, store) = (held.meter.clone(), held.limits.clone(), &mut held.store);
+        let (name, state) = (name.to_owned(), state.to_owned());
+        let call = meter.metered(async {
+            let instance = undo.instantiate_async(&mut *store).await?;
+            store.run_concurrent(async |accessor| instance.call_compensate(accessor, name, state).await).await?
+        });
+        let ended = self.end(call, &limits, cancel, compensation_end).await;
+        held.finish(ended)
+    }
+
+    /// Wait for a call's end, or for what ends it.
+    async fn end<R>(
+        &self,
+        call: impl Future<Output = wasmtime::Result<Result<R, Failure>>>,
+        limits: &Limits,
+        cancel: &Cancel,
+        end_of: fn(Result<R, Failure>, &Limits) -> Ended<R>,
+    ) -> Ended<R> {
+        tokio::select! {
             // A run that is over its time and has ended at once counts as ended.
             biased;
-            result = call => end_of(result, &limits, self.stack),
+            result = call => match result {
+                Ok(result) => end_of(result, limits),
+                Err(error) => end_of_error(&error, limits, self.stack),
+            },
             () = cancel.cancelled() => Ended::Cancelled,
             () = tokio::time::sleep(limits.wall) => Ended::TimedOut(limits.wall),
-        };
-        for stream in &stdio {
-            stream.finish();
         }
-        let memory = store.data().limiter.memory();
-        Finished { ended, cpu: meter.used(), memory }
     }
 
     /// What a plugin says of itself: run without any grant, for at most two seconds of CPU.
@@ -108,18 +142,16 @@ impl Sandbox {
     /// What it did instead of saying it.
     pub async fn describe(&self, plugin: &Plugin) -> Result<Descriptor, String> {
         let limits = Limits { cpu: Duration::from_secs(2), wall: Duration::from_secs(10), ..Limits::default() };
-        let meter = Meter::new(limits.cpu);
-        let _ticking = self.ticker.run();
-        let context = nothing_granted(limits.clone());
-        let (mut store, _) = self.store(context, &meter);
+        let mut held = self.hold(nothing_granted(limits.clone()), Undoing::NotExported);
+        let (meter, store) = (held.meter.clone(), &mut held.store);
         let call = meter.metered(async {
-            let instance = plugin.pre.instantiate_async(&mut store).await?;
-            instance.call_describe(&mut store).await
+            let instance = plugin.pre.instantiate_async(&mut *store).await?;
+            instance.call_describe(&mut *store).await
         });
         let described = tokio::time::timeout(limits.wall, call).await;
         match described {
             Ok(Ok(descriptor)) => Ok(descriptor),
-            Ok(Err(error)) => Err(match end_of_error(&error, &limits, self.stack) {
+            Ok(Err(error)) => Err(match end_of_error::<Report>(&error, &limits, self.stack) {
                 Ended::Limit(limit) => limit.to_string(),
                 Ended::Trapped(said) | Ended::Host(said) => said,
                 _ => error.to_string(),
@@ -128,7 +160,9 @@ impl Sandbox {
         }
     }
 
-    fn store(&self, context: Arc<RunContext>, meter: &Meter) -> (Store<Guest>, [LogStream; 2]) {
+    fn hold(&self, context: Arc<RunContext>, undoing: Undoing) -> Held {
+        let limits = context.limits.clone();
+        let meter = Meter::new(limits.cpu);
         let stdio = [LogStream::new(context.clone(), "stdout"), LogStream::new(context.clone(), "stderr")];
         let wasi = WasiCtxBuilder::new()
             .stdout(stdio[0].clone())
@@ -137,18 +171,36 @@ impl Sandbox {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        let call_bytes = context.limits.call_bytes;
-        let mut store = Store::new(&self.engine, Guest::new(context, self.services.clone(), wasi));
+        let guest = Guest::new(context, self.services.clone(), wasi).undoing(undoing);
+        let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
-        store.set_hostcall_fuel(call_bytes);
+        store.set_hostcall_fuel(limits.call_bytes);
         store.set_epoch_deadline(1);
-        let meter = meter.clone();
+        let watched = meter.clone();
         store.epoch_deadline_callback(move |_| {
-            meter.check()?;
+            watched.check()?;
             // Others get their turn at each tick.
             Ok(UpdateDeadline::Yield(1))
         });
-        (store, stdio)
+        Held { store, stdio, meter, limits, _ticking: self.ticker.run() }
+    }
+}
+
+/// The store of one call into a plugin, and what watches it.
+struct Held {
+    store: Store<Guest>,
+    stdio: [LogStream; 2],
+    meter: Meter,
+    limits: Limits,
+    _ticking: Ticking,
+}
+
+impl Held {
+    fn finish<R>(self, ended: Ended<R>) -> Finished<R> {
+        for stream in &self.stdio {
+            stream.finish();
+        }
+        Finished { ended, cpu: self.meter.used(), memory: self.store.data().limiter.memory() }
     }
 }
 
@@ -163,14 +215,10 @@ fn nothing_granted(limits: Limits) -> Arc<RunContext> {
         started_at: SystemTime::now(),
         slots: Vec::new(),
     };
-    RunContext::new(gate, facts, limits, Arc::new(Quiet))
+    RunContext::new(gate, facts, limits, Arc::new(Quiet), Arc::new(Transient::default()))
 }
 
-fn end_of(result: wasmtime::Result<Result<Report, Failure>>, limits: &Limits, stack: usize) -> Ended {
-    let mut result = match result {
-        Ok(result) => result,
-        Err(error) => return end_of_error(&error, limits, stack),
-    };
+fn report_end(mut result: Result<Report, Failure>, limits: &Limits) -> Ended {
     match &mut result {
         Ok(report) => only_numbers(report),
         Err(failure) => failure.report.iter_mut().for_each(only_numbers),
@@ -181,12 +229,25 @@ fn end_of(result: wasmtime::Result<Result<Report, Failure>>, limits: &Limits, st
         Err(failure) => serde_json::to_string(failure),
     };
     if size.map_or(usize::MAX, |text| text.len()) > limits.report {
-        return Ended::Limit(LimitExceeded::new("report_bytes", format!("{} bytes", limits.report), "of report"));
+        return too_large(limits);
     }
     match result {
         Ok(report) => Ended::Reported(report),
         Err(failure) => Ended::Failed(failure),
     }
+}
+
+fn compensation_end(result: Result<(), Failure>, limits: &Limits) -> Ended<()> {
+    let Err(mut failure) = result else { return Ended::Reported(()) };
+    failure.report.iter_mut().for_each(only_numbers);
+    if serde_json::to_string(&failure).map_or(usize::MAX, |text| text.len()) > limits.report {
+        return too_large(limits);
+    }
+    Ended::Failed(failure)
+}
+
+fn too_large<R>(limits: &Limits) -> Ended<R> {
+    Ended::Limit(LimitExceeded::new("report_bytes", format!("{} bytes", limits.report), "of report"))
 }
 
 /// JSON has no NaN and no infinity: such a cell becomes empty, such a metric goes, and the rest of the report stays.
@@ -202,7 +263,7 @@ fn only_numbers(report: &mut Report) {
     }
 }
 
-fn end_of_error(error: &wasmtime::Error, limits: &Limits, stack: usize) -> Ended {
+fn end_of_error<R>(error: &wasmtime::Error, limits: &Limits, stack: usize) -> Ended<R> {
     if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
         return Ended::Limit(limit.clone());
     }

@@ -106,7 +106,7 @@ pub use misfire::Misfire;
 pub use overlap::{Overlap, OverlapDecision};
 pub use reason::Reason;
 pub use schedule::{Deferred, Fire, Schedule, ScheduleState};
-pub use timing::{Every, Timing};
+pub use timing::{Every, Instants, Timing};
 pub use window::Window;
 pub use windows::{Outside, Windows};
 pub use zone::{LocalTime, Zone};

@@ -22,8 +22,8 @@ pub enum Timing {
     },
     /// At fixed intervals, whatever clocks do.
     Every(Every),
-    /// Once.
-    At(DateTime<Utc>),
+    /// Once at each of these.
+    At(Instants),
 }
 
 /// A fixed interval, anchored: it fires at each whole number of intervals from the anchor, before it as well as after.
@@ -74,13 +74,38 @@ impl Every {
     }
 }
 
+/// One-off instants, in order, each once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Instants(Box<[DateTime<Utc>]>);
+
+impl Instants {
+    /// Of any instants, in any order.
+    pub fn new(all: impl IntoIterator<Item = DateTime<Utc>>) -> Self {
+        let mut all: Vec<_> = all.into_iter().collect();
+        all.sort_unstable();
+        all.dedup();
+        Self(all.into())
+    }
+
+    /// How many there are up to and with an instant.
+    fn until(&self, until: DateTime<Utc>) -> usize {
+        self.0.partition_point(|at| *at <= until)
+    }
+}
+
+impl From<DateTime<Utc>> for Instants {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self(Box::new([at]))
+    }
+}
+
 impl Timing {
     /// The first nominal instant strictly after an instant; none if there is no more. Cron expressions end with 2100.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Cron { expression, zone } => expression.fields.next_instant(zone, after.timestamp() + 1).map(instant),
             Self::Every(every) => DateTime::from_timestamp_millis(every.next_after(after.timestamp_millis())?),
-            Self::At(at) => (*at > after).then_some(*at),
+            Self::At(at) => at.0.get(at.until(after)).copied(),
         }
     }
 
@@ -104,7 +129,7 @@ impl Timing {
                 let number = |at: DateTime<Utc>| every.number(at.timestamp_millis());
                 number(until).saturating_sub(number(after)).unsigned_abs()
             }
-            Self::At(at) => u64::from(*at > after && *at <= until),
+            Self::At(at) => at.until(until).saturating_sub(at.until(after)) as u64,
         }
     }
 
@@ -113,7 +138,7 @@ impl Timing {
         match self {
             Self::Cron { expression, zone } => expression.fields.previous_instant(zone, until.timestamp()).map(instant),
             Self::Every(every) => DateTime::from_timestamp_millis(every.previous(until.timestamp_millis())?),
-            Self::At(at) => (*at <= until).then_some(*at),
+            Self::At(at) => at.until(until).checked_sub(1).and_then(|last| at.0.get(last).copied()),
         }
     }
 
@@ -146,7 +171,10 @@ impl fmt::Display for Timing {
         match self {
             Self::Cron { expression, zone } => write!(f, "{expression} {zone}"),
             Self::Every(every) => write!(f, "every {:?} from {}", every.interval(), every.anchor().to_rfc3339()),
-            Self::At(at) => write!(f, "at {}", at.to_rfc3339()),
+            Self::At(at) => {
+                let all: Vec<String> = at.0.iter().map(DateTime::to_rfc3339).collect();
+                write!(f, "at {}", all.join(", "))
+            }
         }
     }
 }

@@ -194,7 +194,7 @@ fn dates_bound_the_instants() {
     assert_eq!(fires(&decided), [fired("03T02:00:00", Reason::Late), fired("04T02:00:00", Reason::Late)]);
     assert_eq!(schedule.next_fire(&decided.state), None);
     assert_eq!(schedule.next_decision(&decided.state), None);
-    let once = Schedule::new("once", Timing::At(at("2026-06-03T12:00:00Z")));
+    let once = Schedule::new("once", Timing::At(at("2026-06-03T12:00:00Z").into()));
     let decided = once.decide(&state, at("2026-06-03T12:00:01Z"), TOLERANCE);
     assert_eq!(fires(&decided), [fired("03T12:00:00", Reason::OnTime)]);
     assert_eq!(once.next_decision(&decided.state), None);
@@ -244,8 +244,8 @@ fn the_ends_of_time_are_no_trouble() {
         cron("0 0 29 2 *").timing,
         Timing::Every(Every::new(Duration::from_secs(1), first).unwrap()),
         Timing::Every(Every::new(Duration::MAX, last).unwrap()),
-        Timing::At(first),
-        Timing::At(last),
+        Timing::At(first.into()),
+        Timing::At(last.into()),
     ];
     for timing in timings {
         let mut schedule = Schedule { misfire: Misfire::All { limit: 3 }, ..Schedule::new("job", timing) };

@@ -323,7 +323,7 @@ fn intervals_are_anchored_on_both_sides() {
     assert_eq!(timing.count(day.0, day.1), 96);
     assert_eq!(timing.between(day.0, day.1).count(), 96);
     assert_eq!(timing.latest(day.0, day.1, 1)[0].to_rfc3339(), "2026-06-01T23:45:30.250+00:00");
-    let once = Timing::At(anchor);
+    let once = Timing::At(anchor.into());
     assert_eq!(once.next_after(day.0), Some(anchor));
     assert_eq!(once.next_after(anchor), None);
     assert_eq!(once.count(day.0, day.1), 1);

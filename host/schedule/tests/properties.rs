@@ -33,7 +33,7 @@ fn schedules() -> impl Strategy<Value = Schedule> {
         1 => (60u64..5_000).prop_map(|seconds| Timing::Every(
             Every::new(Duration::from_secs(seconds), at("2026-01-01T00:00:17Z")).unwrap()
         )),
-        1 => (0i64..864_000).prop_map(|seconds| Timing::At(at("2026-03-25T00:00:00Z") + TimeDelta::seconds(seconds))),
+        1 => (0i64..864_000).prop_map(|seconds| Timing::At((at("2026-03-25T00:00:00Z") + TimeDelta::seconds(seconds)).into())),
     ];
     let misfire =
         prop_oneof![Just(Misfire::None), Just(Misfire::Once), (1u32..5).prop_map(|limit| Misfire::All { limit })];

@@ -38,7 +38,7 @@ impl StateFolder {
 
     /// Check the file of records: a plain file of this user that no other may write. What others may read is taken from them.
     pub(crate) fn check_file(&self, path: &Path) -> Result<(), StoreError> {
-        let corrupt = |reason: String| StoreError::Corrupt { path: path.to_owned(), reason };
+        let corrupt = |reason: String| StoreError::Corrupt { place: path.display().to_string(), reason };
         let found = fs::symlink_metadata(path).map_err(|error| StoreError::from_io(path, &error))?;
         if !found.is_file() {
             return Err(corrupt("it is no plain file".into()));

@@ -1,14 +1,22 @@
-//! A run's effects in the store.
+//! A run's effects in the store, written down by whoever holds the run.
 
 use crate::masked;
-use crate::sqlite::apply::{Answer, Op};
-use crate::sqlite::writer::Writer;
+use crate::write::effect::{BeginEffect, FinishEffect};
+use crate::writer::Writer;
 use async_trait::async_trait;
 use rota_authority::{EffectRecord, Ledger, LedgerError, Outcome};
+use rota_protocol::Fence;
 
 pub(crate) struct RunLedger {
     pub(crate) run: String,
+    pub(crate) fence: Fence,
     pub(crate) writer: Writer,
+}
+
+impl RunLedger {
+    fn finish_op(&self, sequence: u64, outcome: Outcome) -> FinishEffect {
+        FinishEffect { run: self.run.clone(), fence: self.fence.clone(), sequence, outcome }
+    }
 }
 
 #[async_trait]
@@ -16,11 +24,8 @@ impl Ledger for RunLedger {
     async fn begin(&self, mut effect: EffectRecord) -> Result<u64, LedgerError> {
         effect.target = masked::text(effect.target);
         effect.detail = masked::text(effect.detail);
-        match self.writer.ask(Op::BeginEffect { run: self.run.clone(), effect: Box::new(effect) }).await {
-            Ok(Answer::Number(sequence)) => Ok(sequence),
-            Ok(_) => Err(LedgerError("it got no number".into())),
-            Err(error) => Err(LedgerError(error.to_string())),
-        }
+        let op = BeginEffect { run: self.run.clone(), fence: self.fence.clone(), effect };
+        self.writer.ask_of(&self.run, op).await.map_err(|error| LedgerError(error.to_string()))
     }
 
     async fn finish(&self, sequence: u64, outcome: Outcome) -> Result<(), LedgerError> {
@@ -29,11 +34,11 @@ impl Ledger for RunLedger {
             Outcome::Failed(said) => Outcome::Failed(masked::text(said)),
             other => other,
         };
-        let written = self.writer.ask(Op::FinishEffect { run: self.run.clone(), sequence, outcome }).await;
-        written.map(drop).map_err(|error| LedgerError(error.to_string()))
+        let written = self.writer.ask_of(&self.run, self.finish_op(sequence, outcome)).await;
+        written.map_err(|error| LedgerError(error.to_string()))
     }
 
     fn interrupted(&self, sequence: u64) {
-        self.writer.tell(Op::FinishEffect { run: self.run.clone(), sequence, outcome: Outcome::Interrupted });
+        self.writer.tell_of(&self.run, self.finish_op(sequence, Outcome::Interrupted));
     }
 }

@@ -3,8 +3,9 @@
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// A text.
+/// A text. PostgreSQL keeps no NUL, so neither engine does.
 pub(crate) fn text(text: String) -> String {
+    let text = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
     match rota_telemetry::mask(&text) {
         Cow::Borrowed(_) => text,
         Cow::Owned(masked) => masked,
@@ -13,6 +14,7 @@ pub(crate) fn text(text: String) -> String {
 
 /// A text that is JSON, and stays JSON.
 pub(crate) fn json(text: String) -> String {
+    let text = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
     match rota_telemetry::mask(&text) {
         Cow::Borrowed(_) => text,
         Cow::Owned(masked) => serde_json::from_str(&text).map_or(masked, |parsed| value(parsed).to_string()),

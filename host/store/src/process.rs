@@ -4,20 +4,23 @@ use std::io;
 
 /// A process on a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) host: String,
+pub struct Process {
+    /// The machine's name.
+    pub host: String,
     /// The machine's boot id.
-    pub(crate) boot: String,
+    pub boot: String,
     /// The namespace in which the pid counts: each container has its own.
-    pub(crate) namespace: String,
-    pub(crate) pid: i64,
+    pub namespace: String,
+    /// Its number.
+    pub pid: i64,
     /// When it started, in clock ticks since boot.
-    pub(crate) started: i64,
+    pub started: i64,
 }
 
 impl Process {
     /// This one.
-    pub(crate) fn this() -> Self {
+    #[must_use]
+    pub fn this() -> Self {
         let pid = i64::from(std::process::id());
         Self {
             host: host_name(),
@@ -29,7 +32,8 @@ impl Process {
     }
 
     /// Whether it is certain that it is gone. A process on another machine, in another container or that cannot be looked at never is.
-    pub(crate) fn is_gone(&self) -> bool {
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
         if self.host != host_name() {
             return false;
         }

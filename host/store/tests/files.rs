@@ -4,13 +4,15 @@
 mod support;
 
 use rota_authority::Outcome;
-use rota_store::{Filter, RunStatus, SqliteStore, Store, StoreError};
+use rota_protocol::{AttemptEnd, End};
+use rota_store::{AttemptRecord, Filter, RunState, SqliteOptions, SqliteStore, Store, StoreError};
 use sqlx::{ConnectOptions as _, Connection as _};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
-use support::{effect, end, line, run, state};
+use std::sync::Arc;
+use support::{Worker, line, record, run, state};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
@@ -26,12 +28,10 @@ async fn refusal(path: &Path) -> StoreError {
 /// A file with one run in it.
 async fn filled(path: &Path) -> String {
     let store = support::store(path).await;
-    let run = run("p");
-    let id = run.id.clone();
-    store.begin_run(run).await.unwrap();
-    store.end_run(&id, end(RunStatus::Succeeded)).await.unwrap();
+    let held = Worker::on(store.clone(), "host").await.begin(run("p")).await.unwrap();
+    held.succeed().await;
     store.close().await;
-    id
+    held.id
 }
 
 async fn raw(path: &Path) -> sqlx::SqliteConnection {
@@ -48,7 +48,7 @@ async fn everything_is_made_for_its_owner_alone() {
     let (_outer, path) = state();
     let path = path.join("deep/er");
     let store = support::store(&path).await;
-    store.begin_run(run("p")).await.unwrap();
+    store.enqueue(vec![run("p")]).await.unwrap();
     assert_eq!(mode(&path), 0o700);
     for entry in fs::read_dir(&path).unwrap() {
         let file = entry.unwrap().path();
@@ -62,7 +62,7 @@ async fn what_is_on_record_is_there_after_closing_and_opening() {
     let (_outer, path) = state();
     let id = filled(&path).await;
     let store = support::store(&path).await;
-    assert_eq!(store.run(&id).await.unwrap().status, RunStatus::Succeeded);
+    assert_eq!(store.run(&id).await.unwrap().state, RunState::Succeeded);
 }
 
 #[tokio::test]
@@ -130,7 +130,11 @@ async fn a_damaged_file_is_refused_and_left_as_it_is() {
         fs::write(&file, &content).unwrap();
         let error = refusal(&path).await;
         assert!(matches!(error, StoreError::Corrupt { .. }), "{what}: {error:?}");
-        assert!(error.to_string().contains("rota.db") && error.to_string().contains("move it away"), "{what}: {error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("rota.db") && text.contains("rota store restore") && text.contains("move it away"),
+            "{what}: {text}"
+        );
         assert!(fs::read(&file).unwrap() == content, "{what}: the file is as it was");
     }
 }
@@ -171,7 +175,10 @@ async fn a_newer_schema_is_refused_and_a_changed_one_too() {
     let mut connection = raw(&path).await;
     sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', 1, x'00', 0)").execute(&mut connection).await.unwrap();
     let error = refusal(&path).await;
-    assert!(matches!(error, StoreError::Newer { .. }) && error.to_string().contains("newer Rota"), "{error}");
+    assert!(
+        matches!(error, StoreError::Newer { found: 9999, .. }) && error.to_string().contains("newer Rota"),
+        "{error}"
+    );
     sqlx::query("DELETE FROM _sqlx_migrations WHERE version = 9999").execute(&mut connection).await.unwrap();
     sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00'").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
@@ -187,7 +194,7 @@ async fn what_a_process_left_that_died_while_making_the_file_does_not_matter() {
         fs::write(path.join(leftover), "half").unwrap();
     }
     let id = filled(&path).await;
-    assert_eq!(support::store(&path).await.run(&id).await.unwrap().status, RunStatus::Succeeded);
+    assert_eq!(support::store(&path).await.run(&id).await.unwrap().state, RunState::Succeeded);
     assert!(!path.join("rota.db.new").exists());
 }
 
@@ -195,18 +202,17 @@ async fn what_a_process_left_that_died_while_making_the_file_does_not_matter() {
 async fn a_full_disk_stops_effects_says_so_and_lets_one_read() {
     let (_outer, path) = state();
     filled(&path).await;
-    let store = SqliteStore::open_bounded(&path, Some(256 * 1024)).await.unwrap();
-    let run = run("p");
-    let id = run.id.clone();
-    store.begin_run(run).await.unwrap();
-    let ledger = store.ledger(&id);
+    let options = SqliteOptions { largest: Some(320 * 1024), ..SqliteOptions::default() };
+    let store = Arc::new(SqliteStore::open_with(&path, options).await.unwrap());
+    let held = Worker::on(store.clone(), "host").await.begin(run("p")).await.unwrap();
+    let id = held.id.clone();
     let mut recorded = 0;
     let error = loop {
-        match ledger.begin(effect(&"a long statement ".repeat(500))).await {
+        match held.effect(&"a long statement ".repeat(500)).await {
             Ok(_) => recorded += 1,
             Err(error) => break error.to_string(),
         }
-        assert!(recorded < 1_000, "256 KiB are full some time");
+        assert!(recorded < 1_000, "320 KiB are full some time");
     };
     assert!(error.contains("disk") && error.contains("full") && error.contains("not performed"), "{error}");
     assert_eq!(store.effects(&id).await.unwrap().len(), recorded, "what was answered is on record, and nothing else");
@@ -219,8 +225,9 @@ async fn a_full_disk_stops_effects_says_so_and_lets_one_read() {
     store.close().await;
     let store = support::store(&path).await;
     assert_eq!(store.effects(&id).await.unwrap().len(), recorded);
-    store.ledger(&id).finish(1, Outcome::Done(String::new())).await.unwrap();
-    store.end_run(&id, end(RunStatus::Failed)).await.unwrap();
+    store.ledger(&id, &held.fence).finish(1, Outcome::Done(String::new())).await.unwrap();
+    let end = record(AttemptEnd::InDoubt, End::Unknown);
+    store.end_attempt(&id, &held.fence, end).await.unwrap();
 }
 
 #[tokio::test]
@@ -267,21 +274,18 @@ async fn secrets_do_not_reach_the_file() {
     let (_outer, path) = state();
     let secret = rota_telemetry::Secret::new("c4nary-of-the-store");
     let store = support::store(&path).await;
-    let run = run("p");
-    let id = run.id.clone();
-    store.begin_run(run).await.unwrap();
-    let ledger = store.ledger(&id);
-    let number = ledger.begin(effect(&format!("password={}", secret.expose()))).await.unwrap();
-    ledger.finish(number, Outcome::Failed(format!("wrong password {}", secret.expose()))).await.unwrap();
+    let held = Worker::on(store.clone(), "host").await.begin(run("p")).await.unwrap();
+    let id = held.id.clone();
+    let number = held.effect(&format!("password={}", secret.expose())).await.unwrap();
+    let outcome = Outcome::Failed(format!("wrong password {}", secret.expose()));
+    store.ledger(&id, &held.fence).finish(number, outcome).await.unwrap();
     store.log(&id, line(&format!("trying {}", secret.expose())));
-    let report = format!(r#"{{"summary":"used {}"}}"#, secret.expose());
-    store
-        .end_run(
-            &id,
-            rota_store::RunEnd { report: Some(report.clone()), error: Some(report), ..end(RunStatus::Failed) },
-        )
-        .await
-        .unwrap();
+    let json = format!(r#"{{"summary":"used {}"}}"#, secret.expose());
+    store.begin_step(&id, &held.fence, "s").await.unwrap();
+    store.complete_step(&id, &held.fence, "s", &json).await.unwrap();
+    store.register_compensation(&id, &held.fence, "c", &json, "sha256:00").await.unwrap();
+    let end = AttemptRecord { report: Some(json.clone()), error: Some(json), ..support::reported() };
+    held.end(end).await.unwrap();
     assert_eq!(store.logs(&id, 0, 10).await.unwrap().len(), 1);
     assert_eq!(store.effects(&id).await.unwrap()[0].detail, "password=***");
     for entry in fs::read_dir(&path).unwrap() {

@@ -4,10 +4,10 @@
 mod support;
 
 use rota_authority::Outcome;
-use rota_store::{Filter, RunStatus, Store};
+use rota_store::{Filter, RunState, Store};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use support::{effect, end, line, run, state};
+use support::{Worker, line, run, state};
 
 /// How many effects each of the processes has that work at once.
 const EFFECTS: u64 = 40;
@@ -31,22 +31,18 @@ fn state_of_the_parent() -> Option<PathBuf> {
 async fn a_run_whose_process_died_is_unknown_with_what_it_had_begun() {
     let (_outer, path) = state();
     let store = support::store(&path).await;
-    let mine = run("mine");
-    let own = mine.id.clone();
-    store.begin_run(mine).await.unwrap();
+    let own = Worker::on(store.clone(), "mine").await.begin(run("mine")).await.unwrap();
     let died = child("child_dies", &path).wait_with_output().unwrap();
     assert!(!died.status.success(), "it aborted");
     let all = store.runs(&Filter::default()).await.unwrap();
     let lost = all.iter().find(|row| row.run.plugin == "theirs").expect("the run was on disk before its process died");
-    assert_eq!(lost.status, RunStatus::Unknown);
+    assert_eq!(lost.state, RunState::Unknown);
     assert!(lost.error.as_deref().unwrap().contains("may or may not have happened"), "{:?}", lost.error);
     let effects = store.effects(&lost.run.id).await.unwrap();
     let outcomes: Vec<_> = effects.iter().map(|e| (e.detail.as_str(), e.outcome.as_str())).collect();
     assert_eq!(outcomes, [("first", "done"), ("second", "unknown"), ("third", "interrupted")]);
-    assert_eq!(store.run(&own).await.unwrap().status, RunStatus::Running, "a process that lives is left alone");
-    assert!(store.ledger(&lost.run.id).begin(effect("late")).await.is_err(), "nothing happens any more in a lost run");
-    assert!(store.end_run(&lost.run.id, end(RunStatus::Succeeded)).await.is_err());
-    assert!(store.sweep().await.unwrap().is_empty(), "it was recorded when it was read");
+    assert_eq!(store.run(&own.id).await.unwrap().state, RunState::Running, "a process that lives is left alone");
+    assert!(store.reap().await.unwrap().is_empty(), "it was recorded when it was read");
 }
 
 #[tokio::test]
@@ -54,11 +50,10 @@ async fn a_run_whose_process_died_is_unknown_with_what_it_had_begun() {
 async fn child_dies() {
     let Some(path) = state_of_the_parent() else { return };
     let store = support::store(&path).await;
-    let run = run("theirs");
-    let ledger = store.ledger(&run.id);
-    store.begin_run(run).await.unwrap();
+    let held = Worker::on(store.clone(), "theirs").await.begin(run("theirs")).await.unwrap();
+    let ledger = store.ledger(&held.id, &held.fence);
     for detail in ["first", "second", "third"] {
-        ledger.begin(effect(detail)).await.unwrap();
+        held.effect(detail).await.unwrap();
     }
     ledger.finish(1, Outcome::Done("3 rows".into())).await.unwrap();
     ledger.interrupted(3);
@@ -67,14 +62,14 @@ async fn child_dies() {
 }
 
 #[tokio::test]
-async fn sweep_names_the_runs_that_were_lost_once() {
+async fn reaping_names_the_runs_that_were_lost_once() {
     let (_outer, path) = state();
     child("child_dies", &path).wait().unwrap();
     let store = support::store(&path).await;
-    let lost = store.sweep().await.unwrap();
+    let lost = store.reap().await.unwrap();
     assert_eq!(lost.len(), 1);
-    assert_eq!(store.run(&lost[0]).await.unwrap().status, RunStatus::Unknown);
-    assert!(store.sweep().await.unwrap().is_empty());
+    assert_eq!(lost[0].1, RunState::Unknown);
+    assert!(store.reap().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -92,7 +87,7 @@ async fn processes_that_begin_at_once_share_one_file() {
         );
     }
     let store = support::store(&path).await;
-    let runs = store.runs(&Filter { status: Some(RunStatus::Succeeded), ..Filter::default() }).await.unwrap();
+    let runs = store.runs(&Filter { states: vec![RunState::Succeeded], ..Filter::default() }).await.unwrap();
     assert_eq!(runs.len(), 4);
     for run in runs {
         let effects = store.effects(&run.run.id).await.unwrap();
@@ -107,15 +102,13 @@ async fn processes_that_begin_at_once_share_one_file() {
 async fn child_works() {
     let Some(path) = state_of_the_parent() else { return };
     let store = support::store(&path).await;
-    let run = run("theirs");
-    let id = run.id.clone();
-    store.begin_run(run).await.unwrap();
-    let ledger = store.ledger(&id);
+    let held = Worker::on(store.clone(), "theirs").await.begin(run("theirs")).await.unwrap();
+    let ledger = store.ledger(&held.id, &held.fence);
     for n in 0..EFFECTS {
-        let number = ledger.begin(effect(&format!("{n}"))).await.unwrap();
-        store.log(&id, line("said"));
+        let number = held.effect(&format!("{n}")).await.unwrap();
+        store.log(&held.id, line("said"));
         ledger.finish(number, Outcome::Done(String::new())).await.unwrap();
     }
-    store.end_run(&id, end(RunStatus::Succeeded)).await.unwrap();
+    held.succeed().await;
     store.close().await;
 }

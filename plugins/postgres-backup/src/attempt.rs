@@ -48,13 +48,20 @@ impl Attempt<'_> {
         report: &mut Report,
     ) -> Result<(Manifest, Option<Found>)> {
         let store = Store::new(self);
-        match self.store_and_verify(&store, session, server, checked, report).await {
-            Ok(done) => Ok(done),
-            Err(error) => {
-                store.clear_away(report).await;
-                Err(error)
-            }
+        self.clear_earlier_attempts(report).await.context("clearing away what an earlier attempt left")?;
+        let guard = self.guard(store.objects(checked)).await?;
+        let done = self.store_and_verify(&store, session, server, checked, report).await;
+        // Not dismissed: the host clears away what is left, also when this run is ended now.
+        if done.is_err() && !store.clear_away(report).await {
+            return done;
         }
+        if let Some(guard) = guard
+            && let Err(error) = guard.dismiss().await
+        {
+            // It looks for the manifest first, so that it does no harm.
+            warn!("{error}");
+        }
+        done
     }
 
     async fn store_and_verify(

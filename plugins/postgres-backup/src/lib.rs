@@ -2,12 +2,14 @@
 
 mod attempt;
 mod counting;
+mod incomplete;
 mod parameters;
 mod preflight;
 mod retire;
 mod store;
 
 use attempt::Attempt;
+use incomplete::{Incomplete, clear_away};
 pub use parameters::{Compression, Counting, Parameters, Verify};
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
@@ -35,6 +37,7 @@ procedure! {
     ],
     parameters: Parameters,
     report: Data,
+    undo: Incomplete => clear_away,
     run
 }
 

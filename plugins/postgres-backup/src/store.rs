@@ -9,6 +9,11 @@ use rota_sdk::{SqlSlot, ToolSlot};
 use rota_sdk_backup::manifest::{Codec, Digest, Manifest, Part};
 use std::cell::RefCell;
 
+/// The dump's name, before what says how it is stored.
+const DUMP: &str = "dump.pgdump";
+/// The same of roles and tablespaces.
+const GLOBALS: &str = "globals.sql";
+
 /// Stores one backup, and remembers what of it lies in the bucket.
 pub(crate) struct Store<'a> {
     attempt: &'a Attempt<'a>,
@@ -40,7 +45,7 @@ impl<'a> Store<'a> {
         let arguments = ["--format=custom", &compress, &lock];
         let child = self.attempt.cx.pg_dump().spawn(&arguments, Some(database.connection()), None).await?;
         let output = Output {
-            object: "dump.pgdump",
+            object: DUMP,
             content: "pg_dump-custom",
             tool: format!("pg_dump {}", checked.pg_dump.version),
             compress: parameters.compression == Compression::Zstd,
@@ -56,7 +61,7 @@ impl<'a> Store<'a> {
         let child =
             pg_dumpall.spawn(&["--globals-only", "--no-role-passwords"], Some(database.connection()), None).await?;
         let output = Output {
-            object: "globals.sql",
+            object: GLOBALS,
             content: "sql",
             tool: format!("pg_dumpall {}", info.version),
             compress: self.attempt.parameters.compression != Compression::None,
@@ -66,17 +71,32 @@ impl<'a> Store<'a> {
         self.part(&child, output).await
     }
 
+    /// The names of what will be stored, but for the manifest.
+    pub(crate) fn objects(&self, checked: &Preflight) -> Vec<String> {
+        let compression = self.attempt.parameters.compression;
+        let mut objects = vec![self.stored_as(DUMP, compression == Compression::Zstd)];
+        if checked.pg_dumpall.is_some() {
+            objects.push(self.stored_as(GLOBALS, compression != Compression::None));
+        }
+        objects.iter().map(|object| self.attempt.folder.object(object)).collect()
+    }
+
+    /// What an object is called, by what is done to it.
+    fn stored_as(&self, object: &str, compress: bool) -> String {
+        let compressed = if compress { ".zst" } else { "" };
+        let encrypted = if self.attempt.parameters.recipients.is_empty() { "" } else { ".age" };
+        format!("{object}{compressed}{encrypted}")
+    }
+
     /// A program's output through hash, compression and encryption into an object.
     async fn part(&self, child: &Child, output: Output) -> Result<Part> {
         let parameters = self.attempt.parameters;
-        let mut object = output.object.to_owned();
+        let object = self.stored_as(output.object, output.compress);
         let mut pipeline = Pipeline::from(child.stdout()?).sha256("plain");
         if output.compress {
-            object.push_str(".zst");
             pipeline = pipeline.zstd(parameters.level)?;
         }
         if !parameters.recipients.is_empty() {
-            object.push_str(".age");
             pipeline = pipeline.encrypt(&parameters.recipients).context("encrypting")?;
         }
         let name = self.attempt.folder.object(&object);
@@ -129,8 +149,10 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// Delete what this attempt stored. What cannot be deleted is named, and listed as left over from tomorrow on.
-    pub(crate) async fn clear_away(&self, report: &mut Report) {
+    /// Delete what this attempt stored, and say whether all of it is gone. What cannot be deleted is named, and listed as left over from
+    /// tomorrow on.
+    pub(crate) async fn clear_away(&self, report: &mut Report) -> bool {
+        let mut gone = true;
         for name in self.written.take() {
             if let Err(error) = self.attempt.bucket.delete(&name).await {
                 report.warning(format!("{name}: could not be cleared away")).because(&error).remedy(
@@ -138,7 +160,9 @@ impl<'a> Store<'a> {
                     &json!({ "clean_orphans": true }),
                     "removes it after a day, with its next backup",
                 );
+                gone = false;
             }
         }
+        gone
     }
 }

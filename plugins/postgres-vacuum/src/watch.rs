@@ -63,7 +63,9 @@ pub(crate) async fn watch(
 ) {
     let mut pause = FIRST;
     while !done.get() {
-        cx.sleep(pause);
+        if cx.sleep(pause).await.is_err() {
+            return;
+        }
         pause = (pause * 3 / 2).min(LONGEST);
         let Ok(seen) = session.query_optional::<Seen>(STATEMENT, params![i64::from(worker)]).await else { return };
         if let Some(seen) = seen {

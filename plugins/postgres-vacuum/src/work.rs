@@ -4,6 +4,7 @@ use crate::holders::{self, oldest};
 use crate::measure::{State, one, share};
 use crate::watch::{Progress, watch};
 use crate::{Context, Parameters};
+use rota_sdk::OpenStep;
 use rota_sdk::prelude::*;
 use rota_sdk::sql::Notice;
 use std::cell::Cell;
@@ -139,8 +140,13 @@ impl<'r> Run<'r> {
         while let Some(state) = tables.next() {
             progress.begin(pages(&state));
             let worked =
-                match self.turn(&state, &mut progress).await {
-                    Ok(worked) => worked,
+                match self.turn(&state, None, &mut progress).await {
+                    Ok((worked, step)) => {
+                        if worked.done == Done::Locked {
+                            locked.push((self.worked.len(), state.clone(), step));
+                        }
+                        worked
+                    }
                     Err(error) => {
                         self.worked.push(Worked::new(&state, Done::Failed).because(error.to_string()));
                         self.worked.extend(tables.map(|state| {
@@ -150,13 +156,10 @@ impl<'r> Run<'r> {
                     }
                 };
             progress.end();
-            if worked.done == Done::Locked {
-                locked.push((self.worked.len(), state));
-            }
             self.worked.push(worked);
         }
-        for (place, state) in locked {
-            let again = self.turn(&state, &mut progress).await?;
+        for (place, state, step) in locked {
+            let (again, _) = self.turn(&state, step, &mut progress).await?;
             if again.done != Done::NotReached {
                 self.worked[place] = again;
             }
@@ -164,12 +167,48 @@ impl<'r> Run<'r> {
         Ok(())
     }
 
-    /// One table's turn.
-    async fn turn(&mut self, chosen: &State, progress: &mut Progress) -> Result<Worked> {
+    /// One table's turn. A table that was vacuumed is a step of the run: an attempt that follows a crash does not vacuum it again. What
+    /// was not vacuumed leaves its step open, for its second turn or the next attempt.
+    async fn turn(
+        &mut self,
+        chosen: &State,
+        step: Option<OpenStep<Worked>>,
+        progress: &mut Progress,
+    ) -> Result<(Worked, Option<OpenStep<Worked>>)> {
         let left = self.ends.seconds_since(self.cx.now());
         if left < WORTHWHILE {
-            return Ok(Worked::new(chosen, Done::NotReached).because("the time was over before its turn"));
+            let late = Worked::new(chosen, Done::NotReached).because("the time was over before its turn");
+            return Ok((late, step));
         }
+        if self.cx.is_plan() {
+            return Ok((self.work(chosen, left, progress).await?, None));
+        }
+        let step = match step {
+            Some(step) => Some(step),
+            None => match Step::<Worked>::begin(step_name(chosen)).await {
+                Ok(Step::Fresh(step)) => Some(step),
+                // To vacuum a table twice is harmless.
+                Ok(Step::InDoubt(doubt)) => Some(doubt.redo()),
+                Ok(Step::Done(worked)) => {
+                    info!("{}: {} by an earlier attempt of this run", chosen.quoted, crate::judge::word(worked.done));
+                    return Ok((worked, None));
+                }
+                // More tables than a run may have steps: the others are vacuumed all the same.
+                Err(error) if matches!(error.cause(), Some(rota_sdk::HostError::Quota(_))) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        let worked = self.work(chosen, left, progress).await?;
+        match step {
+            Some(step) if matches!(worked.done, Done::Vacuumed | Done::HeldBack) => {
+                Ok((step.complete(worked).await?, None))
+            }
+            step => Ok((worked, step)),
+        }
+    }
+
+    /// Vacuum a table, or say why not.
+    async fn work(&mut self, chosen: &State, left: f64, progress: &mut Progress) -> Result<Worked> {
         // By its id, because it may have been renamed, vacuumed or dropped since it was chosen.
         let Some(before) = one(self.watcher, self.major, chosen.oid).await? else {
             return Ok(Worked::new(chosen, Done::Gone).because("it was dropped meanwhile"));
@@ -273,6 +312,14 @@ impl<'r> Run<'r> {
         let reason = said.unwrap_or_else(|| "the statistics show no vacuum, and the server did not say why".to_owned());
         Ok(Worked::new(before, Done::Skipped).because(reason))
     }
+}
+
+/// The name of a table's step: its id tells it from all others, the rest is for people.
+fn step_name(table: &State) -> String {
+    let mut name = format!("vacuum {} {}", table.oid, table.quoted);
+    name.retain(|c| !c.is_control());
+    name.truncate(name.floor_char_boundary(200));
+    name
 }
 
 fn pages(state: &State) -> u64 {

@@ -53,6 +53,12 @@ pub fn backup_id(start: Timestamp, run: &str) -> String {
     format!("{}-{tail:0>8}", start.compact())
 }
 
+/// Whether two backups were made by one run (its attempts, for example): their ids end alike.
+pub fn same_run(id: &str, other: &str) -> bool {
+    let tail = |id: &str| id.split_once('-').map(|(_, tail)| tail.to_owned());
+    tail(id).is_some() && tail(id) == tail(other)
+}
+
 /// When a backup was started, out of its id; none for what is no id.
 pub fn time_of(id: &str) -> Option<Timestamp> {
     let (time, tail) = id.split_once('-')?;
@@ -149,6 +155,8 @@ mod tests {
         assert_eq!(id, "20261123T164507Z-89abcdef");
         assert_eq!(time_of(&id), Some(at));
         assert_eq!(time_of(&backup_id(at, "")), Some(at));
+        assert!(same_run(&id, &backup_id(Timestamp(0), "89abcdef")) && !same_run(&id, &backup_id(at, "89abcdee")));
+        assert!(!same_run("x", "x"));
         for bad in [
             "20261123T164507Z",
             "20261123T164507Z-",

@@ -2,6 +2,7 @@
 
 mod from_row;
 mod procedure;
+mod slot;
 mod types;
 
 use proc_macro::TokenStream;
@@ -24,6 +25,7 @@ use syn::{DeriveInput, Error, parse_macro_input};
 ///     examples: ["Only look" => json!({ "tables": [] })],  // optional
 ///     parameters: Parameters,                     // a type with #[parameters], or ()
 ///     report: Data,                               // a type with #[data], or ()
+///     undo: Incomplete => compensate,             // optional: async fn compensate(cx: Context, undo: Undo<Incomplete>) -> Result<()>
 ///     run                                         // async fn run(cx: Context, parameters: Parameters) -> Outcome<Data>
 /// }
 /// ```

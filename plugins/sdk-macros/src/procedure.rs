@@ -1,22 +1,14 @@
 //! `procedure!`.
 
+use crate::slot::{Slot, nearest, slots, well_named};
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use std::collections::BTreeSet;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
-use syn::punctuated::Punctuated;
-use syn::{Error, Expr, Ident, LitBool, LitStr, Result, Token, Type, braced, bracketed};
+use syn::{Error, Expr, Ident, LitBool, LitStr, Result, Token, Type, bracketed};
 
-/// Each capability with its access words, and which of them only read.
-const CAPABILITIES: [(&str, &str, &[&str]); 4] = [
-    ("sql", "SqlSlot", &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in"]),
-    ("storage", "StorageSlot", &["read", "write", "delete"]),
-    ("tool", "ToolSlot", &["run"]),
-    ("key", "KeySlot", &["decrypt"]),
-];
 const ONLY_READ: [&str; 4] = ["read", "copy-out", "run", "decrypt"];
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "name",
     "summary",
     "description",
@@ -27,132 +19,9 @@ const KEYS: [&str; 10] = [
     "examples",
     "parameters",
     "report",
+    "undo",
 ];
 const RISKS: [(&str, &str); 3] = [("observe", "Observe"), ("change", "Change"), ("destroy", "Destroy")];
-/// Methods that the context has by itself.
-const TAKEN: [&str; 10] =
-    ["mode", "is_plan", "info", "deadline", "now", "sleep", "artifact", "gauge", "counter", "clone"];
-
-/// The nearest of some words, when it is near.
-fn nearest<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> String {
-    let near = words.into_iter().map(|known| (distance(word, known), known)).min();
-    near.filter(|(distance, known)| *distance <= known.len().div_ceil(3))
-        .map(|(_, known)| format!("; did you mean `{known}`?"))
-        .unwrap_or_default()
-}
-
-/// How many letters differ (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
-}
-
-/// Lower-case words joined by hyphens (and underscores, for slots).
-fn well_named(name: &str, underscores: bool) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || (underscores && b == b'_'))
-    };
-    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('-').all(part)
-}
-
-struct Slot {
-    name: String,
-    span: Span,
-    capability: &'static str,
-    handle: &'static str,
-    accesses: Vec<String>,
-    optional: bool,
-    purpose: LitStr,
-}
-
-/// A word with hyphens: `copy-out`.
-fn word(input: ParseStream) -> Result<(String, Span)> {
-    if input.peek(LitStr) {
-        let text: LitStr = input.parse()?;
-        return Ok((text.value(), text.span()));
-    }
-    let first = input.call(Ident::parse_any)?;
-    let mut text = first.to_string();
-    while input.peek(Token![-]) {
-        input.parse::<Token![-]>()?;
-        text = format!("{text}-{}", input.call(Ident::parse_any)?);
-    }
-    Ok((text, first.span()))
-}
-
-impl Parse for Slot {
-    fn parse(input: ParseStream) -> Result<Self> {
-        let (name, span) = word(input)?;
-        if !well_named(&name, true) {
-            return Err(Error::new(
-                span,
-                format!("the slot `{name}` must be named in lower-case words joined by hyphens"),
-            ));
-        }
-        if TAKEN.contains(&name.replace('-', "_").as_str()) {
-            return Err(Error::new(
-                span,
-                format!("a slot cannot be named `{name}`: the context has a method of that name"),
-            ));
-        }
-        input.parse::<Token![:]>()?;
-        let (capability, at) = word(input)?;
-        let Some((capability, handle, known)) = CAPABILITIES.into_iter().find(|(known, ..)| *known == capability)
-        else {
-            let hint = nearest(&capability, CAPABILITIES.map(|(known, ..)| known));
-            return Err(Error::new(
-                at,
-                format!("there is no capability `{capability}`: use sql, storage, tool or key{hint}"),
-            ));
-        };
-        let list;
-        bracketed!(list in input);
-        let mut accesses = Vec::new();
-        while !list.is_empty() {
-            let (access, at) = word(&list)?;
-            if !known.contains(&access.as_str()) {
-                let hint = nearest(&access, known.iter().copied());
-                return Err(Error::new(
-                    at,
-                    format!("`{capability}` has no access `{access}`: it has {}{hint}", known.join(", ")),
-                ));
-            }
-            accesses.push(access);
-            if !list.is_empty() {
-                list.parse::<Token![,]>()?;
-            }
-        }
-        if accesses.is_empty() {
-            return Err(Error::new(
-                span,
-                format!("the slot `{name}` asks for no access, so nothing could be done with it"),
-            ));
-        }
-        let optional = input.peek(Ident);
-        if optional {
-            let word: Ident = input.parse()?;
-            if word != "optional" {
-                return Err(Error::new(word.span(), "expected `optional` or the slot's purpose, a string"));
-            }
-        }
-        let purpose = input.parse::<LitStr>().map_err(|error| {
-            Error::new(
-                error.span(),
-                format!("the slot `{name}` needs its purpose, a string: operators read it before they grant"),
-            )
-        })?;
-        Ok(Self { name, span, capability, handle, accesses, optional, purpose })
-    }
-}
 
 pub(crate) struct Procedure {
     name: LitStr,
@@ -165,20 +34,9 @@ pub(crate) struct Procedure {
     examples: Vec<(LitStr, Expr)>,
     parameters: Type,
     report: Type,
+    /// The state that can be undone, and the function that does it.
+    undo: Option<(Type, Ident)>,
     run: Ident,
-}
-
-fn slots(input: ParseStream) -> Result<Vec<Slot>> {
-    let list;
-    braced!(list in input);
-    let slots: Vec<Slot> = Punctuated::<Slot, Token![,]>::parse_terminated(&list)?.into_iter().collect();
-    let mut seen = BTreeSet::new();
-    for slot in &slots {
-        if !seen.insert(slot.name.replace('-', "_")) {
-            return Err(Error::new(slot.span, format!("the slot `{}` is declared twice", slot.name)));
-        }
-    }
-    Ok(slots)
 }
 
 fn examples(input: ParseStream) -> Result<Vec<(LitStr, Expr)>> {
@@ -194,6 +52,17 @@ fn examples(input: ParseStream) -> Result<Vec<(LitStr, Expr)>> {
         }
     }
     Ok(examples)
+}
+
+fn undo(input: ParseStream) -> Result<(Type, Ident)> {
+    let state: Type = input.parse()?;
+    if !input.peek(Token![=>]) {
+        let like =
+            "`undo: State => compensate`, with `async fn compensate(cx: Context, undo: Undo<State>) -> Result<()>`";
+        return Err(input.error(format!("`undo` needs the function that undoes it: {like}")));
+    }
+    input.parse::<Token![=>]>()?;
+    Ok((state, input.parse()?))
 }
 
 fn checked_name(input: ParseStream) -> Result<LitStr> {
@@ -230,8 +99,8 @@ fn checked_risk(input: ParseStream) -> Result<Ident> {
 impl Parse for Procedure {
     fn parse(input: ParseStream) -> Result<Self> {
         let (mut name, mut summary, mut description, mut risk, mut confirmation) = (None, None, None, None, None);
-        let (mut idempotent, mut slot_list, mut example_list, mut parameters, mut report, mut run) =
-            (None, None, None, None, None, None);
+        let (mut idempotent, mut slot_list, mut example_list, mut parameters, mut report, mut undone, mut run) =
+            (None, None, None, None, None, None, None);
         while !input.is_empty() {
             let key = input.call(Ident::parse_any)?;
             if !input.peek(Token![:]) {
@@ -257,6 +126,7 @@ impl Parse for Procedure {
                 "examples" => example_list = Some(examples(input)?),
                 "parameters" => parameters = Some(input.parse::<Type>()?),
                 "report" => report = Some(input.parse::<Type>()?),
+                "undo" => undone = Some(undo(input)?),
                 "run" => run = Some(input.parse::<Ident>()?),
                 other => {
                     let hint = nearest(other, KEYS);
@@ -284,6 +154,7 @@ impl Parse for Procedure {
             parameters: parameters
                 .ok_or_else(|| missing("parameters", "parameters: a type with #[parameters], or ()"))?,
             report: report.ok_or_else(|| missing("report", "report: a type with #[data], or ()"))?,
+            undo: undone,
             run: run.ok_or_else(|| missing("run", "the name of its async function, last"))?,
         };
         this.check()?;
@@ -333,6 +204,26 @@ impl Procedure {
         })
     }
 
+    /// What a procedure that can undo implements, and the component's exports.
+    fn exports(&self) -> TokenStream {
+        let Some((state, function)) = &self.undo else { return quote!(::rota_sdk::__export!(Plugin);) };
+        let call = quote_spanned! { function.span()=> #function(Context(context), undo) };
+        let answer = quote_spanned! { function.span()=> let undone: ::rota_sdk::Result<()> = #call.await; undone };
+        quote! {
+            impl ::rota_sdk::Undoable for Plugin {
+                type State = #state;
+
+                async fn compensate(context: ::rota_sdk::Context, undo: ::rota_sdk::Undo<#state>) -> ::rota_sdk::Result<()> {
+                    #answer
+                }
+            }
+
+            impl ::rota_sdk::Undoes<#state> for Plugin {}
+
+            ::rota_sdk::__export_undoable!(Plugin);
+        }
+    }
+
     pub(crate) fn expand(&self) -> TokenStream {
         let Self { name, summary, description, risk, idempotent, parameters, report, run, .. } = self;
         let confirmation = match &self.confirmation {
@@ -345,6 +236,7 @@ impl Procedure {
         });
         let examples = self.examples.iter().map(|(title, parameters)| quote!((#title, #parameters)));
         let methods = self.slot_methods();
+        let exports = self.exports();
         // At the function's name, so that a wrong signature is shown there.
         let call = quote_spanned! { run.span()=> #run(Context(context), parameters) };
         let answer = quote_spanned! { run.span()=> let outcome: ::rota_sdk::Outcome<#report> = #call.await; outcome };
@@ -359,7 +251,26 @@ impl Procedure {
             }
 
             #[allow(dead_code)]
-            impl Context { #(#methods)* }
+            impl Context {
+                #(#methods)*
+
+                /// Register what is undone if the run does not succeed, before the effect that it undoes: the function of `undo:` in
+                /// `procedure!` is called with the name and the state. The name tells it from the others of the run.
+                ///
+                /// # Errors
+                /// When it cannot be registered; then what it would undo must not be done.
+                pub async fn undo<S>(
+                    &self,
+                    name: impl ::core::convert::Into<::std::string::String>,
+                    state: &S,
+                ) -> ::rota_sdk::Result<::rota_sdk::Compensation>
+                where
+                    Plugin: ::rota_sdk::Undoes<S>,
+                    S: ::rota_sdk::__private::serde::Serialize,
+                {
+                    ::rota_sdk::__private::register(name.into(), state).await
+                }
+            }
 
             /// The procedure, for the mock host.
             #[derive(Clone, Copy, Debug)]
@@ -388,7 +299,7 @@ impl Procedure {
                 }
             }
 
-            ::rota_sdk::__export!(Plugin);
+            #exports
         }
     }
 }

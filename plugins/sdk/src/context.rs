@@ -46,12 +46,13 @@ impl Context {
         crate::mock::now()
     }
 
-    /// Wait. Other work of the same run waits too, so keep it short; what runs on the targets goes on.
-    pub fn sleep(&self, time: Duration) {
-        #[cfg(target_arch = "wasm32")]
-        std::thread::sleep(time);
-        #[cfg(not(target_arch = "wasm32"))]
-        crate::mock::advance(time);
+    /// Wait, at least so long (in whole milliseconds). It costs no CPU time, and what is driven beside it ([`join`](crate::join)) goes on.
+    ///
+    /// # Errors
+    /// When the run is being cancelled.
+    pub async fn sleep(&self, time: Duration) -> Result<()> {
+        let milliseconds = time.as_micros().div_ceil(1_000);
+        Ok(host::run::sleep(u64::try_from(milliseconds).unwrap_or(u64::MAX)).await?)
     }
 
     /// Keep a file with the run. The name is one path segment. Says how many bytes were kept.

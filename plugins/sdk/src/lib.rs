@@ -54,6 +54,7 @@ pub mod bindings;
 mod bytes;
 mod concurrent;
 mod context;
+mod durable;
 mod error;
 mod log;
 #[cfg(not(target_arch = "wasm32"))]
@@ -79,6 +80,9 @@ pub use bindings::rota::runbook::types::{Error as HostError, Fault};
 pub use bytes::{ByteStream, Ending, Passed, Recipients};
 pub use concurrent::join;
 pub use context::Context;
+pub use durable::{
+    Compensation, Doubt, EffectOutcome, Kept, OpenStep, RecordedEffect, Step, StepCall, Undo, Undoable, Undoes,
+};
 pub use error::{Error, ErrorContext, Result};
 pub use log::{log, progress};
 pub use pipeline::{Piped, Pipeline};
@@ -94,8 +98,8 @@ pub mod prelude {
     pub use crate::storage::Bucket;
     pub use crate::{ByteStream, Pipeline};
     pub use crate::{
-        Bytes, Error, ErrorContext, FromRow, Mode, Outcome, Ratio, Report, Result, Seconds, Severity, Timestamp, data,
-        join, parameters, procedure, progress,
+        Bytes, Error, ErrorContext, FromRow, Mode, Outcome, Ratio, Report, Result, Seconds, Severity, Step, Timestamp,
+        Undo, data, join, parameters, procedure, progress,
     };
     pub use crate::{cells, debug, info, params, sql, warn};
     pub use serde_json::{Value as Json, json};
@@ -104,6 +108,7 @@ pub mod prelude {
 /// For the macros only.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::durable::{compensate, register};
     pub use crate::procedure::{describe, from_json, run, schema};
     pub use crate::sql::placeholders;
     pub use schemars;
@@ -132,6 +137,35 @@ macro_rules! __export {
             }
 
             $crate::bindings::__export_procedure!(Component with_types_in $crate::bindings);
+        }
+    };
+}
+
+/// The same, of a procedure that can undo: only such a component exports `compensate`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_undoable {
+    ($plugin:ident) => {
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "the component's exports are foreign functions")]
+        mod __component {
+            struct Component;
+
+            impl $crate::bindings::undoable::Guest for Component {
+                fn describe() -> $crate::bindings::Descriptor {
+                    $crate::__private::describe::<super::$plugin>()
+                }
+
+                async fn run(parameters: ::std::string::String) -> ::core::result::Result<$crate::bindings::Report, $crate::bindings::Failure> {
+                    $crate::__private::run::<super::$plugin>(parameters).await
+                }
+
+                async fn compensate(name: ::std::string::String, state: ::std::string::String) -> ::core::result::Result<(), $crate::bindings::Failure> {
+                    $crate::__private::compensate::<super::$plugin>(name, state).await
+                }
+            }
+
+            $crate::bindings::undoable::__export_undoable_procedure!(Component with_types_in $crate::bindings::undoable);
         }
     };
 }

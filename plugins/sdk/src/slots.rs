@@ -80,6 +80,19 @@ impl SqlSlot {
         }
     }
 
+    /// Connect to another database on the same server (a scratch database, for example), under the same role and grants.
+    ///
+    /// # Errors
+    /// As for [`SqlSlot::open`]; `failed` with 3D000 when there is no such database.
+    pub async fn open_database(&self, database: impl Into<String>) -> Result<Session> {
+        let database = database.into();
+        let doing = format!("connecting to the database {database:?} on the server in slot `{}`", self.0);
+        match host::sql::Session::open_database(self.0.to_owned(), database).await {
+            Ok(session) => Ok(Session::new(session)),
+            Err(error) => Err(Error::from(error).context(doing)),
+        }
+    }
+
     /// Where a program should connect: this slot's database.
     pub fn connection(&self) -> Connection {
         Connection { slot: self.0.to_owned(), database: None }

@@ -3,7 +3,7 @@
 use crate::source::SourceCapability;
 use anyhow::{Context as _, bail};
 use rota_authority::{Gate, Grant, MemoryLedger, Mode, Quotas, RunIdentity};
-use rota_capability::{Capability, Limits, Quiet, RunContext, RunFacts, Trigger};
+use rota_capability::{Capability, Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
 use rota_capability_bytes::BytesCapability;
 use rota_capability_sql::SqlCapability;
 use rota_capability_storage::StorageCapability;
@@ -56,7 +56,7 @@ fn context(grants: Vec<Grant>) -> Arc<RunContext> {
         started_at: SystemTime::now(),
         slots: vec!["database".into(), "bucket".into(), "program".into()],
     };
-    RunContext::new(gate, facts, Limits::default(), Arc::new(Quiet))
+    RunContext::new(gate, facts, Limits::default(), Arc::new(Quiet), Arc::new(Transient::default()))
 }
 
 /// A grant of some accesses on the binding that an address makes.

@@ -172,6 +172,15 @@ impl Running {
         self.child.id().and_then(|pid| i32::try_from(pid).ok())
     }
 
+    /// Waits until it says a text on standard error, and gives the line.
+    ///
+    /// # Errors
+    /// When it ends without, or takes a minute.
+    pub async fn line_with(&mut self, text: &str) -> anyhow::Result<String> {
+        self.says(text).await?;
+        self.heard.lines().rev().find(|line| line.contains(text)).map(str::to_owned).context("it was heard")
+    }
+
     /// Waits until it says a text on standard error.
     ///
     /// # Errors

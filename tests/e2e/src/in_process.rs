@@ -35,6 +35,7 @@ impl InProcess {
             limits: Limits::default(),
             max_memory: MAX_MEMORY,
             state_dir: state.path().to_owned(),
+            store: rota_runs::StoreChoice::Sqlite { folder: state.path().to_owned() },
         };
         let sandbox = SandboxOptions {
             instances: 8,

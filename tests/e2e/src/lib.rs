@@ -5,20 +5,41 @@
 //! | [`Rota`] | the real binary, run as a user runs it, in an environment of its own |
 //! | [`probe`] | the guest of tests/guests, which calls every import and misbehaves in every way |
 //! | [`component`] | components that are none, or want what no host gives |
+//! | [`Attempts`] | the attempts of one run, straight in the sandbox |
 //! | [`InProcess`] | a host in this process, for what is measured within a run |
 //! | [`processes`] | which processes a run has left |
 //!
 //! The suites are in `suites/`. They are a test target of the package `rota` (see host/rota/Cargo.toml), because only a package's
 //! own integration tests are given its binary, built and up to date, by stable cargo.
 
+mod attempts;
 mod command;
 pub mod component;
 mod in_process;
 pub mod probe;
 pub mod processes;
 
+pub use attempts::Attempts;
 pub use command::{Rota, Running, Said};
 pub use in_process::InProcess;
+
+/// Ask a page for what it says: the status and the body.
+///
+/// # Errors
+/// When nobody answers as HTTP does.
+pub async fn get(address: &str, path: &str) -> anyhow::Result<(u16, String)> {
+    use anyhow::Context as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream =
+        tokio::net::TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no end of the head")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok((status, body.to_owned()))
+}
 
 /// Every file below a folder, however deep; none where there is no folder.
 #[must_use]

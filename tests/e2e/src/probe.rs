@@ -6,6 +6,9 @@ use std::path::PathBuf;
 /// The component.
 pub const BYTES: &[u8] = include_bytes!(env!("ROTA_PROBE"));
 
+/// The one that does not export `compensate` (tests/guests-bare).
+pub const BARE: &[u8] = include_bytes!(env!("ROTA_PROBE_BARE"));
+
 /// Its file, as a user names it.
 #[must_use]
 pub fn path() -> PathBuf {

@@ -5,8 +5,10 @@
 //! | `chaos` | the host killed in the middle of a backup |
 //! | `cli` | the command line: statuses, objects, bad input, bad targets, interrupts |
 //! | `contract` | every import of the contract: denied without its grant, planned in plan mode |
+//! | `durable` | steps, compensations and sleep, and what is done to them that must not be |
 //! | `hostile` | guests that do what a plugin must not |
 //! | `refused` | files that are no plugin |
+//! | `serve` | hosts that serve: schedules, runs that survive, what people do meanwhile |
 //! | `secrets` | canaries, searched for everywhere |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what they expect by unwrapping")]
@@ -14,9 +16,11 @@
 mod chaos;
 mod cli;
 mod contract;
+mod durable;
 mod hostile;
 mod refused;
 mod secrets;
+mod serve;
 
 /// The binary under test.
 fn rota() -> rota_tests::Rota {

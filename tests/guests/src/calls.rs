@@ -9,7 +9,7 @@ use crate::bindings::wit_stream;
 use serde_json::{Value, json};
 use wit_bindgen::StreamReader;
 
-fn said(error: &Error) -> Value {
+pub(crate) fn said(error: &Error) -> Value {
     let (kind, text) = match error {
         Error::Denied(t) => ("denied", t.clone()),
         Error::InvalidArgument(t) => ("invalid-argument", t.clone()),
@@ -25,7 +25,7 @@ fn said(error: &Error) -> Value {
     json!({ "error": kind, "text": text })
 }
 
-fn answer<T>(result: Result<T, Error>, show: impl FnOnce(T) -> Value) -> Value {
+pub(crate) fn answer<T>(result: Result<T, Error>, show: impl FnOnce(T) -> Value) -> Value {
     match result {
         Ok(value) => json!({ "ok": show(value) }),
         Err(error) => said(&error),
@@ -52,7 +52,7 @@ async fn read_all(mut stream: StreamReader<u8>) -> Vec<u8> {
     }
 }
 
-fn text<'v>(call: &'v Value, key: &str) -> &'v str {
+pub(crate) fn text<'v>(call: &'v Value, key: &str) -> &'v str {
     call[key].as_str().unwrap_or_default()
 }
 
@@ -114,7 +114,14 @@ async fn rows(result: Result<crate::bindings::rota::runbook::sql::Answer, Error>
 }
 
 async fn sql(import: &str, call: &Value) -> Value {
-    let session = match Session::open(slot(call, "database")).await {
+    let opened = match (import, call["database"].as_str()) {
+        ("sql.session.open-database", name) => {
+            Session::open_database(slot(call, "database"), name.unwrap_or("postgres").into()).await
+        }
+        (_, Some(name)) => Session::open_database(slot(call, "database"), name.into()).await,
+        (_, None) => Session::open(slot(call, "database")).await,
+    };
+    let session = match opened {
         Ok(session) => session,
         Err(error) => return said(&error),
     };
@@ -124,7 +131,7 @@ async fn sql(import: &str, call: &Value) -> Value {
     let pid = call["pid"].as_u64().and_then(|p| u32::try_from(p).ok()).unwrap_or(1);
     let start = call["start"].as_i64().unwrap_or(0);
     match import {
-        "sql.session.open" => json!({ "ok": null }),
+        "sql.session.open" | "sql.session.open-database" => json!({ "ok": null }),
         "sql.session.server" => answer(session.server().await, |s| json!({ "version": s.version_num, "role": s.role })),
         "sql.session.query" => rows(session.query(statement, vec![]).await).await,
         "sql.session.execute" => answer(session.execute(write, vec![]).await, |n| json!(n)),
@@ -316,6 +323,6 @@ async fn of_run(import: &str, call: &Value) -> Value {
                 |n| json!(n),
             )
         }
-        _ => json!({ "error": "no such import", "text": import }),
+        _ => crate::durable::call(import, call).await,
     }
 }

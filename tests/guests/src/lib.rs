@@ -13,7 +13,7 @@ mod bindings {
     #![allow(missing_docs, clippy::all)]
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "procedure",
+        world: "undoable-procedure",
         generate_all,
     });
     export!(Component with_types_in self);
@@ -21,10 +21,13 @@ mod bindings {
 }
 
 mod calls;
+mod durable;
 mod memory;
 mod misbehave;
+mod workload;
 
 use bindings::rota::runbook::reports::{Risk, Severity, Slot};
+use bindings::rota::runbook::types::Error;
 use bindings::{Descriptor, Failure, Guest, Report};
 use serde_json::{Value, json};
 
@@ -83,6 +86,16 @@ impl Guest for Component {
                 }
                 Value::Array(answers)
             }
+            "work" => {
+                let data = workload::work(&parameters).await;
+                // What went wrong on the way is a failure that may pass, as a procedure's own would be.
+                cause = data.get("error").map(|_| Error::Unavailable(data.to_string()));
+                if cause.is_some() {
+                    let message = format!("the work broke off: {data}");
+                    return Err(Failure { message, hint: None, cause, report: None });
+                }
+                data
+            }
             other => misbehave::misbehave(other, &parameters).await,
         };
         if let Some(wanted) = parameters["search"].as_array() {
@@ -98,6 +111,10 @@ impl Guest for Component {
             });
         }
         Ok(report(&data))
+    }
+
+    async fn compensate(name: String, state: String) -> Result<(), Failure> {
+        durable::compensate(&name, &state).await
     }
 }
 
@@ -115,6 +132,7 @@ fn parameters() -> String {
             "text": { "type": "string", "description": "What to print." },
             "lines": { "type": "integer", "minimum": 1, "description": "How many lines to write." },
             "size": { "type": "integer", "minimum": 0, "description": "How many bytes." },
+            "pause": { "type": "integer", "minimum": 0, "description": "Milliseconds after each step." },
             "count": { "type": "integer", "minimum": 0, "description": "How many." },
         },
     })

@@ -45,7 +45,7 @@ pub(crate) async fn misbehave(what: &str, parameters: &Value) -> Value {
         "filters-without-end" => filters_without_end(),
         "flood-metric" => flood_metric(parameters),
         "ticks" => ticks(parameters).await,
-        other => json!({ "error": format!("no such behaviour: {other}") }),
+        other => crate::durable::misuse(other, parameters).await,
     }
 }
 

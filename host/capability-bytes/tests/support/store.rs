@@ -3,7 +3,7 @@
 
 use rota_authority::{Gate, Grant, Mode, Quotas, RunIdentity};
 use rota_capability::streams::{Reader, take_bytes};
-use rota_capability::{Guest, Limits, Quiet, RunContext, RunFacts, Services, Trigger};
+use rota_capability::{Guest, Limits, Quiet, RunContext, RunFacts, Services, Transient, Trigger};
 use rota_capability_bytes::{Bytes, Passed};
 use rota_contract::Error;
 use std::pin::Pin;
@@ -32,7 +32,7 @@ pub fn store(grants: Vec<Grant>, limits: Limits) -> Store<Guest> {
         started_at: std::time::SystemTime::now(),
         slots: Vec::new(),
     };
-    let run = RunContext::new(gate, facts, limits, Arc::new(Quiet));
+    let run = RunContext::new(gate, facts, limits, Arc::new(Quiet), Arc::new(Transient::default()));
     Store::new(&engine, Guest::new(run, Arc::new(Services::default()), WasiCtxBuilder::new().build()))
 }
 

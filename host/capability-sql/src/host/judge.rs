@@ -37,13 +37,17 @@ impl Judged {
         )))
     }
 
-    /// What the mode makes of it as an effect.
-    pub(super) async fn decide(&self, detail: String) -> Result<Decision<Sql>, Error> {
+    /// What the mode makes of it as an effect, in another database than the binding's where one is named.
+    pub(super) async fn decide(&self, database: Option<&str>, detail: String) -> Result<Decision<Sql>, Error> {
         let class = match self.statement.effect {
             rota_classifier::EffectClass::Destructive => EffectClass::Destructive,
             _ => EffectClass::Write,
         };
-        let object = self.statement.target.clone().unwrap_or_default();
+        let mut object = self.statement.target.clone().unwrap_or_default();
+        if let Some(database) = database {
+            let database = format!("database {}", rota_telemetry::sanitize_line(database));
+            object = if object.is_empty() { database } else { format!("{database}, {object}") };
+        }
         self.authorized.effect(Effect { object, detail, class }).await.map_err(refused)
     }
 }

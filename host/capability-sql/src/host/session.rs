@@ -25,6 +25,13 @@ fn enter<T: Send + 'static>(
     begin(accessor, |guest| Ok(guest.table.get(session)?.clone()))
 }
 
+/// Count the call in, and find the door to the servers.
+fn sessions<T: Send + 'static>(accessor: &Accessor<T, Sql>) -> wasmtime::Result<(CallGuard, Arc<Sessions>)> {
+    let (call, sessions) = begin(accessor, |guest| Ok(guest.services.get::<Sessions>()))?;
+    let missing = "the capability sql is linked, but was not provided to the host's services";
+    Ok((call, sessions.ok_or_else(|| wasmtime::Error::msg(missing))?))
+}
+
 fn gate(call: &CallGuard) -> &Arc<Gate> {
     &call.run().gate
 }
@@ -42,14 +49,20 @@ pub(super) use answer;
 
 impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
     async fn open(accessor: &Accessor<T, Self>, slot: String) -> Answered<Resource<Session>> {
-        let (call, sessions) = begin(accessor, |guest| Ok(guest.services.get::<Sessions>()))?;
-        let Some(sessions) = sessions else {
-            return Err(wasmtime::Error::msg(
-                "the capability sql is linked, but was not provided to the host's services",
-            ));
-        };
+        let (call, sessions) = sessions(accessor)?;
         let authorized = answer!(gate(&call).authorise("sql.open", &slot, &[]).map_err(denied));
         let session = answer!(sessions.open(&authorized).await);
+        accessor.with(|mut access| access.get().push(session)).map(Ok)
+    }
+
+    async fn open_database(
+        accessor: &Accessor<T, Self>,
+        slot: String,
+        database: String,
+    ) -> Answered<Resource<Session>> {
+        let (call, sessions) = sessions(accessor)?;
+        let authorized = answer!(gate(&call).authorise("sql.open-database", &slot, &[]).map_err(denied));
+        let session = answer!(sessions.open_database(&authorized, &database).await);
         accessor.with(|mut access| access.get().push(session)).map(Ok)
     }
 
@@ -81,7 +94,7 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
     ) -> Answered<u64> {
         let (call, session) = enter(accessor, &session)?;
         let judged = answer!(judge::statement(gate(&call), "sql.execute", session.slot(), &statement).await);
-        match answer!(judged.decide(statement_detail(&statement, &parameters)).await) {
+        match answer!(judged.decide(session.other_database(), statement_detail(&statement, &parameters)).await) {
             Decision::Planned => Ok(Ok(0)),
             Decision::Perform(permit) => Ok(session.execute(permit, &statement, &parameters).await),
         }
@@ -120,7 +133,7 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         let (call, session) = enter(accessor, &session)?;
         let decided = match judge::copy(gate(&call), "sql.copy-in", session.slot(), &statement, CopyDirection::In).await
         {
-            Ok(judged) => judged.decide(statement_detail(&statement, &[])).await,
+            Ok(judged) => judged.decide(session.other_database(), statement_detail(&statement, &[])).await,
             Err(error) => Err(error),
         };
         match decided {

@@ -58,7 +58,7 @@ impl<T: Send + 'static> wit::HostTransactionWithStore<T> for Sql {
                 judged.statement.verb, judged.statement.accesses
             ))));
         }
-        match answer!(judged.decide(statement_detail(&statement, &parameters)).await) {
+        match answer!(judged.decide(transaction.other_database(), statement_detail(&statement, &parameters)).await) {
             Decision::Planned => Ok(Ok(0)),
             Decision::Perform(permit) => Ok(transaction.execute(permit, &statement, &parameters).await),
         }

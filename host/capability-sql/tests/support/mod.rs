@@ -40,6 +40,7 @@ pub fn binding(url: &str) -> SqlBinding {
         lock_timeout: Duration::from_secs(10),
         max_connections: 8,
         access: None,
+        concurrency: None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use rota_authority::{Gate, Grant, MemoryLedger, Mode, Quotas, RunIdentity};
-use rota_capability::{Limits, LogLevel, MetricKind, Observer, RunContext, RunFacts, Trigger};
+use rota_capability::{Limits, LogLevel, MetricKind, Observer, RunContext, RunFacts, Transient, Trigger};
 use rota_capability_tools::{Client, Settings, Shared};
 use rota_config::{Binding, ToolProfile};
 use std::os::unix::fs::PermissionsExt as _;
@@ -63,7 +63,8 @@ impl Run {
             started_at: SystemTime::now(),
             slots: Vec::new(),
         };
-        let context = RunContext::new(gate.clone(), facts, Limits::default(), log.clone());
+        let context =
+            RunContext::new(gate.clone(), facts, Limits::default(), log.clone(), Arc::new(Transient::default()));
         let folder = tempfile::tempdir().unwrap();
         let shared = Shared::new(Settings { launcher: launcher.into(), folder: folder.path().into() });
         Self { client: Client::new(context, Arc::new(shared)), gate, ledger, log, folder }

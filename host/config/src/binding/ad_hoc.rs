@@ -110,13 +110,13 @@ impl Binding {
             let reference = SecretRef::parse(text)?;
             let secret = reference.resolve()?;
             if is_identity(secret.expose()) {
-                return Ok(Self::Key(KeyBinding { identity: reference }));
+                return Ok(Self::Key(KeyBinding { identity: reference, concurrency: None }));
             }
             let address = Address::Secret(SecretRef::Given(secret.clone()));
             return of_url(secret.expose(), address);
         }
         if is_identity(text) {
-            return Ok(Self::Key(KeyBinding { identity: SecretRef::Given(Secret::new(text)) }));
+            return Ok(Self::Key(KeyBinding { identity: SecretRef::Given(Secret::new(text)), concurrency: None }));
         }
         if text.contains("://") {
             return of_url(text, Address::given(text));

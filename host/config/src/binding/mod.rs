@@ -9,6 +9,8 @@ mod tool;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
+pub(crate) use sql::target_of;
+
 pub use ad_hoc::{AdHocError, BindArgument};
 pub use key::KeyBinding;
 pub use sql::{SqlBinding, SqlHost, SqlTarget, Tls, TlsMode};
@@ -54,6 +56,18 @@ impl Binding {
             Self::Tool(_) | Self::Key(_) => &None,
         };
         ceiling.as_deref().unwrap_or(self.kind().accesses())
+    }
+}
+
+impl Binding {
+    /// The most runs that hold it at once, on all hosts together; none if there is no such bound.
+    pub fn concurrency(&self) -> Option<u32> {
+        match self {
+            Self::Sql(binding) => binding.concurrency,
+            Self::Storage(binding) => binding.concurrency,
+            Self::Tool(binding) => binding.concurrency,
+            Self::Key(binding) => binding.concurrency,
+        }
     }
 }
 

@@ -57,6 +57,8 @@ record! {
         pub max_connections: u32 = 8, within(1, 1_000);
         /// The most that any grant may allow on this binding; without it, whatever is granted.
         pub access: Option<Vec<Access>> = None;
+        /// The most runs that hold it at once, on all hosts together; without it, as many as there are.
+        pub concurrency: Option<u32> = None, within(1, 1_000);
     }
 }
 
@@ -156,12 +158,12 @@ impl SqlBinding {
 }
 
 /// What a URL says. Only what is listed here is taken from it: a parameter can name files and hosts.
-pub(super) fn target_of(resolved: &Resolved) -> Result<SqlTarget, UrlError> {
+pub(crate) fn target_of(resolved: &Resolved) -> Result<SqlTarget, UrlError> {
     let mut parts = Parts::of(resolved)?;
     if !matches!(parts.url.scheme(), "postgres" | "postgresql") {
         let scheme = parts.quoted(parts.url.scheme());
         return Err(UrlError(format!(
-            "a sql binding needs a URL that begins with postgres://, and the scheme here is {scheme}"
+            "PostgreSQL needs a URL that begins with postgres://, and the scheme here is {scheme}"
         )));
     }
     let host = parts.take("host").map_or_else(|| parts.host(), |host| Ok(Some(host)))?;

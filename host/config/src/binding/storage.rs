@@ -37,6 +37,8 @@ record! {
         pub part_size: ByteSize = ByteSize::mib(16), within(ByteSize::mib(5), ByteSize::gib(1));
         /// The most that any grant may allow on this binding; without it, whatever is granted.
         pub access: Option<Vec<Access>> = None;
+        /// The most runs that hold it at once, on all hosts together; without it, as many as there are.
+        pub concurrency: Option<u32> = None, within(1, 1_000);
     }
 }
 

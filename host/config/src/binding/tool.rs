@@ -48,6 +48,8 @@ record! {
         pub memory: ByteSize = ByteSize::gib(4), within(ByteSize::mib(16), ByteSize::gib(1024));
         /// The most CPU time of the program.
         pub cpu: Duration = Duration::from_secs(4 * 3600), within(Duration::from_secs(1), Duration::from_secs(7 * 86_400));
+        /// The most runs that hold it at once, on all hosts together; without it, as many as there are.
+        pub concurrency: Option<u32> = None, within(1, 1_000);
     }
 }
 

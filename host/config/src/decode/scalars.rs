@@ -58,26 +58,56 @@ impl Decode for bool {
     }
 }
 
-impl Decode for u32 {
-    const WANTED: &'static str = "a whole number";
+macro_rules! whole_number {
+    ($type:ty) => {
+        impl Decode for $type {
+            const WANTED: &'static str = "a whole number";
+
+            fn decode(reader: &Reader, at: &str, node: Node) -> Option<Self> {
+                let shown = match &node.value {
+                    Value::Integer(number) => match Self::try_from(*number) {
+                        Ok(number) => return Some(number),
+                        Err(_) => number.to_string(),
+                    },
+                    Value::Untyped(text) => match text.trim().parse() {
+                        Ok(number) => return Some(number),
+                        Err(_) => quoted(text),
+                    },
+                    _ => return reader.wrong_type(at, &node, Self::WANTED),
+                };
+                let (least, most) = (Self::MIN, Self::MAX);
+                reader.refuse(&node.origin, format!("{at} must be a whole number from {least} to {most}, not {shown}"))
+            }
+
+            fn schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "integer", "minimum": Self::MIN, "maximum": Self::MAX })
+            }
+        }
+    };
+}
+
+whole_number!(u32);
+whole_number!(i32);
+
+impl Decode for f64 {
+    const WANTED: &'static str = "a number";
 
     fn decode(reader: &Reader, at: &str, node: Node) -> Option<Self> {
-        let shown = match &node.value {
-            Value::Integer(number) => match Self::try_from(*number) {
-                Ok(number) => return Some(number),
-                Err(_) => number.to_string(),
+        match &node.value {
+            Value::Float(number) => Some(*number),
+            Value::Integer(number) => i32::try_from(*number).ok().map(Self::from).or_else(|| {
+                reader.refuse(&node.origin, format!("{at} must be a number that is not so large, not {number}"))
+            }),
+            Value::Untyped(text) => match text.trim().parse::<Self>() {
+                Ok(number) if number.is_finite() => Some(number),
+                _ => reader.refuse(&node.origin, format!("{at} must be a number, not {}", quoted(text))),
             },
-            Value::Untyped(text) => match text.trim().parse() {
-                Ok(number) => return Some(number),
-                Err(_) => quoted(text),
-            },
-            _ => return reader.wrong_type(at, &node, Self::WANTED),
-        };
-        reader.refuse(&node.origin, format!("{at} must be a whole number from 0 to {}, not {shown}", Self::MAX))
+            _ => reader.wrong_type(at, &node, Self::WANTED),
+        }
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })
+        json_schema!({ "type": "number" })
     }
 }
 

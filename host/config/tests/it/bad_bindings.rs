@@ -47,7 +47,7 @@ fn a_sql_binding_that_cannot_be_is_refused() {
         (url("db.example"), "rota.toml:3:7: bindings.b.url: this is not a URL (relative URL without a base)"),
         (
             url("mysql://h/d"),
-            "rota.toml:3:7: bindings.b.url: a sql binding needs a URL that begins with postgres://, and the scheme here is \"mysql\"",
+            "rota.toml:3:7: bindings.b.url: PostgreSQL needs a URL that begins with postgres://, and the scheme here is \"mysql\"",
         ),
         (url("postgres://h:99999/d"), "rota.toml:3:7: bindings.b.url: this is not a URL (invalid port number)"),
         (url("postgres://h/d?port=x"), "rota.toml:3:7: bindings.b.url: the port \"x\" is not a number from 1 to 65535"),
@@ -225,7 +225,7 @@ fn a_tool_that_cannot_be_is_refused() {
         ),
         (
             tool("path = \"/x\"\nprofile = \"custom\"\nenv = [\"HOME\"]"),
-            "rota.toml:5:1: bindings.b.env is not a key of [bindings.b] (the keys there are kind, path, profile, arguments, memory and cpu)",
+            "rota.toml:5:1: bindings.b.env is not a key of [bindings.b] (the keys there are kind, path, profile, arguments, memory, cpu and concurrency)",
         ),
     ] {
         refused(&text, line);

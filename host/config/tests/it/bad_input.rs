@@ -138,16 +138,16 @@ fn a_job_that_cannot_be_is_refused() {
             "rota.toml:2:10: jobs.a.plugin: \"My Plugin\" is not a plugin; write its name, NAME@VERSION, or the path of a component",
         ),
         (
-            job("schedule = { cron = \"nightly\" }"),
-            "rota.toml:3:21: jobs.a.schedule.cron: \"nightly\" is not a cron expression of five fields (or six, with seconds), as \"0 2 * * *\" is",
+            job("schedule = { cron = \"0 2 * *\" }"),
+            "rota.toml:3:21: jobs.a.schedule.cron: \"0 2 * *\" has 4 fields; a cron expression has 5 (minute hour day-of-month month day-of-week), 6 (second first) or 7 (year last), for example \"0 2 * * *\"",
         ),
         (
             job("schedule = { timezone = \"UTC\" }"),
-            "rota.toml:3:12: jobs.a.schedule needs the key \"cron\": a cron expression of five fields (or six, with seconds)",
+            "rota.toml:3:1: jobs.a.schedule needs one of the keys \"cron\", \"every\" and \"at\" (as in schedule = { cron = \"0 2 * * *\" })",
         ),
         (
             job("schedule = { cron = \"0 2 * * *\", timezone = \"Asia Shanghai\" }"),
-            "rota.toml:3:45: jobs.a.schedule.timezone: \"Asia Shanghai\" is not the name of a time zone, as \"Asia/Shanghai\" is",
+            "rota.toml:3:45: jobs.a.schedule.timezone: \"Asia Shanghai\" is not a time zone of the IANA database; the nearest is \"Asia/Shanghai\"",
         ),
         (
             job("slots.\"a b\" = { binding = \"b\" }"),

@@ -49,6 +49,14 @@ fn what_the_example_comments_out_are_the_defaults() {
     let config = Config::load(&Source::empty().with_text("rota.toml", &uncommented));
     let config = config.unwrap_or_else(|error| panic!("{}", rota_config::render(error.problems(), false)));
     assert_eq!(config.limits, Limits::default());
+    let server = rota_config::Server {
+        name: config.server.name.clone(),
+        labels: config.server.labels.clone(),
+        ..Default::default()
+    };
+    assert_eq!((&config.server, &config.store.keep), (&server, &rota_config::Keep::default()));
+    let job = &config.jobs["nightly-backup"];
+    assert_eq!((&job.undo, job.priority, job.concurrency, job.enabled), (&rota_config::Undo::default(), 0, 1, true));
     assert_eq!(config.sandbox.pool_instances, rota_config::Sandbox::default().pool_instances);
     let plain = Config::load(&Source::empty().with_text("rota.toml", EXAMPLE)).unwrap();
     let (Binding::Tool(written), Binding::Tool(default)) = (&config.bindings["pg_dump"], &plain.bindings["pg_dump"])
@@ -57,8 +65,19 @@ fn what_the_example_comments_out_are_the_defaults() {
     };
     assert_eq!(written, default);
     let keys = schema();
-    for key in keys.pointer("/$defs/Limits/properties").and_then(Value::as_object).unwrap().keys() {
-        assert!(EXAMPLE.contains(&format!("\n# {key} = ")), "{key} is not in the example");
+    for section in ["Limits", "Server", "Sandbox", "Store", "Telemetry"] {
+        let properties = keys.pointer(&format!("/$defs/{section}/properties"));
+        for key in properties.and_then(Value::as_object).unwrap().keys() {
+            assert!(EXAMPLE.contains(&format!("\n# {key} = ")), "{key} of {section} is not in the example");
+        }
+    }
+    for section in ["Job", "Schedule", "Retries", "Undo", "After"] {
+        let properties = keys.pointer(&format!("/$defs/{section}/properties"));
+        for key in properties.and_then(Value::as_object).unwrap().keys() {
+            let word =
+                |line: &str| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == key);
+            assert!(EXAMPLE.lines().any(word), "{key} of {section} is not in the example");
+        }
     }
 }
 
@@ -80,6 +99,16 @@ fn the_schema_accepts_the_example_and_nothing_unknown() {
         json!({"bindings": {"A B": {"kind": "tool", "path": "/x"}}}),
         json!({"bindings": {"a": {"kind": "sql", "url": "x", "password": "hunter2"}}}),
         json!({"jobs": {"a": {}}}),
+        json!({"server": {"listen": 7682}}),
+        json!({"server": {"name": "a b"}}),
+        json!({"server": {"labels": {"Zone": "a"}}}),
+        json!({"store": {"keep": {"age": 90}}}),
+        json!({"jobs": {"a": {"plugin": "p", "after": ["b"]}}}),
+        json!({"jobs": {"a": {"plugin": "p", "priority": "high"}}}),
+        json!({"jobs": {"a": {"plugin": "p", "schedule": {"cron": 5}}}}),
+        json!({"jobs": {"a": {"plugin": "p", "schedule": {"cron": "0 2 * * *", "at": []}}}}),
+        json!({"jobs": {"a": {"plugin": "p", "schedule": {"windows": [{"days": ["saturday"]}]}}}}),
+        json!({"jobs": {"a": {"plugin": "p", "schedule": {"windows": [{"cron": "0 2 * * *"}]}}}}),
         json!({"jobs": {"a": {"plugin": "p", "slots": {"b": {"binding": "b", "access": ["wirte"]}}}}}),
     ] {
         assert!(!validator.is_valid(&wrong), "{wrong}");

@@ -3,9 +3,14 @@
 
 mod bad_bindings;
 mod bad_input;
+mod chains;
+mod difference;
 mod environment;
 mod example;
 mod fuzz;
+mod jobs;
+mod schedules;
+mod server;
 mod sources;
 
 use rota_config::{Config, Problem, Source};

@@ -55,3 +55,48 @@ pub(crate) async fn check(common: &Common, printing: Printing) -> anyhow::Result
     }
     Ok(if sound { 0 } else { 2 })
 }
+
+/// Check it as a whole, say what it changes, put its schedules into the store, and have the host that serves on this machine take it on.
+pub(crate) async fn apply(common: &Common, plan: bool, printing: Printing) -> anyhow::Result<u8> {
+    let config = crate::settings::load(common)?;
+    let host = crate::open(&config).await?;
+    for job in host.settings().jobs.keys() {
+        if let Err(error) = host.check_job(job).await {
+            anyhow::bail!(crate::settings::UsageError(format!("nothing is applied: job `{job}`: {error}")));
+        }
+    }
+    let host = std::sync::Arc::new(host);
+    let scheduler = rota_runs::Scheduler::new(
+        host.clone(),
+        config.server.host_name(),
+        rota_protocol::Incarnation("apply".into()),
+        config.server.poll.into(),
+    );
+    let changes = if plan { scheduler.changes().await? } else { scheduler.apply().await? };
+    let told = match (&host.settings().store, plan) {
+        (rota_runs::StoreChoice::Sqlite { folder }, false) => {
+            crate::serve::ServeLock::served_by(folder).filter(|pid| reload(*pid))
+        }
+        _ => None,
+    };
+    drop(scheduler);
+    if let Ok(host) = std::sync::Arc::try_unwrap(host) {
+        host.close().await;
+    }
+    if printing.human() {
+        let what = if plan { "would change" } else { "are applied" };
+        print(&format!("schedules {what}: {changes}"))?;
+        if let Some(pid) = told {
+            print(&format!("the serving process {pid} takes the configuration on; its log says so"))?;
+        }
+    } else {
+        print_json(&json!({ "applied": !plan, "schedules": changes, "told": told }))?;
+    }
+    Ok(0)
+}
+
+/// Ask a serving process to read its configuration again.
+fn reload(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::HUP).is_ok())
+}

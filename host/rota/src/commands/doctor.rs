@@ -16,7 +16,7 @@ pub(crate) async fn doctor(host: &Host, args: DoctorArgs, printing: Printing) ->
             let binding = match BindArgument::parse(wanted) {
                 Ok(BindArgument::AdHoc(binding)) => *binding,
                 Ok(BindArgument::Configured(_)) => {
-                    let known: Vec<&str> = host.settings().bindings.keys().map(String::as_str).collect();
+                    let known: Vec<String> = host.settings().bindings.keys().cloned().collect();
                     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                     anyhow::bail!(UsageError(format!("there is no binding `{wanted}`; configured are: {known}")));
                 }

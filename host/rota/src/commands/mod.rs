@@ -2,9 +2,12 @@
 
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod hosts;
+pub(crate) mod jobs;
 pub(crate) mod plugins;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod store;
 
 use crate::cli::Output;
 use serde_json::Value;

@@ -6,7 +6,7 @@ use crate::output::{bold, live::Live, report, safe};
 use rota_authority::Mode;
 use rota_capability::{LogLevel, Trigger};
 use rota_contract::Severity;
-use rota_runs::{Host, PrepareError, Prepared, Request, RunView, Wanted, Watcher};
+use rota_runs::{Host, Occasion, PrepareError, Prepared, Request, RunView, Wanted, Watcher};
 use rota_sandbox::Cancel;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -23,20 +23,38 @@ pub(crate) async fn run(host: &Host, args: RunArgs, printing: Printing) -> anyho
         request.grant = vec!["declared".into()];
         prepared = host.prepare(&request).await?;
     }
-    let live = Arc::new(Live::new(&prepared.loaded.descriptor.name, !args.quiet && std::io::stderr().is_terminal()));
-    let watcher = Arc::new(OnTerminal { live: live.clone(), quiet: args.quiet });
+    let occasion = Occasion { trigger: prepared.trigger.as_str().into(), ..Occasion::default() };
+    let view = watched(host, prepared, &occasion, args.quiet).await?;
+    shown(&view, printing)?;
+    Ok(exit_status(&view, args.fail_on))
+}
+
+/// A past run again, here or by whoever serves.
+pub(crate) async fn again(host: &Host, run: &str, queue: bool, printing: Printing) -> anyhow::Result<u8> {
+    let (prepared, occasion) = host.prepare_again(run).await?;
+    if queue {
+        let id = host.enqueue(&prepared, &occasion).await?;
+        return super::runs::queued(host.records(), &id, false, printing).await;
+    }
+    let view = watched(host, prepared, &occasion, false).await?;
+    shown(&view, printing)?;
+    Ok(view.exit_status())
+}
+
+fn shown(view: &RunView, printing: Printing) -> anyhow::Result<()> {
+    if printing.human() { print(&report::run(view, view.report.as_ref())) } else { print_json(&view.to_json()) }
+}
+
+/// Do it here, with a live line where somebody looks, cancelled by the first signal.
+async fn watched(host: &Host, prepared: Prepared, occasion: &Occasion, quiet: bool) -> anyhow::Result<RunView> {
+    let live = Arc::new(Live::new(&prepared.loaded.descriptor.name, !quiet && std::io::stderr().is_terminal()));
+    let watcher = Arc::new(OnTerminal { live: live.clone(), quiet });
     let cancel = Cancel::default();
     let signals = tokio::spawn(cancel_on_signal(cancel.clone(), live.clone()));
-    let view = host.execute(prepared, watcher, &cancel).await;
+    let view = host.execute_on(prepared, occasion, watcher, &cancel).await;
     signals.abort();
     live.finish();
-    let view = view?;
-    if printing.human() {
-        print(&report::run(&view, view.report.as_ref()))?;
-    } else {
-        print_json(&view.to_json())?;
-    }
-    Ok(exit_status(&view, args.fail_on))
+    Ok(view?)
 }
 
 /// How the run ended; or 1 where a report this bad was to count as a failure.

@@ -4,6 +4,7 @@ pub(crate) mod format;
 pub(crate) mod live;
 pub(crate) mod report;
 pub(crate) mod table;
+pub(crate) mod timeline;
 
 use owo_colors::{OwoColorize as _, Stream};
 
@@ -11,13 +12,13 @@ use owo_colors::{OwoColorize as _, Stream};
 pub(crate) fn coloured(word: &str) -> String {
     let paint = |s: &str| match s {
         "ok" | "succeeded" | "done" => s.if_supports_color(Stream::Stdout, |t| t.green()).to_string(),
-        "warning" | "planned" | "cancelled" | "running" => {
+        "warning" | "planned" | "cancelled" | "running" | "compensating" | "waiting" | "queued" | "skipped" => {
             s.if_supports_color(Stream::Stdout, |t| t.yellow()).to_string()
         }
-        "critical" | "failed" | "denied" | "timed-out" | "interrupted" => {
+        "critical" | "failed" | "denied" | "timed-out" | "interrupted" | "compensation-failed" | "vanished" => {
             s.if_supports_color(Stream::Stdout, |t| t.red()).to_string()
         }
-        "unknown" => s.if_supports_color(Stream::Stdout, |t| t.magenta()).to_string(),
+        "unknown" | "in-doubt" => s.if_supports_color(Stream::Stdout, |t| t.magenta()).to_string(),
         _ => s.to_owned(),
     };
     paint(word)

@@ -5,6 +5,7 @@
 
 use crate::StoreError;
 use crate::folder::StateFolder;
+use crate::session::understand_sqlite;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The schema's history. Forward only.
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
 /// Tells our files from other SQLite files: "ROTA".
 const APPLICATION: i64 = 0x524f_5441;
@@ -34,8 +35,14 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
+        // As in PostgreSQL's schema. And a table that is made anew must not take the rows with it that refer to it.
+        .foreign_keys(false)
         .log_statements(tracing::log::LevelFilter::Off)
         .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO)
+}
+
+fn wrong(path: &Path, error: &sqlx::Error) -> StoreError {
+    understand_sqlite(&path.display().to_string(), error)
 }
 
 /// The connections for reading, opened when they are needed.
@@ -61,13 +68,13 @@ pub(super) async fn writer(
         // SQLite counts pages of 4 KiB.
         options = options.pragma("max_page_count", (bytes / 4096).max(1).to_string());
     }
-    let mut connection = options.connect().await.map_err(|error| StoreError::from_sqlx(path, &error))?;
+    let mut connection = options.connect().await.map_err(|error| wrong(path, &error))?;
     check_schema(&mut connection, path).await?;
     Ok(connection)
 }
 
 /// One process at a time makes or migrates the file. Dropping the file unlocks it, as does the process's end.
-async fn lock(folder: &StateFolder) -> Result<File, StoreError> {
+pub(super) async fn lock(folder: &StateFolder) -> Result<File, StoreError> {
     let path = folder.path().join("rota.lock");
     let failed = |error: std::io::Error| StoreError::from_io(&path, &error);
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
@@ -80,45 +87,67 @@ async fn make(path: &Path) -> Result<(), StoreError> {
     let journal = with_suffix(path, "-wal");
     if journal.exists() {
         return Err(StoreError::Corrupt {
-            path: path.to_owned(),
+            place: path.display().to_string(),
             reason: format!("the file is gone, and its journal {} is still there", journal.display()),
         });
     }
-    let failed = |error: std::io::Error| StoreError::from_io(path, &error);
     let new = with_suffix(path, ".new");
+    let connection = make_beside(&new).await?;
+    connection.close().await.map_err(|error| wrong(path, &error))?;
+    put(&new, path)
+}
+
+/// Make a file that is not in its place yet, with the newest schema and nothing in it.
+pub(super) async fn make_beside(new: &Path) -> Result<SqliteConnection, StoreError> {
+    let failed = |error: std::io::Error| StoreError::from_io(new, &error);
     // What a process left that died here; the lock says that none is at it now.
-    for leftover in [new.clone(), with_suffix(&new, "-wal"), with_suffix(&new, "-shm")] {
+    for leftover in with_journals(new) {
         match std::fs::remove_file(leftover) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
     }
-    OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new).map_err(failed)?;
-    let wrong = |error: sqlx::Error| StoreError::from_sqlx(path, &error);
-    let mut connection =
-        options(&new).pragma("application_id", APPLICATION.to_string()).connect().await.map_err(wrong)?;
-    MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| migration_failed(path, error))?;
-    connection.close().await.map_err(wrong)?;
-    std::fs::rename(&new, path).map_err(failed)?;
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(new).map_err(failed)?;
+    let mut connection = options(new)
+        .pragma("application_id", APPLICATION.to_string())
+        .connect()
+        .await
+        .map_err(|error| wrong(new, &error))?;
+    MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| migration_failed(new, error))?;
+    Ok(connection)
+}
+
+/// Put a file that is closed in its place.
+pub(super) fn put(new: &Path, path: &Path) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| StoreError::from_io(path, &error);
+    std::fs::rename(new, path).map_err(failed)?;
     // The name is on disk when its folder is.
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all()).map_err(failed)
 }
 
+/// A file and its journals.
+pub(super) fn with_journals(path: &Path) -> [PathBuf; 3] {
+    [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm")]
+}
+
 /// Refuse what is not ours or newer than we are, and bring what is older up to date.
 async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    let wrong = |error: sqlx::Error| StoreError::from_sqlx(path, &error);
+    let failed_at = |error: sqlx::Error| wrong(path, &error);
     let application: i64 =
-        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(wrong)?;
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(failed_at)?;
     if application != APPLICATION {
-        return Err(StoreError::Corrupt { path: path.to_owned(), reason: "it is a file of another program".into() });
+        return Err(StoreError::Corrupt {
+            place: path.display().to_string(),
+            reason: "it is a file of another program".into(),
+        });
     }
     let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
         .fetch_one(&mut *connection)
         .await
-        .map_err(wrong)?;
+        .map_err(failed_at)?;
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     if found > known {
-        return Err(StoreError::Newer { path: path.to_owned() });
+        return Err(StoreError::Newer { place: path.display().to_string(), found, known });
     }
     MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| migration_failed(path, error))
 }
@@ -126,14 +155,15 @@ async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<
 fn migration_failed(path: &Path, error: sqlx::migrate::MigrateError) -> StoreError {
     use sqlx::migrate::MigrateError;
     match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StoreError::from_sqlx(path, &error),
-        other => {
-            StoreError::Corrupt { path: path.to_owned(), reason: format!("its schema is not one of Rota's: {other}") }
-        }
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => wrong(path, &error),
+        other => StoreError::Corrupt {
+            place: path.display().to_string(),
+            reason: format!("its schema is not one of Rota's: {other}"),
+        },
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -1,6 +1,7 @@
 //! The procedure's logic against the mock host: above all, that no manifest is written when anything before it failed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod incomplete;
 mod retention;
 
 use super::*;
@@ -207,8 +208,9 @@ fn a_plan_shows_everything_and_does_nothing() {
     let effects: Vec<String> =
         host.effects().into_iter().map(|effect| format!("{} {}", effect.operation, effect.detail)).collect();
     assert_eq!(
-        effects[..5],
+        effects[..6],
         [
+            format!("run.compensation incomplete-backup {ID}"),
             "tools.spawn --format=custom --compress=0 --lock-wait-timeout=60s".to_owned(),
             format!("storage.put {}", object("dump.pgdump.zst")),
             "tools.spawn --globals-only --no-role-passwords".to_owned(),
@@ -216,7 +218,7 @@ fn a_plan_shows_everything_and_does_nothing() {
             format!("storage.put {}", object("manifest.json")),
         ]
     );
-    assert_eq!(effects[5], "storage.delete app/20200101T010000Z-00000002/manifest.json");
+    assert_eq!(effects[6], "storage.delete app/20200101T010000Z-00000002/manifest.json");
     assert_eq!(report.data["retention"]["deleted"], json!(["20200101T010000Z-00000002", "20200101T000000Z-00000001"]));
     assert_eq!(host.storage("bucket").names(), before);
     assert_eq!(report.data["stored"], false);

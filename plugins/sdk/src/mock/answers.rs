@@ -211,13 +211,17 @@ impl SqlMock {
         self.0.borrow().settings.clone()
     }
 
-    /// Every statement that came, reads and effects, in order.
+    /// Every statement that came, reads and effects, in order; another database that was opened shows as `\\connect NAME`.
     pub fn statements(&self) -> Vec<String> {
         self.0.borrow().statements.clone()
     }
 
     pub(super) fn open(&self) -> Result<(), HostError> {
         self.0.borrow().refuses.clone().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn opened(&self, database: &str) {
+        self.0.borrow_mut().statements.push(format!("\\connect {database}"));
     }
 
     pub(super) fn info(&self) -> ServerInfo {

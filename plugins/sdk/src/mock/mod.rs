@@ -29,6 +29,7 @@
 
 mod answers;
 mod buckets;
+mod durable;
 mod filters;
 pub(crate) mod host;
 mod programs;
@@ -38,6 +39,7 @@ mod stream;
 pub use crate::rows;
 pub use answers::{MockRows, SqlMock};
 pub use buckets::StorageMock;
+pub use durable::MockCompensation;
 pub use programs::{ToolMock, ToolOutput};
 pub use reported::{Failed, Reported};
 pub(crate) use stream::{Ending, Stream};
@@ -68,7 +70,7 @@ pub struct MockEffect {
 }
 
 /// How far the run said it was: done, total, unit, note.
-pub type Step = (u64, Option<u64>, String, String);
+pub type Progress = (u64, Option<u64>, String, String);
 
 /// What is in a slot.
 #[derive(Clone)]
@@ -88,9 +90,10 @@ struct State {
     grants: RefCell<BTreeMap<String, Vec<String>>>,
     effects: RefCell<Vec<MockEffect>>,
     log: RefCell<Vec<(Level, String)>>,
-    progress: RefCell<Vec<Step>>,
+    progress: RefCell<Vec<Progress>>,
     artifacts: RefCell<BTreeMap<String, Vec<u8>>>,
     metrics: RefCell<Vec<(String, f64)>>,
+    durable: durable::Kept,
 }
 
 thread_local! {
@@ -180,6 +183,11 @@ impl MockHost {
         self.0.now.set(now.0);
     }
 
+    /// What the clock says: it stands, except for what the procedure sleeps.
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.0.now.get())
+    }
+
     fn bind(&self, slot: &str, fresh: impl FnOnce() -> Bound) -> Bound {
         self.0.bound.borrow_mut().entry(slot.to_owned()).or_insert_with(fresh).clone()
     }
@@ -221,17 +229,29 @@ impl MockHost {
             .insert(slot.to_owned(), accesses.iter().map(|access| (*access).to_owned()).collect());
     }
 
-    /// Run a procedure to its end.
+    /// Run a procedure to its end: another run, which knows nothing of the one before (see [`MockHost::retry`]).
     ///
     /// # Errors
     /// The procedure's failure.
     #[allow(clippy::result_large_err, reason = "tests take it apart")]
     pub fn run<P: Procedure>(&self, parameters: Json) -> Result<Reported, Failed> {
+        self.0.durable.begin_run();
+        self.attempt::<P>(parameters)
+    }
+
+    #[allow(clippy::result_large_err, reason = "tests take it apart")]
+    fn attempt<P: Procedure>(&self, parameters: Json) -> Result<Reported, Failed> {
+        let outcome = self.with::<P, _>(|| block_on(run::<P>(parameters.to_string())));
+        outcome.map(Reported::from).map_err(Failed::from)
+    }
+
+    /// Call into a procedure, with this host behind it.
+    fn with<P: Procedure, R>(&self, call: impl FnOnce() -> R) -> R {
         *self.0.declared.borrow_mut() = P::DECLARATION.slots;
         let before = CURRENT.replace(Some(self.0.clone()));
-        let outcome = block_on(run::<P>(parameters.to_string()));
+        let answer = call();
         CURRENT.set(before);
-        outcome.map(Reported::from).map_err(Failed::from)
+        answer
     }
 
     /// The effects so far.
@@ -245,7 +265,7 @@ impl MockHost {
     }
 
     /// The progress so far: done, total, unit, note.
-    pub fn progress(&self) -> Vec<Step> {
+    pub fn progress(&self) -> Vec<Progress> {
         self.0.progress.borrow().clone()
     }
 

@@ -50,6 +50,11 @@ pub(super) struct Case {
 }
 
 impl Case {
+    /// Whether only a plan lists it as an effect: executed, it is kept as what it is.
+    pub(super) fn is_listed_only(&self) -> bool {
+        self.import.starts_with("run.compensation.")
+    }
+
     pub(super) fn call(&self) -> Value {
         call(self.import, self.arguments.clone())
     }
@@ -89,8 +94,27 @@ pub(super) fn cases(named: &Named) -> Vec<Case> {
 }
 
 fn of_run() -> Vec<Case> {
-    let names = ["run.mode", "run.info", "run.slots", "run.log", "run.progress", "run.artifact", "run.metric"];
-    names.map(|name| case(name, json!({ "message": "a line" }), Guard::Pure, None, Trace::None)).into()
+    let names = [
+        "run.mode",
+        "run.info",
+        "run.slots",
+        "run.log",
+        "run.progress",
+        "run.artifact",
+        "run.metric",
+        "run.sleep",
+        "run.step.begin",
+        "run.step.complete",
+    ];
+    let mut cases: Vec<Case> =
+        names.map(|name| case(name, json!({ "message": "a line" }), Guard::Pure, None, Trace::None)).into();
+    // They need no grant and reach no target; a plan lists what would be undone.
+    for (import, name) in [("run.compensation.register", "undo-a"), ("run.compensation.dismiss", "undo-b")] {
+        let arguments = json!({ "name": name, "state": r#"{"object":"a.txt"}"# });
+        let effect = listed("run.compensation", "undo-", "", r#"{"object":"a.txt"}"#);
+        cases.push(case(import, arguments, Guard::Pure, effect, Trace::None));
+    }
+    cases
 }
 
 fn of_bytes(named: &Named) -> Vec<Case> {
@@ -118,6 +142,7 @@ fn of_sql(named: &Named) -> Vec<Case> {
     let statement = |text: &str| json!({ "statement": text });
     vec![
         case("sql.session.open", json!({}), any, None, Trace::None),
+        case("sql.session.open-database", json!({ "database": "postgres" }), any, None, Trace::None),
         case("sql.session.server", json!({}), any, None, Trace::None),
         case("sql.session.begin", json!({}), any, None, Trace::None),
         case("sql.session.notices", json!({}), any, None, Trace::None),

@@ -60,10 +60,15 @@ fn breaks(old: &Package, new: &Package) -> Vec<String> {
             Some(_) => {}
         }
     }
-    for item in new.items.keys().filter(|item| item.contains(" export ") && !old.items.contains_key(*item)) {
+    for item in new.items.keys().filter(|item| is_export_of(item, old) && !old.items.contains_key(*item)) {
         problems.push(format!("{item} is new, and no plugin has it: {advice}"));
     }
     problems
+}
+
+/// Whether an item is an export of a world that the old version has: a world that is new has no plugins yet.
+fn is_export_of(item: &str, old: &Package) -> bool {
+    item.split_once(": export ").is_some_and(|(world, _)| old.items.contains_key(world))
 }
 
 /// Whether `new` claims that what was made for `old` works with it.
@@ -312,6 +317,9 @@ mod tests {
     fn the_same_and_more_break_nobody() {
         assert_eq!(problems(("A thing.", "Some thing.")), Vec::<String>::new());
         assert_eq!(problems(("/// A thing.", "/// More.\nmore: func();\n/// A thing.")), Vec::<String>::new());
+        let world =
+            "/// A plugin.\nworld other { include procedure;\n/// Undoes.\nexport undo: func(); }\n/// A plugin.";
+        assert_eq!(problems(("/// A plugin.", world)), Vec::<String>::new());
     }
 
     #[test]

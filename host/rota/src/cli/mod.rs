@@ -1,0 +1,190 @@
+//! The command line: names are fixed by docs and scripts of users; help texts are the manual.
+
+mod operate;
+
+pub(crate) use operate::{HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// Sandboxed operations procedures: WebAssembly plugins that reach databases, caches and storage only through what a job grants them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rota",
+    version,
+    about,
+    max_term_width = 110,
+    disable_help_subcommand = true,
+    after_help = "\
+Exit status: 0 succeeded, 1 failed, 2 usage or configuration, 3 denied, 4 needs approval, 5 outcome unknown, 124 timed out, 130 cancelled.
+
+A first run, without any configuration:
+  rota run postgres-health --bind database=postgres://user:password@host/db"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    /// The configuration: a file or a folder of *.toml [default: the first of ./rota.toml, ~/.config/rota/rota.toml and /etc/rota/rota.toml]
+    #[arg(long, global = true, env = "ROTA_CONFIG", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where records, compiled plugins and artifacts are kept [default: $XDG_STATE_HOME/rota]
+    #[arg(long, global = true, env = "ROTA_STATE_DIR", value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// How to print: human on a terminal, json elsewhere
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<Output>,
+    /// What to log to stderr (error, warn, info, debug, or a filter like rota=debug)
+    #[arg(long, global = true, env = "ROTA_LOG", default_value = "warn", value_name = "FILTER")]
+    pub(crate) log: String,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Tables, colour, a live line.
+    Human,
+    /// One JSON value on stdout; progress and logs on stderr.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a job, a plugin, or a component file
+    Run(Box<RunArgs>),
+    /// Past and present runs
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// The configured jobs: when they run, run now, pause, backfill
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Fire schedules and carry out runs, until told to stop
+    Serve(ServeArgs),
+    /// The hosts that serve
+    #[command(subcommand)]
+    Hosts(HostsCommand),
+    /// What the hosts remember: state, backup, restore
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// The plugins that can be run
+    #[command(subcommand)]
+    Plugins(PluginsCommand),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Reach every binding, say what is missing and how to mend it
+    Doctor(DoctorArgs),
+    /// Print a completion script: rota completions bash > /etc/bash_completion.d/rota
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `rota run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rota run postgres-health --bind database=postgres://me@localhost/shop
+  rota run postgres-vacuum --bind database=kosmos --grant declared --plan
+  rota run postgres-backup --bind database=kosmos --bind bucket=file:///backups --bind pg_dump=/usr/bin/pg_dump --grant declared
+  rota run nightly-backup                      # a job of the configuration
+  rota run ./mine.wasm -p limit=5 --bind database=kosmos
+
+Without --grant a run gets the declared accesses that only read. Anything more is asked for on a terminal, and denied elsewhere.")]
+pub(crate) struct RunArgs {
+    /// A job of the configuration, a plugin (name or name@version), or a path to a .wasm file
+    #[arg(value_name = "JOB|PLUGIN|FILE.wasm")]
+    pub(crate) what: String,
+    /// A parameter, or a JSON file of them (-p @file.json); may be given several times
+    #[arg(short, long = "parameter", value_name = "KEY=VALUE|@FILE")]
+    pub(crate) parameters: Vec<String>,
+    /// Perform no effect: list those that would have been performed
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// The word that the plugin asks for before it may execute (RESTORE, for example)
+    #[arg(long, value_name = "WORD")]
+    pub(crate) confirm: Option<String>,
+    /// Put a binding into a slot: a configured binding's name, a URL (postgres://, file://, s3://, oss:// ...) or a program's path
+    #[arg(long, value_name = "SLOT=BINDING")]
+    pub(crate) bind: Vec<String>,
+    /// Grant accesses on a slot (database=read,maintain), or `declared` for all that the plugin declares
+    #[arg(long, value_name = "SLOT=ACCESS,...|declared")]
+    pub(crate) grant: Vec<String>,
+    /// End the run after this long (90s, 5m, 2h)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<String>,
+    /// Set a limit for this run (memory=512MiB, cpu=5m, ...)
+    #[arg(long, value_name = "LIMIT=VALUE")]
+    pub(crate) limit: Vec<String>,
+    /// End with status 1 also when the run succeeded but its report is this bad (for scripts and cron)
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub(crate) fail_on: Option<FailOn>,
+    /// Do not ask on the terminal: what is not granted is denied
+    #[arg(long)]
+    pub(crate) no_input: bool,
+    /// Say nothing while it runs
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// How bad a report must be to count as a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// warning, unknown or critical.
+    Warning,
+    /// unknown or critical.
+    Unknown,
+    /// critical.
+    Critical,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginsCommand {
+    /// List the plugins
+    List,
+    /// Show what a plugin does, asks for and takes
+    Show {
+        /// Name, name@version or path
+        plugin: String,
+    },
+    /// Check a component: imports, descriptor, digest
+    Verify {
+        /// Name, name@version or path
+        plugin: String,
+        /// The SHA-256 that it must have
+        #[arg(long, value_name = "HEX")]
+        digest: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Read the configuration and say what is wrong with it, jobs included
+    Check,
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Check it, say what it changes, and have the serving hosts of this machine and the schedules in the store take it on
+    Apply {
+        /// Only say what it would change
+        #[arg(long)]
+        plan: bool,
+    },
+}
+
+/// `rota doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Mend what can be mended: runs whose process died, unfinished uploads, stale files
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Only this binding: the name of a configured one, or a URL or program path as `rota run --bind` takes them
+    #[arg(long, value_name = "NAME|URL|PATH")]
+    pub(crate) binding: Option<String>,
+}

@@ -1,0 +1,236 @@
+//! `rota serve`: scheduler, worker and a few pages in one process, until told to stop.
+//!
+//! | signal | what happens |
+//! | --- | --- |
+//! | SIGTERM, SIGINT | nothing more is taken; runs may finish for `server.drain_timeout`, then are handed back or cancelled. Again: at once |
+//! | SIGHUP | the configuration is read again, and taken on if all of it is valid |
+
+mod http;
+mod lock;
+
+pub(crate) use lock::ServeLock;
+
+use crate::cli::{Common, ServeArgs};
+use crate::output::safe;
+use crate::settings::UsageError;
+use anyhow::Context as _;
+use rota_config::{Config, Listen};
+use rota_runs::{Host, HostError, Scheduler, Settings, StoreChoice, Worker, WorkerOptions};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// How long a store that is away at the start is waited for between two tries, at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A process that has worked for so long without an answer of the store does not feed the watchdog.
+const WATCHDOG_PATIENCE: u32 = 4;
+
+pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8> {
+    let config = crate::settings::load(common)?;
+    let settings = Settings::from_config(&config)?;
+    let _lock = match &settings.store {
+        StoreChoice::Sqlite { folder } => {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+            Some(ServeLock::take(folder)?)
+        }
+        StoreChoice::Postgres { .. } => None,
+    };
+    let (stop, stopped) = watch::channel(false);
+    let mut signals = tokio::spawn(stop_on_signal(stop.clone()));
+    let Some(host) = open(&config, stopped.clone()).await? else { return Ok(0) };
+    let host = Arc::new(host);
+    let options = options(&config, &args);
+    let lease = options.lease;
+    let worker = Arc::new(Worker::register(host.clone(), options).await?);
+    let scheduler = Arc::new(Scheduler::new(
+        host.clone(),
+        config.server.host_name(),
+        worker.incarnation().clone(),
+        config.server.poll.into(),
+    ));
+    let changes = scheduler.apply().await?;
+    say(&format!("schedules: {changes}"));
+
+    let mut tasks = tokio::task::JoinSet::new();
+    if let Some(address) = listen(&config, &args)? {
+        let (listener, address) = http::listen(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}; `--listen none` serves no pages"))?;
+        say(&format!("pages on http://{address}: /livez /readyz /metrics"));
+        let served = http::Served {
+            worker: worker.clone(),
+            metrics: host.metrics().clone(),
+            store: host.store().clone(),
+            patience: lease * 2,
+        };
+        tasks.spawn(http::serve(listener, served, stopped.clone()));
+    }
+    if config.server.scheduler && !args.no_scheduler {
+        tasks.spawn(scheduler.clone().fire_for_ever(stopped.clone()));
+    }
+    tasks.spawn(host.clone().prune_for_ever(config.store.keep.clone(), stopped.clone()));
+    tasks.spawn(reload_on_signal(common.to_owned(), host.clone(), scheduler.clone(), stopped.clone()));
+    let working = tokio::spawn(worker.clone().work(stopped.clone()));
+    tasks.spawn(watchdog(worker.clone(), lease, stopped.clone()));
+    say(&format!("serving as {} (incarnation {})", config.server.host_name(), worker.incarnation().0));
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    tokio::select! {
+        () = wait(stopped.clone()) => {}
+        _ = &mut signals => {}
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    if worker.running() > 0 {
+        say(&format!("draining: {} runs may finish (again: at once)", worker.running()));
+    }
+    working.await.context("the worker broke")?;
+    while tasks.join_next().await.is_some() {}
+    drop((worker, scheduler));
+    match Arc::try_unwrap(host) {
+        Ok(host) => host.close().await,
+        Err(host) => host.store().close().await,
+    }
+    say("stopped");
+    Ok(0)
+}
+
+fn say(text: &str) {
+    eprintln!("rota: {}", safe(text));
+}
+
+async fn wait(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone has stopped, too.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Open the host; a store that is away is waited for, and said so. None: told to stop meanwhile.
+async fn open(config: &Config, stopped: watch::Receiver<bool>) -> anyhow::Result<Option<Host>> {
+    let mut pause = Duration::from_millis(500);
+    loop {
+        match crate::open(config).await {
+            Ok(host) => return Ok(Some(host)),
+            Err(error) => match error.downcast_ref::<HostError>() {
+                Some(HostError::Store(away)) if away.is_passing() => {
+                    say(&format!("the store is away, tried again in {pause:?}: {away}"));
+                }
+                _ => return Err(error),
+            },
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_WAIT),
+            () = wait(stopped.clone()) => return Ok(None),
+        }
+    }
+}
+
+fn options(config: &Config, args: &ServeArgs) -> WorkerOptions {
+    let takes = config.server.worker && !args.no_worker;
+    WorkerOptions {
+        name: config.server.host_name(),
+        labels: config.server.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        capacity: if takes { args.workers.unwrap_or(config.server.workers) } else { 0 },
+        lease: config.server.lease.into(),
+        poll: config.server.poll.into(),
+        drain_timeout: config.server.drain_timeout.into(),
+        configuration: config.digest(),
+    }
+}
+
+fn listen(config: &Config, args: &ServeArgs) -> anyhow::Result<Option<std::net::SocketAddr>> {
+    let listen = match &args.listen {
+        None => config.server.listen,
+        Some(text) => text.parse::<Listen>().map_err(|error| UsageError(error.to_string()))?,
+    };
+    Ok(listen.address())
+}
+
+/// The first signal stops; a second one ends the process at once.
+async fn stop_on_signal(stop: watch::Sender<bool>) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if *stop.borrow() {
+            std::process::exit(130);
+        }
+        stop.send_replace(true);
+    }
+}
+
+/// Take on a changed configuration, whole or not at all.
+async fn reload_on_signal(common: Common, host: Arc<Host>, scheduler: Arc<Scheduler>, stopped: watch::Receiver<bool>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let mut current = crate::settings::load(&common).ok();
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {}
+            () = wait(stopped.clone()) => return,
+        }
+        match reload(&common, &host, &scheduler, current.as_ref()).await {
+            Ok(config) => current = Some(config),
+            Err(error) => say(&format!("the configuration is not taken on, nothing of it: {error:#}")),
+        }
+    }
+}
+
+async fn reload(
+    common: &Common,
+    host: &Host,
+    scheduler: &Scheduler,
+    current: Option<&Config>,
+) -> anyhow::Result<Config> {
+    let config = crate::settings::load(common)?;
+    let settings = Settings::from_config(&config)?;
+    let before = host.settings();
+    host.reconfigure(settings);
+    for job in host.settings().jobs.keys() {
+        if let Err(error) = host.check_job(job).await {
+            host.reconfigure(before.as_ref().clone());
+            anyhow::bail!("job `{job}`: {error}");
+        }
+    }
+    match scheduler.apply().await {
+        Ok(changes) => {
+            say(&format!("the configuration is taken on; schedules: {changes}"));
+            if let Some(current) = current {
+                let difference = current.difference(&config);
+                for line in difference.to_string().lines() {
+                    say(&format!("  {line}"));
+                }
+                if difference.needs_restart().next().is_some() {
+                    say(
+                        "  what concerns this process itself ([server], [store], [sandbox]) is taken on at its next start",
+                    );
+                }
+            }
+            Ok(config)
+        }
+        Err(error) => {
+            host.reconfigure(before.as_ref().clone());
+            Err(error.into())
+        }
+    }
+}
+
+/// Tell the service manager that the process lives, as long as it does: it beats, and is answered now and then.
+async fn watchdog(worker: Arc<Worker>, lease: Duration, stopped: watch::Receiver<bool>) {
+    let Some(every) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every / 2) => {}
+            () = wait(stopped.clone()) => return,
+        }
+        // A store that is away is no reason to be restarted; a heart that stands still is.
+        if worker.last_beat().elapsed() < lease * WATCHDOG_PATIENCE {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+}

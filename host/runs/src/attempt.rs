@@ -1,0 +1,208 @@
+//! One attempt of a run that this process holds: the guest runs under the lease, and what it does is recorded under it.
+
+use crate::durable::Durable;
+use crate::ended::{EndOfAttempt, doubt, end_of, error};
+use crate::held::{Held, Stop};
+use crate::host::Host;
+use crate::observer::{Recorder, Watcher};
+use crate::prepare::Prepared;
+use rota_authority::{Gate, Quotas, RunIdentity};
+use rota_capability::{LogLevel, RunContext, RunFacts};
+use rota_contract::Report;
+use rota_protocol::{AfterAttempt, AttemptEnd, End};
+use rota_store::{AfterRun, AttemptEnded, AttemptRecord, Claimed, EffectRow, RunRow, StoreError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long is waited before a store that is away is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// A claimed run with what it takes to do it.
+pub(crate) struct Doing {
+    pub(crate) claimed: Claimed,
+    pub(crate) prepared: Prepared,
+    pub(crate) held: Arc<Held>,
+    pub(crate) watcher: Arc<dyn Watcher>,
+}
+
+impl Host {
+    /// Make the attempt, and put its end on record. None: the lease is lost, and what follows is its successor's.
+    pub(crate) async fn attempt(&self, doing: &Doing) -> Option<AttemptEnded> {
+        let Doing { claimed, prepared, held, .. } = doing;
+        let recorder = self.recorder(doing);
+        let durable = Arc::new(Durable::of_attempt(self, doing));
+        let context = self.context(claimed, prepared, &held.fence, recorder.clone(), durable);
+        let sandbox = self.plugins().sandbox();
+        let finished = sandbox.run(&prepared.loaded.plugin, context.clone(), &prepared.parameters, &held.cancel).await;
+        // What was dropped with the store tells its targets now.
+        self.settle().await;
+        let mut end = end_of(finished, held.stopped(), &context, prepared);
+        if end.end == AttemptEnd::Reported {
+            match self.effects_until(held).await {
+                Ok(effects) => {
+                    if let Some(doubt) = doubt(&effects) {
+                        (end.end, end.error) = (AttemptEnd::InDoubt, Some(doubt));
+                    }
+                }
+                Err(error) => tracing::warn!(run = held.run, %error, "the run's effects could not be looked at"),
+            }
+        }
+        if let Some(error) = &end.error {
+            context.log(LogLevel::Error, "host", &rota_telemetry::mask(&error.message), &[]);
+        }
+        let record = record(claimed, end, recorder.dropped.load(Ordering::Relaxed));
+        self.end(held, record).await
+    }
+
+    /// The run cannot even be begun here; and why.
+    pub(crate) async fn refuse(&self, claimed: &Claimed, held: &Held, said: &str) -> Option<AttemptEnded> {
+        let end = EndOfAttempt {
+            end: AttemptEnd::Failed(rota_protocol::Fault::Lasting),
+            report: None,
+            error: Some(error("not-begun", said, Some("rota config check and rota plugins list say more".into()))),
+        };
+        self.end(held, record(claimed, end, 0)).await
+    }
+
+    /// Put the end of an attempt on record, for as long as the lease certainly lasts.
+    async fn end(&self, held: &Held, record: AttemptRecord) -> Option<AttemptEnded> {
+        if record.outcome == AttemptEnd::Vanished {
+            return None;
+        }
+        loop {
+            match self.store().end_attempt(&held.run, &held.fence, record.clone()).await {
+                Ok(ended) => return Some(ended),
+                Err(StoreError::LeaseLost { lost: why, .. }) => {
+                    tracing::warn!(run = held.run, %why, "the end of an attempt came too late to be recorded");
+                    return None;
+                }
+                Err(error) if error.is_passing() && Instant::now() < held.proven_until() => {
+                    tracing::warn!(run = held.run, %error, "the end of an attempt is not recorded yet");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(error) => {
+                    tracing::error!(run = held.run, %error, "the end of an attempt could not be recorded; the run will be taken over");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The effects of a run, asked for until the lease is over.
+    async fn effects_until(&self, held: &Held) -> Result<Vec<EffectRow>, StoreError> {
+        loop {
+            let asked = async {
+                self.store().flush().await?;
+                self.store().effects(&held.run).await
+            };
+            match asked.await {
+                Err(error) if error.is_passing() && held.stopped() != Some(Stop::LeaseLost) => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    pub(crate) fn recorder(&self, doing: &Doing) -> Arc<Recorder> {
+        let Doing { claimed, held, watcher, .. } = doing;
+        let run = &claimed.row.run;
+        Arc::new(Recorder {
+            run: held.run.clone(),
+            store: self.store().clone(),
+            watcher: watcher.clone(),
+            held: held.clone(),
+            metrics: self.metrics().clone(),
+            job: run.job.clone().unwrap_or_else(|| run.plugin.clone()),
+            artifacts: self.state_dir().join("artifacts").join(&held.run),
+            dropped: AtomicU64::new(0),
+        })
+    }
+
+    /// What everything that works for the run shares.
+    pub(crate) fn context(
+        &self,
+        claimed: &Claimed,
+        prepared: &Prepared,
+        fence: &rota_protocol::Fence,
+        recorder: Arc<Recorder>,
+        durable: Arc<Durable>,
+    ) -> Arc<RunContext> {
+        let run = &claimed.row.run;
+        let descriptor = &prepared.loaded.descriptor;
+        let identity =
+            RunIdentity { run: run.id.clone(), job: run.job.clone().unwrap_or_else(|| descriptor.name.clone()) };
+        let quotas = Quotas { effects: prepared.limits.effects };
+        let ledger = self.store().ledger(&run.id, fence);
+        let grants = prepared.grants.iter().map(|g| rota_authority::Grant {
+            slot: g.slot.clone(),
+            binding_name: g.binding_name.clone(),
+            binding: g.binding.clone(),
+            accesses: g.accesses.clone(),
+        });
+        let gate = Gate::new(identity, prepared.mode, quotas, ledger, grants);
+        let facts = RunFacts {
+            id: run.id.clone(),
+            attempt: claimed.attempt,
+            job: run.job.clone(),
+            trigger: prepared.trigger,
+            started_at: SystemTime::now(),
+            slots: descriptor.slots.iter().map(|slot| slot.name.clone()).collect(),
+        };
+        RunContext::new(gate, facts, prepared.limits.clone(), recorder, durable)
+    }
+}
+
+/// The record of an end, with what follows it.
+fn record(claimed: &Claimed, end: EndOfAttempt, dropped_log_lines: u64) -> AttemptRecord {
+    AttemptRecord {
+        outcome: end.end,
+        after: after(&claimed.row, claimed.attempt, end.end),
+        report: end.report.as_ref().and_then(masked),
+        error: end.error.and_then(|error| serde_json::to_string(&error).ok()),
+        dropped_log_lines,
+    }
+}
+
+fn after(row: &RunRow, attempt: u32, end: AttemptEnd) -> AfterRun {
+    let policy = &row.run.policy;
+    // A plan is made by a person who waits for it.
+    let idempotent = policy.idempotent && row.run.mode == "execute";
+    match policy.retry.after(end, attempt, idempotent, rand::random::<f64>()) {
+        AfterAttempt::Retry { wait } if over(row, wait) => {
+            AfterRun::End(if end == AttemptEnd::TimedOut { End::TimedOut } else { End::Failed })
+        }
+        AfterAttempt::Retry { wait } => AfterRun::Retry { wait },
+        AfterAttempt::End(end) => AfterRun::End(end),
+    }
+}
+
+/// Whether the run's time over all attempts would be over before the next one.
+fn over(row: &RunRow, wait: rota_protocol::Span) -> bool {
+    let (Some(limit), Some(started)) = (row.run.policy.run_timeout, row.started_at) else { return false };
+    let used = (chrono::Utc::now() - started).num_microseconds().unwrap_or(i64::MAX);
+    used.saturating_add(wait.0) >= limit.0
+}
+
+/// A report with secrets masked: what a guest read may hold what it was never given. Only texts are masked, never the names
+/// of fields, so that a secret that is also a field's name cannot break the report.
+fn masked(report: &Report) -> Option<String> {
+    let mut value = serde_json::to_value(report).ok()?;
+    mask_texts(&mut value);
+    serde_json::to_string(&value).ok()
+}
+
+fn mask_texts(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => {
+            if let std::borrow::Cow::Owned(masked) = rota_telemetry::mask(text) {
+                *text = masked;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask_texts),
+        Value::Object(fields) => fields.values_mut().for_each(mask_texts),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}

@@ -1,0 +1,221 @@
+//! Between a prepared run and what is on record of it: enough for any host with the same bindings to do it.
+
+use crate::host::Host;
+use crate::prepare::{Grants, PrepareError, Prepared, regrant};
+use crate::settings::Settings;
+use rota_authority::{Grant, Mode};
+use rota_capability::{Limits, Trigger};
+use rota_config::Binding;
+use rota_protocol::{Span, WaitReason};
+use rota_sandbox::Plugin;
+use rota_store::{ConcurrencyKey, NewRun, RunPolicy};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+
+/// Accesses that let a run change what others on the same database rely on: at most one run holds one of them.
+const ALONE: [&str; 4] = ["maintain", "ddl", "index", "promote"];
+
+/// What a new run is beside what it does.
+#[derive(Clone, Debug, Default)]
+pub struct Occasion {
+    /// The word of what set it off: `manual`, `schedule`, `api`, `job`, `retry`, `backfill`.
+    pub trigger: String,
+    /// The nominal instant.
+    pub scheduled_for: Option<chrono::DateTime<chrono::Utc>>,
+    /// Not before.
+    pub due: Option<chrono::DateTime<chrono::Utc>>,
+    /// The run that it retries, or that set it off.
+    pub parent: Option<String>,
+    /// What holds it back at first.
+    pub hold: Option<WaitReason>,
+}
+
+/// Why a run on record cannot be done here.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviveError {
+    /// The plugin.
+    #[error(transparent)]
+    Catalog(#[from] rota_catalog::CatalogError),
+    /// A slot, a grant.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// A binding that only the process knew which began it.
+    #[error(
+        "slot `{0}` was bound on a command line, which is on no record; only the process that began the run could go on with it"
+    )]
+    AdHoc(String),
+    /// The record.
+    #[error("the run's record cannot be read: {0}")]
+    Record(String),
+}
+
+/// A run for the record.
+pub fn new_run(prepared: &Prepared, settings: &Settings, occasion: &Occasion) -> NewRun {
+    let grants: serde_json::Map<String, Value> = prepared
+        .grants
+        .iter()
+        .map(|g| {
+            let mut grant = json!({ "binding": g.binding_name, "access": g.accesses });
+            if prepared.ad_hoc.contains(&g.slot) {
+                grant["ad_hoc"] = Value::Bool(true);
+            }
+            (g.slot.clone(), grant)
+        })
+        .collect();
+    NewRun {
+        id: uuid::Uuid::now_v7().to_string(),
+        job: prepared.job.clone(),
+        plugin: prepared.loaded.descriptor.name.clone(),
+        version: prepared.loaded.descriptor.version.clone(),
+        digest: prepared.loaded.plugin.digest().to_owned(),
+        mode: prepared.mode.as_str().into(),
+        trigger: occasion.trigger.clone(),
+        parameters: prepared.parameters.clone(),
+        grants: Value::Object(grants).to_string(),
+        scheduled_for: occasion.scheduled_for,
+        labels: prepared
+            .job
+            .as_ref()
+            .and_then(|job| settings.jobs.get(job))
+            .map(|job| job.labels.clone())
+            .unwrap_or_default(),
+        policy: policy(prepared, settings),
+        due: occasion.due,
+        parent: occasion.parent.clone(),
+        hold: occasion.hold,
+    }
+}
+
+fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
+    let job = prepared.job.as_ref().and_then(|name| Some((name, settings.jobs.get(name)?)));
+    let idempotent = prepared.loaded.descriptor.idempotent;
+    let limits = serde_json::to_value(&prepared.limits).unwrap_or_default();
+    let keys = keys(prepared, settings);
+    match job {
+        None => RunPolicy { idempotent, limits, keys, alone: !prepared.ad_hoc.is_empty(), ..RunPolicy::default() },
+        Some((name, job)) => RunPolicy {
+            idempotent,
+            retry: job.retry.clone(),
+            undo: job.undo,
+            run_timeout: job.run_timeout.map(Span::from),
+            priority: job.priority,
+            keys,
+            host_labels: job.host_labels.clone(),
+            // A plan is followed by nothing.
+            alone: !prepared.ad_hoc.is_empty(),
+            followed: prepared.mode == Mode::Execute && settings.is_followed(name),
+            limits,
+        },
+    }
+}
+
+/// What the run may not run beside. A plan changes nothing: it runs beside everything but its own job's limit.
+fn keys(prepared: &Prepared, settings: &Settings) -> Vec<ConcurrencyKey> {
+    let mut keys: BTreeMap<String, u32> = BTreeMap::new();
+    let job = prepared.job.as_ref().and_then(|name| Some((name, settings.jobs.get(name)?)));
+    if prepared.mode == Mode::Execute {
+        if let Some((name, job)) = job {
+            keys.insert(format!("job:{name}"), job.concurrency);
+        }
+        let alone = job.is_none_or(|(_, job)| job.exclusive != Some(false));
+        for grant in prepared.grants.iter().filter(|_| alone) {
+            if grant.accesses.iter().any(|access| ALONE.contains(&access.as_str())) {
+                keys.insert(format!("exclusive:{}", target(grant)), 1);
+            }
+        }
+    }
+    for grant in &prepared.grants {
+        if let Some(limit) = settings.bindings.get(&grant.binding_name).and_then(Binding::concurrency) {
+            keys.insert(format!("binding:{}", grant.binding_name), limit);
+        }
+    }
+    keys.into_iter().map(|(key, limit)| ConcurrencyKey { key, limit }).collect()
+}
+
+/// A name for the database that two bindings lead to, which tells no address: keys are shown.
+fn target(grant: &Grant) -> String {
+    let address = match &grant.binding {
+        Binding::Sql(sql) => {
+            sql.target().ok().map(|target| format!("{:?}:{}/{:?}", target.host, target.port, target.database))
+        }
+        _ => None,
+    };
+    match address {
+        Some(address) => format!("database-{}", hex(&Sha256::digest(address.as_bytes())[..6])),
+        None => grant.binding_name.clone(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Host {
+    /// What it takes to do a run that is on record. One that is to be undone needs its bindings, whatever became of its plugin.
+    ///
+    /// # Errors
+    /// Why it cannot be done here.
+    pub async fn revive(&self, run: &NewRun, undo: bool) -> Result<Prepared, ReviveError> {
+        let settings = self.settings();
+        let loaded = match self.component_of(&run.digest).await {
+            Some(component) => self.plugins().load_bytes(&run.plugin, component).await?,
+            None => self.plugins().load(&self.reference_of(run)).await?,
+        };
+        if loaded.plugin.digest() != run.digest && !undo {
+            tracing::info!(
+                run = run.id,
+                plugin = run.plugin,
+                version = loaded.descriptor.version,
+                "the run was made for another build of the plugin, and is done by this one"
+            );
+        }
+        let limits: Limits = serde_json::from_value(run.policy.limits.clone())
+            .map_err(|error| ReviveError::Record(format!("its limits: {error}")))?;
+        let grants: Grants =
+            serde_json::from_str(&run.grants).map_err(|error| ReviveError::Record(format!("its grants: {error}")))?;
+        if let Some((slot, _)) = grants.iter().find(|(_, grant)| grant.ad_hoc) {
+            return Err(ReviveError::AdHoc(slot.clone()));
+        }
+        let grants = regrant(&settings, &run.plugin, &loaded.descriptor.slots, &grants)?;
+        Ok(Prepared {
+            loaded,
+            job: run.job.clone(),
+            parameters: run.parameters.clone(),
+            grants,
+            limits,
+            mode: if run.mode == "plan" { Mode::Plan } else { Mode::Execute },
+            trigger: match run.trigger.as_str() {
+                "schedule" | "backfill" | "job" => Trigger::Schedule,
+                "api" => Trigger::Api,
+                _ => Trigger::Manual,
+            },
+            wanted: Vec::new(),
+            ad_hoc: Vec::new(),
+        })
+    }
+
+    /// How the catalog knows the plugin of a run: as its job names it, where it still does.
+    fn reference_of(&self, run: &NewRun) -> String {
+        let settings = self.settings();
+        let job = run.job.as_ref().and_then(|job| settings.jobs.get(job));
+        job.map_or_else(|| run.plugin.clone(), |job| job.plugin.clone())
+    }
+
+    /// A component that was kept with runs which may need it.
+    async fn component_of(&self, digest: &str) -> Option<Vec<u8>> {
+        self.store().component(digest).await.ok().flatten()
+    }
+
+    /// The plugin that registered a compensation: exactly that build.
+    pub(crate) async fn plugin_of(&self, digest: &str, prepared: &Prepared) -> Result<Plugin, String> {
+        if prepared.loaded.plugin.digest() == digest {
+            return Ok(prepared.loaded.plugin.clone());
+        }
+        let component = self.component_of(digest).await.ok_or_else(|| {
+            format!("the build {digest} of the plugin, which registered it, is not kept in the store any more")
+        })?;
+        let name = &prepared.loaded.descriptor.name;
+        Ok(self.plugins().load_bytes(name, component).await.map_err(|error| error.to_string())?.plugin)
+    }
+}

@@ -1,0 +1,446 @@
+//! The scheduler: decides about instants of schedules when they are due, exactly once each, whichever host does.
+//!
+//! Every host's scheduler may decide about every schedule: each decision is compare-and-set in the store, so the others' come to
+//! nothing. To save them the work, a host decides at once about the schedules of its own shard, and about others' only when they are late.
+
+use crate::calendar::{Calendar, first};
+use crate::host::Host;
+use crate::job::Occasion;
+use crate::metrics::FireLabels;
+use chrono::{DateTime, TimeDelta, Utc};
+use rota_protocol::{FireRefused, Incarnation, Span, WaitReason};
+use rota_schedule::{Decided, Fire, OverlapDecision, Schedule, ScheduleState};
+use rota_store::{
+    Decision, DecisionOutcome, Hint, Load, ScheduleChanges, ScheduleDefinition, ScheduleRow, StoreError, date,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// What is decided about within so long after it was due is on time; later, the misfire policy says what becomes of it.
+const TOLERANCE: Duration = Duration::from_secs(30);
+
+/// Another host's shard that is late by so much is decided about here.
+const LATE: TimeDelta = TimeDelta::seconds(2);
+
+/// Schedules that are decided about at once.
+const BATCH: u32 = 500;
+
+/// Instants that are listed one by one with a decision; more are only counted.
+const LISTED: usize = 20;
+
+/// How often is looked which hosts share the schedules.
+const RESHARD: Duration = Duration::from_secs(5);
+
+/// How often each schedule is looked at for a cursor that has gone astray.
+const RECONCILE: Duration = Duration::from_secs(60);
+
+/// Fires the schedules of a host's configuration.
+pub struct Scheduler {
+    host: Arc<Host>,
+    name: String,
+    incarnation: Incarnation,
+    poll: Duration,
+    calendar: Calendar,
+    shard: Mutex<Shard>,
+}
+
+/// Which part of the schedules this host decides about at once; looked up now and then.
+#[derive(Default)]
+struct Shard {
+    looked: Option<Instant>,
+    mine: Option<(i32, i32)>,
+}
+
+impl Scheduler {
+    /// Of a host, under the name that decisions are recorded with.
+    #[must_use]
+    pub fn new(host: Arc<Host>, name: String, incarnation: Incarnation, poll: Duration) -> Self {
+        Self { host, name, incarnation, poll, calendar: Calendar::default(), shard: Mutex::default() }
+    }
+
+    /// Make the store's schedules those of the configuration.
+    ///
+    /// # Errors
+    /// When the store cannot be written: nothing is changed then.
+    pub async fn apply(&self) -> Result<String, StoreError> {
+        let definitions = self.definitions().await?;
+        Ok(said(&self.host.store().apply_schedules(definitions, &self.name).await?))
+    }
+
+    /// What [`Scheduler::apply`] would change.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn changes(&self) -> Result<String, StoreError> {
+        let definitions = self.definitions().await?;
+        let rows = self.host.store().schedules().await?;
+        let mut changes = ScheduleChanges::default();
+        for wanted in &definitions {
+            match rows.iter().find(|row| row.job == wanted.job && row.enabled) {
+                None => changes.new.push(wanted.job.clone()),
+                Some(row) if row.definition != wanted.definition => changes.changed.push(wanted.job.clone()),
+                Some(_) => changes.unchanged += 1,
+            }
+        }
+        let gone = rows.iter().filter(|row| row.enabled && !definitions.iter().any(|wanted| wanted.job == row.job));
+        changes.disabled = gone.map(|row| row.job.clone()).collect();
+        Ok(said(&changes))
+    }
+
+    async fn definitions(&self) -> Result<Vec<ScheduleDefinition>, StoreError> {
+        let settings = self.host.settings();
+        let now = date(self.host.store().now().await?);
+        let mut all = Vec::new();
+        for (job, configured) in &settings.jobs {
+            let Some(schedule) = self.calendar.schedule(&settings, job).filter(|_| configured.enabled) else {
+                continue;
+            };
+            let definition = serde_json::to_string(&configured.schedule).unwrap_or_default();
+            let (next, fire_at) = first(&schedule, now);
+            let hash = rota_sandbox::digest(definition.as_bytes());
+            all.push(ScheduleDefinition { job: job.clone(), definition, hash, next, fire_at });
+        }
+        Ok(all)
+    }
+
+    /// Decide until told to stop.
+    pub async fn fire_for_ever(self: Arc<Self>, stopped: watch::Receiver<bool>) {
+        let mut hints = self.host.store().hints();
+        let mut reconciled = Instant::now();
+        let mut trouble = Duration::ZERO;
+        loop {
+            if let Err(error) = self.host.follow_ended(&self.calendar, &self.name).await {
+                tracing::warn!(%error, "what follows ended runs cannot be seen to now");
+            }
+            let wait = match self.fire().await {
+                Ok(wait) => {
+                    trouble = Duration::ZERO;
+                    wait
+                }
+                Err(error) => {
+                    trouble = (trouble * 2).clamp(self.poll, Duration::from_secs(30));
+                    tracing::warn!(%error, "schedules cannot be looked at now; tried again in {trouble:?}");
+                    trouble
+                }
+            };
+            if reconciled.elapsed() >= RECONCILE {
+                reconciled = Instant::now();
+                if let Err(error) = self.reconcile().await {
+                    tracing::warn!(%error, "schedules could not be reconciled");
+                }
+            }
+            let sleep = tokio::time::sleep(wait);
+            tokio::pin!(sleep);
+            loop {
+                tokio::select! {
+                    () = &mut sleep => break,
+                    () = crate::told(stopped.clone()) => return,
+                    hint = hints.recv() => match hint {
+                        Ok(Hint::Schedules) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => break,
+                        Ok(_) => {}
+                        Err(tokio::sync::broadcast::error::RecvError::Closed) => {
+                            sleep.as_mut().await;
+                            break;
+                        }
+                    },
+                }
+            }
+        }
+    }
+
+    /// Decide about everything that is due; how long nothing more is.
+    async fn fire(&self) -> Result<Duration, StoreError> {
+        loop {
+            let (now, due) = self.host.store().due_schedules(Span::from(self.poll), BATCH, None).await?;
+            let now = date(now);
+            let shard = self.shard().await;
+            let (mine, rest): (Vec<ScheduleRow>, Vec<ScheduleRow>) = due.into_iter().partition(|row| {
+                row.fire_at.is_some_and(|at| {
+                    at <= now && (shard.is_none_or(|(part, parts)| row.shard % parts == part) || now - at >= LATE)
+                })
+            });
+            if mine.is_empty() {
+                let next = rest.iter().filter_map(|row| row.fire_at).filter(|at| *at > now).min();
+                let wait = next.and_then(|at| (at - now).to_std().ok()).unwrap_or(self.poll);
+                // A moment later, so that the database's clock has certainly passed it.
+                return Ok((wait + Duration::from_millis(1)).min(self.poll));
+            }
+            let full = mine.len() + rest.len() >= BATCH as usize;
+            self.decide(mine, now).await?;
+            if !full {
+                continue;
+            }
+        }
+    }
+
+    /// Which part of how many this host is, among those that were seen lately.
+    async fn shard(&self) -> Option<(i32, i32)> {
+        {
+            let shard = self.shard.lock().unwrap_or_else(PoisonError::into_inner);
+            if shard.looked.is_some_and(|looked| looked.elapsed() < RESHARD) {
+                return shard.mine;
+            }
+        }
+        let hosts = self.host.store().hosts().await.unwrap_or_default();
+        let mut alive: Vec<Incarnation> = hosts
+            .into_iter()
+            .filter(|host| host.alive && host.host.capacity > 0)
+            .map(|host| host.host.incarnation)
+            .collect();
+        alive.sort();
+        let part = alive.iter().position(|incarnation| *incarnation == self.incarnation);
+        let mine = part.and_then(|part| Some((i32::try_from(part).ok()?, i32::try_from(alive.len()).ok()?)));
+        let mut shard = self.shard.lock().unwrap_or_else(PoisonError::into_inner);
+        *shard = Shard { looked: Some(Instant::now()), mine };
+        mine
+    }
+
+    async fn decide(&self, rows: Vec<ScheduleRow>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut decisions = Vec::new();
+        for row in rows {
+            match self.decisions(&row, now).await? {
+                Some(mine) => decisions.extend(mine),
+                // Nothing is decided: the instant is put off.
+                None => {}
+            }
+        }
+        if decisions.is_empty() {
+            return Ok(());
+        }
+        let labels: Vec<(String, &'static str, DateTime<Utc>)> =
+            decisions.iter().map(|d| (d.job.clone(), outcome_word(&d.outcome), d.nominal)).collect();
+        let answers = self.host.store().decide(decisions, &self.name).await?;
+        for ((job, outcome, nominal), answer) in labels.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => {
+                    let metrics = self.host.metrics();
+                    metrics.fires.get_or_create(&FireLabels { job, outcome: outcome.into() }).inc();
+                    metrics.lateness.observe((now - nominal).num_milliseconds().max(0) as f64 / 1000.0);
+                }
+                // Another host was first, or the schedule changed: what is on record is the truth.
+                Err(FireRefused::Stale) => {}
+                Err(refused) => tracing::warn!(job, %refused, "a decision about a schedule was refused"),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be written about one schedule: none when it only waits longer.
+    async fn decisions(&self, row: &ScheduleRow, now: DateTime<Utc>) -> Result<Option<Vec<Decision>>, StoreError> {
+        let settings = self.host.settings();
+        let Some(schedule) = self.calendar.schedule(&settings, &row.job) else {
+            // Configured elsewhere, by a host with another configuration.
+            return Ok(None);
+        };
+        let Some(next) = row.cursor.next.map(date) else { return Ok(None) };
+        let state = ScheduleState {
+            decided_until: row.cursor.decided.map_or_else(|| before(next), date),
+            deferred: None,
+            paused: row.paused.is_some(),
+        };
+        let decided = schedule.decide(&state, now, TOLERANCE);
+        let steps = Steps::of(&schedule, next, decided);
+        if steps.each.is_empty() {
+            let (next, fire_at) = (Some(steps.then.0.unwrap_or(next)), steps.then.1);
+            if fire_at != row.fire_at {
+                match self.host.store().reschedule(&row.job, row.cursor.version, next, fire_at).await {
+                    Ok(()) | Err(StoreError::Stale(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            return Ok(None);
+        }
+        let mut load = None;
+        let mut all = Vec::new();
+        let count = steps.each.len();
+        for (index, step) in steps.each.iter().enumerate() {
+            let last = index + 1 == count;
+            let following = steps.each.get(index + 1).map(|step| step.nominal);
+            let outcome = match &step.fire {
+                None => DecisionOutcome::Skip(step.reason.into()),
+                Some(fire) => {
+                    if load.is_none() {
+                        load = Some(self.host.store().schedule_load(&row.job).await?);
+                    }
+                    self.outcome(&row.job, &schedule, fire, load.get_or_insert_default()).await
+                }
+            };
+            all.push(Decision {
+                job: row.job.clone(),
+                read: row.cursor.version + i64::try_from(index).unwrap_or(i64::MAX),
+                nominal: step.nominal,
+                outcome,
+                next: if last { steps.then.0 } else { following },
+                fire_at: if last { steps.then.1 } else { following },
+                also: step.also.clone(),
+                missed_more: step.missed_more,
+            });
+        }
+        Ok(Some(all))
+    }
+
+    /// What becomes of an instant that fires, by what the job has under way.
+    async fn outcome(&self, job: &str, schedule: &Schedule, fire: &Fire, load: &mut Load) -> DecisionOutcome {
+        let occasion = |hold| Occasion {
+            trigger: "schedule".into(),
+            scheduled_for: Some(fire.nominal),
+            due: None,
+            parent: None,
+            hold,
+        };
+        let active = load.active.len() as u64;
+        let decision = schedule.overlap.decide(active, load.buffered.len() as u64);
+        let hold = matches!(decision, OverlapDecision::Buffer).then_some(WaitReason::Concurrency);
+        if let OverlapDecision::Skip(reason) = decision {
+            return DecisionOutcome::Skip(reason.as_str().into());
+        }
+        let run = match self.host.run_of(&self.calendar, job, occasion(hold)).await {
+            Ok(run) => Box::new(run),
+            Err(error) => {
+                tracing::error!(job, %error, "the job cannot be run as it is configured; its instant is skipped");
+                return DecisionOutcome::Skip("invalid".into());
+            }
+        };
+        match decision {
+            OverlapDecision::Buffer => {
+                load.buffered.push(run.id.clone());
+                DecisionOutcome::Buffer(run)
+            }
+            OverlapDecision::CancelOtherThenStart | OverlapDecision::TerminateOtherThenStart => {
+                let terminate = matches!(decision, OverlapDecision::TerminateOtherThenStart);
+                let cancel = std::mem::replace(&mut load.active, vec![run.id.clone()]);
+                DecisionOutcome::FireAndCancel { run, cancel, terminate }
+            }
+            _ => {
+                load.active.push(run.id.clone());
+                DecisionOutcome::Fire(run)
+            }
+        }
+    }
+
+    /// Look at every schedule: exactly one next instant each. What has gone astray is mended, and said.
+    async fn reconcile(&self) -> Result<(), StoreError> {
+        let settings = self.host.settings();
+        let now = date(self.host.store().now().await?);
+        for row in self.host.store().schedules().await? {
+            let Some(schedule) = self.calendar.schedule(&settings, &row.job).filter(|_| row.enabled) else { continue };
+            let after = row.cursor.decided.map_or(now, date);
+            let due = schedule.next_nominal(after);
+            let astray = match (row.cursor.next, row.fire_at) {
+                (None, _) => due.is_some(),
+                (Some(_), None) => true,
+                (Some(next), Some(_)) => row.cursor.decided.is_some_and(|decided| next <= decided),
+            };
+            if astray {
+                let (next, fire_at) = first(&schedule, after);
+                tracing::error!(job = row.job, "the schedule had lost its next instant; it is mended");
+                match self.host.store().reschedule(&row.job, row.cursor.version, next, fire_at).await {
+                    Ok(()) | Err(StoreError::Stale(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn before(instant: DateTime<Utc>) -> DateTime<Utc> {
+    instant - TimeDelta::milliseconds(1)
+}
+
+fn outcome_word(outcome: &DecisionOutcome) -> &'static str {
+    match outcome {
+        DecisionOutcome::Fire(_) | DecisionOutcome::FireAndCancel { .. } => "fired",
+        DecisionOutcome::Buffer(_) => "buffered",
+        DecisionOutcome::Skip(_) => "skipped",
+    }
+}
+
+fn said(changes: &ScheduleChanges) -> String {
+    let named = |what: &str, jobs: &[String]| match jobs.len() {
+        0 => None,
+        1..=5 => Some(format!("{what} {}", jobs.join(", "))),
+        count => Some(format!("{count} {what}")),
+    };
+    let mut parts: Vec<String> =
+        [named("new", &changes.new), named("changed", &changes.changed), named("disabled", &changes.disabled)]
+            .into_iter()
+            .flatten()
+            .collect();
+    if changes.unchanged > 0 || parts.is_empty() {
+        parts.push(format!("{} unchanged", changes.unchanged));
+    }
+    parts.join("; ")
+}
+
+/// Decisions in the order of their instants, the first about the cursor's own.
+struct Steps {
+    each: Vec<Step>,
+    /// The next nominal instant, and when it is to be decided about.
+    then: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+}
+
+struct Step {
+    nominal: DateTime<Utc>,
+    fire: Option<Fire>,
+    /// Why it does not fire.
+    reason: &'static str,
+    also: Vec<(DateTime<Utc>, String)>,
+    missed_more: u64,
+}
+
+impl Steps {
+    /// What the schedule decided, as the store takes it: one decision an instant that fires, the missed ones with the first of all.
+    fn of(schedule: &Schedule, next: DateTime<Utc>, decided: Decided) -> Self {
+        // One that waits for a window stays the next: what is missed with it is told when it fires.
+        let waiting = decided.deferred.map(|(deferred, _)| deferred);
+        let missed: Vec<_> = decided
+            .missed
+            .iter()
+            .filter(|missed| waiting.is_none_or(|waiting| missed.first < waiting.nominal))
+            .collect();
+        let mut each: Vec<Step> = Vec::new();
+        let first_fires = decided.fires.first().is_some_and(|fire| fire.nominal == next);
+        if !missed.is_empty() && !first_fires {
+            let reason =
+                missed.iter().find(|missed| missed.first <= next).map_or("missed", |missed| missed.reason.as_str());
+            each.push(Step { nominal: next, fire: None, reason, also: Vec::new(), missed_more: 0 });
+        }
+        for fire in &decided.fires {
+            each.push(Step { nominal: fire.nominal, fire: Some(*fire), reason: "", also: Vec::new(), missed_more: 0 });
+        }
+        if let Some(first) = each.first_mut() {
+            tell(schedule, first, &missed, &decided.fires);
+        }
+        let state = decided.state;
+        let then = match waiting {
+            Some(waiting) => {
+                let fires = schedule.next_decision(&ScheduleState { deferred: Some(waiting), ..state });
+                (Some(waiting.nominal), fires.map(|at| at.max(waiting.until)))
+            }
+            None => (schedule.next_nominal(state.decided_until), schedule.next_decision(&state)),
+        };
+        Self { each, then }
+    }
+}
+
+/// List the missed instants with the first decision, as far as they are few.
+fn tell(schedule: &Schedule, step: &mut Step, missed: &[&rota_schedule::Missed], fires: &[Fire]) {
+    let mut listed: BTreeMap<DateTime<Utc>, String> = BTreeMap::new();
+    let mut count = 0;
+    for missed in missed {
+        count += missed.count;
+        let mut at = Some(missed.first);
+        while let Some(instant) = at.filter(|instant| *instant <= missed.last && listed.len() < LISTED) {
+            if instant != step.nominal && !fires.iter().any(|fire| fire.nominal == instant) {
+                listed.entry(instant).or_insert_with(|| missed.reason.as_str().to_owned());
+            }
+            at = schedule.next_nominal(instant);
+        }
+    }
+    let own = u64::from(step.fire.is_none());
+    step.missed_more = count.saturating_sub(own).saturating_sub(listed.len() as u64);
+    step.also = listed.into_iter().collect();
+}

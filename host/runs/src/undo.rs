@@ -1,0 +1,160 @@
+//! Carrying out the compensations of a run that did not finish: last registered first, each in a fresh instance of the component
+//! that registered it, under the lease.
+
+use crate::attempt::Doing;
+use crate::durable::Durable;
+use crate::held::Held;
+use crate::host::Host;
+use crate::prepare::Prepared;
+use rota_capability::LogLevel;
+use rota_protocol::{AfterCompensation, RunState, Span};
+use rota_sandbox::Ended;
+use rota_store::{Claimed, CompensationRow, NextUndo, StoreError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A wait that is longer is not waited for by whoever holds the run: it gives the run back until then.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// How long is waited before a store that is away is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How the undo of a run ended here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Undone {
+    /// The run is over.
+    Final(RunState),
+    /// It goes on later, elsewhere.
+    Later,
+    /// The lease is lost.
+    Lost,
+}
+
+impl Host {
+    /// Carry out what is open, and end the run.
+    pub(crate) async fn undo(&self, doing: &Doing) -> Undone {
+        doing.held.undoing();
+        match self.undo_all(doing).await {
+            Ok(undone) => undone,
+            Err(error) => {
+                tracing::warn!(run = doing.held.run, %error, "the undo of a run stops here; whoever holds it next goes on");
+                Undone::Lost
+            }
+        }
+    }
+
+    async fn undo_all(&self, doing: &Doing) -> Result<Undone, StoreError> {
+        let (held, store) = (&doing.held, self.store());
+        let (run, fence) = (held.run.as_str(), &held.fence);
+        loop {
+            if held.stopped().is_some_and(|stop| stop == crate::held::Stop::HandBack) {
+                patiently(held, || store.pause_undo(run, fence, Span(0))).await?;
+                return Ok(Undone::Later);
+            }
+            match patiently(held, || store.next_compensation(run, fence)).await? {
+                NextUndo::Nothing => return patiently(held, || store.end_undo(run, fence)).await.map(Undone::Final),
+                NextUndo::Later(wait) if Duration::from(wait) > LONGEST_WAIT => {
+                    patiently(held, || store.pause_undo(run, fence, wait)).await?;
+                    return Ok(Undone::Later);
+                }
+                NextUndo::Later(wait) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(wait.into()) => {}
+                        () = held.cancel_undo.cancelled() => {}
+                    }
+                }
+                NextUndo::Now(compensation) => {
+                    let error = self.compensate(doing, &compensation).await;
+                    let sequence = compensation.sequence;
+                    let after =
+                        patiently(held, || store.end_compensation(run, fence, sequence, error.as_deref())).await?;
+                    if after == AfterCompensation::GiveUp {
+                        tracing::error!(
+                            run,
+                            compensation = compensation.name,
+                            error = error.as_deref().unwrap_or_default(),
+                            "a compensation keeps failing: the run is compensation-failed; `rota runs retry RUN --undo` tries again, `rota runs settle RUN` ends it by hand"
+                        );
+                        return Ok(Undone::Final(RunState::CompensationFailed));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Call the export; the error where it did not undo.
+    async fn compensate(&self, doing: &Doing, compensation: &CompensationRow) -> Option<String> {
+        let Doing { claimed, prepared, held, .. } = doing;
+        let mut limits = prepared.limits.clone();
+        limits.wall = claimed.row.run.policy.undo.timeout.into();
+        let prepared = Prepared { limits, ..self.prepared_again(claimed, prepared) };
+        let plugin = match self.plugin_of(&compensation.digest, &prepared).await {
+            Ok(plugin) => plugin,
+            Err(error) => return Some(error),
+        };
+        let recorder = self.recorder(doing);
+        let durable = Arc::new(Durable::of_compensation(self, doing, compensation));
+        let context = self.context(claimed, &prepared, &held.fence, recorder, durable);
+        context.log(
+            LogLevel::Warn,
+            "host",
+            &format!("undoing `{}` (try {})", compensation.name, compensation.attempts),
+            &[],
+        );
+        let finished = self
+            .plugins()
+            .sandbox()
+            .compensate(&plugin, context.clone(), &compensation.name, &compensation.state, &held.cancel_undo)
+            .await;
+        self.settle().await;
+        let error = match finished.ended {
+            Ended::Reported(_) => None,
+            Ended::Failed(failure) => Some(failure.message),
+            Ended::Limit(limit) => Some(limit.to_string()),
+            Ended::Trapped(said) => Some(format!("the plugin broke off: {said}")),
+            Ended::TimedOut(limit) => Some(format!("it was ended after {limit:?} (setting `undo.timeout` of the job)")),
+            Ended::Cancelled => Some("its host stopped it".into()),
+            Ended::Host(said) => Some(said),
+        };
+        match &error {
+            None => context.log(LogLevel::Info, "host", &format!("`{}` is undone", compensation.name), &[]),
+            Some(error) => context.log(
+                LogLevel::Error,
+                "host",
+                &rota_telemetry::mask(&format!("undoing `{}` failed: {error}", compensation.name)),
+                &[],
+            ),
+        }
+        error
+    }
+
+    /// The same run once more, for a context of its own.
+    fn prepared_again(&self, claimed: &Claimed, prepared: &Prepared) -> Prepared {
+        Prepared {
+            loaded: prepared.loaded.clone(),
+            job: claimed.row.run.job.clone(),
+            parameters: prepared.parameters.clone(),
+            grants: prepared.grants.iter().map(crate::prepare::same_grant).collect(),
+            limits: prepared.limits.clone(),
+            mode: prepared.mode,
+            trigger: prepared.trigger,
+            wanted: Vec::new(),
+            ad_hoc: prepared.ad_hoc.clone(),
+        }
+    }
+}
+
+/// Ask a store that may be away, for as long as the lease certainly lasts.
+async fn patiently<T, F>(held: &Held, ask: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    loop {
+        match ask().await {
+            Err(error) if error.is_passing() && Instant::now() < held.proven_until() => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The end of attempts. Those that end together are written together, since this happens to every run.
+
+use super::hold::{Locked, Said, finish_all, list};
+use crate::rows::{AfterRun, AttemptEnded, AttemptRecord};
+use crate::session::{Session, args, sql};
+use crate::writer::Op;
+use crate::{RunState, StoreError};
+use rota_protocol::{AttemptEnd, CompensationState, End, Event, Fence};
+use serde_json::json;
+use std::collections::HashSet;
+
+/// An attempt is over.
+pub(crate) struct EndAttempt {
+    pub(crate) run: String,
+    pub(crate) fence: Fence,
+    pub(crate) record: AttemptRecord,
+}
+
+/// The word on record for how an attempt ended.
+pub(crate) fn word(end: AttemptEnd) -> &'static str {
+    match end {
+        AttemptEnd::Reported => "reported",
+        AttemptEnd::InDoubt => "in-doubt",
+        AttemptEnd::Failed(_) => "failed",
+        AttemptEnd::Denied => "denied",
+        AttemptEnd::TimedOut => "timed-out",
+        AttemptEnd::Cancelled => "cancelled",
+        AttemptEnd::Vanished => "vanished",
+        AttemptEnd::HandedBack => "handed-back",
+    }
+}
+
+impl Op for EndAttempt {
+    type Answer = AttemptEnded;
+    const ORDER: u8 = 2;
+
+    async fn apply(&self, session: &mut Session<'_>) -> Result<AttemptEnded, StoreError> {
+        end_all(&[self], session).await?.pop().unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn apply_all(ops: &[&Self], session: &mut Session<'_>) -> Vec<Result<AttemptEnded, StoreError>> {
+        match end_all(ops, session).await {
+            Ok(answers) => answers,
+            Err(error) => ops.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+}
+
+/// What becomes of a run.
+enum Fate {
+    Over(RunState),
+    Again(RunState, rota_protocol::Span),
+    Undo(RunState, End),
+}
+
+async fn end_all(
+    ops: &[&EndAttempt],
+    session: &mut Session<'_>,
+) -> Result<Vec<Result<AttemptEnded, StoreError>>, StoreError> {
+    let fences: Vec<_> = ops.iter().map(|op| (op.run.as_str(), &op.fence)).collect();
+    let held = Locked::held_many(session, &fences).await?;
+    let open = Open::read(session, ops.iter().map(|op| op.run.as_str())).await?;
+    let mut answers = Vec::with_capacity(ops.len());
+    let mut over = Vec::new();
+    let mut fates = Vec::new();
+    for (op, run) in ops.iter().zip(&held) {
+        match run {
+            // A worker that did not hear the answer says it again.
+            Err(lost) => answers.push(op.said_before(session).await?.ok_or_else(|| lost.clone())),
+            Ok(run) if run.state == RunState::Compensating && op.is_on_record(session).await? => {
+                answers.push(Ok(AttemptEnded::ToUndo));
+            }
+            Ok(run) => match op.fate(run, &open) {
+                Err(error) => answers.push(Err(error)),
+                Ok(fate) => {
+                    answers.push(Ok(match fate {
+                        Fate::Over(state) => AttemptEnded::Final(state),
+                        Fate::Again(..) => AttemptEnded::Requeued,
+                        Fate::Undo(..) => AttemptEnded::ToUndo,
+                    }));
+                    over.push((run, op.record.outcome, op.record.error.as_deref()));
+                    fates.push((*op, run, fate));
+                }
+            },
+        }
+    }
+    conclude(session, &over, &open).await?;
+    let mut finished = Vec::new();
+    for (op, run, fate) in &fates {
+        match *fate {
+            Fate::Over(state) => finished.push((*run, state, op.said())),
+            Fate::Again(state, wait) => {
+                op.note(session).await?;
+                run.queue(session, state, run.now.after(wait)).await?;
+            }
+            Fate::Undo(state, end) => {
+                op.note(session).await?;
+                run.undo(session, state, end).await?;
+            }
+        }
+    }
+    dismiss(session, &finished, &open).await?;
+    finish_all(session, &finished).await?;
+    Ok(answers)
+}
+
+impl EndAttempt {
+    fn fate(&self, run: &Locked, open: &Open) -> Result<Fate, StoreError> {
+        let end = match self.record.after {
+            AfterRun::Retry { wait } if run.cancel.is_none() => {
+                return Ok(Fate::Again(run.after(Event::Retry)?, wait));
+            }
+            // What somebody cancelled is not tried again.
+            AfterRun::Retry { .. } => End::Cancelled,
+            AfterRun::End(end) => end,
+        };
+        if end != End::Succeeded && open.compensations.contains(&run.id) {
+            return Ok(Fate::Undo(run.after(Event::Undo)?, end));
+        }
+        run.after(Event::End(end)).map(Fate::Over)
+    }
+
+    fn said(&self) -> Said<'_> {
+        Said {
+            report: self.record.report.as_deref(),
+            error: self.record.error.as_deref(),
+            dropped_log_lines: self.record.dropped_log_lines,
+        }
+    }
+
+    /// Report, error and lost lines of a run that goes on.
+    async fn note(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
+        let Said { report, error, dropped_log_lines } = self.said();
+        session
+            .run(
+                sql!(
+                    "update rota.runs set report = $2, error = $3, dropped_log_lines = dropped_log_lines + $4 where id = $1"
+                ),
+                args![&self.run, report, error, dropped_log_lines],
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn is_on_record(&self, session: &mut Session<'_>) -> Result<bool, StoreError> {
+        let row = session
+            .one(
+                sql!(
+                    "select outcome from rota.attempts where run = $1 and incarnation = $2 and lease = $3 and finished_at is not null"
+                ),
+                args![&self.run, self.fence.holder.0.as_str(), self.fence.number.0],
+            )
+            .await?;
+        row.map_or(Ok(false), |row| Ok(row.text("outcome")? == word(self.record.outcome)))
+    }
+
+    async fn said_before(&self, session: &mut Session<'_>) -> Result<Option<AttemptEnded>, StoreError> {
+        if !self.is_on_record(session).await? {
+            return Ok(None);
+        }
+        let state = Locked::any(session, &self.run).await?.state;
+        Ok(Some(if state.is_final() { AttemptEnded::Final(state) } else { AttemptEnded::Requeued }))
+    }
+}
+
+/// Which runs have effects under way, and something to undo; read under their locks.
+pub(super) struct Open {
+    effects: HashSet<String>,
+    compensations: HashSet<String>,
+}
+
+impl Open {
+    pub(super) async fn read(session: &mut Session<'_>, runs: impl Iterator<Item = &str>) -> Result<Self, StoreError> {
+        let rows = session
+            .all(
+                sql!(
+                    "with these(run) as (select each.value ->> 'run' from @each($1))
+                     select distinct e.run as run, 'effect' as what from these join rota.effects e on e.run = these.run
+                     where e.outcome = 'running'
+                     union all
+                     select distinct c.run as run, 'compensation' as what from these join rota.compensations c on c.run = these.run
+                     where c.status in ('registered', 'running')"
+                ),
+                args![&list(runs)],
+            )
+            .await?;
+        let mut open = Self { effects: HashSet::new(), compensations: HashSet::new() };
+        for row in rows {
+            let of = if row.text("what")? == "effect" { &mut open.effects } else { &mut open.compensations };
+            of.insert(row.text("run")?);
+        }
+        Ok(open)
+    }
+
+    /// Whether a run has something to undo.
+    pub(super) fn has_undo(&self, run: &Locked) -> bool {
+        self.compensations.contains(&run.id)
+    }
+}
+
+/// Attempts are over, and what they had under way with them.
+pub(super) async fn conclude(
+    session: &mut Session<'_>,
+    over: &[(&Locked, AttemptEnd, Option<&str>)],
+    open: &Open,
+) -> Result<(), StoreError> {
+    if over.is_empty() {
+        return Ok(());
+    }
+    for (run, end, _) in over.iter().filter(|(run, ..)| open.effects.contains(&run.id)) {
+        // What was begun and never concluded was dropped with the attempt, or its worker vanished.
+        let word = if *end == AttemptEnd::Vanished { "unknown" } else { "interrupted" };
+        session
+            .run(
+                sql!("update rota.effects set outcome = $2, finished_at = $3 where run = $1 and outcome = 'running'"),
+                args![&run.id, word, run.now],
+            )
+            .await?;
+    }
+    let ends: Vec<_> = over
+        .iter()
+        .map(|(run, end, error)| {
+            json!({ "run": run.id, "number": run.attempt, "at": run.now.0, "outcome": word(*end), "error": error })
+        })
+        .collect();
+    session
+        .run(
+            sql!(
+                "update rota.attempts set finished_at = cast(each.value ->> 'at' as bigint), outcome = each.value ->> 'outcome',
+                        error = each.value ->> 'error'
+                 from @each($1) where attempts.run = each.value ->> 'run'
+                   and attempts.number = cast(each.value ->> 'number' as bigint) and attempts.finished_at is null"
+            ),
+            args![&json!(ends).to_string()],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Runs that succeeded have nothing to undo.
+async fn dismiss(
+    session: &mut Session<'_>,
+    finished: &[(&Locked, RunState, Said<'_>)],
+    open: &Open,
+) -> Result<(), StoreError> {
+    for (run, ..) in finished.iter().filter(|(run, ..)| open.has_undo(run)) {
+        session
+            .run(
+                sql!(
+                    "update rota.compensations set status = $2, finished_at = $3
+                     where run = $1 and status in ('registered', 'running')"
+                ),
+                args![&run.id, CompensationState::Dismissed.as_str(), run.now],
+            )
+            .await?;
+    }
+    Ok(())
+}

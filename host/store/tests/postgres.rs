@@ -1,0 +1,247 @@
+//! What only PostgreSQL has: a server that goes away, freezes, is cut off, is of another version; hosts of two versions side by side.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use rota_protocol::Span;
+use rota_store::{Filter, Hint, PostgresStore, RunState, Store, StoreError};
+use rota_testbed::{Postgres, PostgresOptions, PostgresVersion, SmallDisk, TcpProxy};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use support::{Place, Worker, World, idempotent, line, reported, run};
+
+/// A server of the test's own, with a proxy in front of it.
+async fn behind_a_proxy() -> (Postgres, TcpProxy, String) {
+    let server = Postgres::start(PostgresOptions::default()).await.unwrap();
+    server.create_database("rota").await.unwrap();
+    let address: SocketAddr = ([127, 0, 0, 1], server.port()).into();
+    let proxy = TcpProxy::start(address).await.unwrap();
+    let url = server.url("rota").replace(&server.port().to_string(), &proxy.port().to_string());
+    (server, proxy, url)
+}
+
+async fn until_it_works<T>(mut attempt: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match attempt().await {
+            Ok(done) => return done,
+            Err(error) => {
+                assert!(error.is_passing(), "{error:?}");
+                assert!(Instant::now() < deadline, "{error}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_away_is_said_and_used_again_when_it_is_back() {
+    let mut server = Postgres::start(PostgresOptions::default()).await.unwrap();
+    server.create_database("rota").await.unwrap();
+    let url = server.url("rota");
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url).await.unwrap());
+    let worker = Worker::on(store.clone(), "host").await;
+    let held = worker.begin(run("p")).await.unwrap();
+    held.effect("before").await.unwrap();
+    server.kill();
+    let error = held.store.enqueue(vec![run("p")]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }) && error.is_passing(), "{error:?}");
+    assert!(held.effect("meanwhile").await.is_err(), "no effect without its record");
+    assert!(store.runs(&Filter::default()).await.is_err());
+    let error = PostgresStore::open(&url).await.map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(!error.to_string().contains(server.password()), "no password in messages");
+    // A line that is said meanwhile is lost, and counted.
+    store.log(&held.id, line("lost"));
+    let _ = store.flush().await;
+    server.restart().await.unwrap();
+    until_it_works(async || store.now().await).await;
+    held.effect("after").await.unwrap();
+    let effects = store.effects(&held.id).await.unwrap();
+    let details: Vec<_> = effects.iter().map(|effect| effect.detail.as_str()).collect();
+    assert_eq!(details, ["before", "after"]);
+    held.succeed().await;
+    assert_eq!(store.run(&held.id).await.unwrap().dropped_log_lines, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_cut_is_made_again() {
+    let (_server, proxy, url) = behind_a_proxy().await;
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url).await.unwrap());
+    let worker = Worker::on(store.clone(), "host").await;
+    let held = worker.begin(run("p")).await.unwrap();
+    for n in 0..5 {
+        proxy.cut();
+        // What breaks off before the commit is done again by itself.
+        held.effect(&format!("{n}")).await.unwrap();
+    }
+    assert_eq!(store.effects(&held.id).await.unwrap().len(), 5);
+    let mut hints = store.hints();
+    let other = PostgresStore::open(&url).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        other.enqueue(vec![run("p")]).await.unwrap();
+        match tokio::time::timeout(Duration::from_secs(1), hints.recv()).await {
+            Ok(Ok(Hint::Queue)) => break,
+            _ => assert!(Instant::now() < deadline, "hints are heard again"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_stalls_ends_a_write_and_does_not_hold_others_up() {
+    let (server, proxy, url) = behind_a_proxy().await;
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url).await.unwrap());
+    let worker = Worker::on(store.clone(), "host").await;
+    let held = worker.begin(idempotent("p")).await.unwrap();
+    let other: Arc<dyn Store> = Arc::new(PostgresStore::open(&server.url("rota")).await.unwrap());
+    proxy.stall();
+    let began = Instant::now();
+    let error = store.enqueue(vec![run("p")]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(45));
+    // The stalled host holds no lock that another would wait for.
+    Worker::on(other.clone(), "other").await.begin(run("q")).await.unwrap().succeed().await;
+    other.cancel(&held.id, support::wish(false)).await.unwrap();
+    proxy.pass();
+    until_it_works(async || store.now().await).await;
+    held.end(reported()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_is_told_so() {
+    let server = Postgres::shared().await.unwrap();
+    let database = server.fresh_database("refused").await.unwrap();
+    let (role, password) = server.fresh_role("guest", "").await.unwrap();
+    for url in [
+        database.url_as(&role, "wrong"),
+        database.url_as(&role, &password),
+        server.url("nowhere"),
+        "postgres://[".into(),
+    ] {
+        let error = PostgresStore::open(&url).await.map(drop).unwrap_err();
+        assert!(matches!(error, StoreError::Refused { .. }) && !error.is_passing(), "{error:?}");
+        assert!(!error.to_string().contains(&password), "{error}");
+    }
+    // Who may create a schema may have the records, and needs nothing else.
+    database.execute(&format!("grant create on database \"{}\" to \"{role}\"", database.name())).await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&database.url_as(&role, &password)).await.unwrap());
+    Worker::on(store.clone(), "host").await.begin(run("p")).await.unwrap().succeed().await;
+    store.status().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_open_at_once_make_one_schema() {
+    let server = Postgres::shared().await.unwrap();
+    let database = server.fresh_database("at_once").await.unwrap();
+    let url = database.url();
+    let stores = futures::future::join_all((0..6).map(|_| PostgresStore::open(&url))).await;
+    for store in stores {
+        let store: Arc<dyn Store> = Arc::new(store.unwrap());
+        store.enqueue(vec![run("p")]).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_schema_is_refused_and_hosts_of_two_versions_go_on_side_by_side() {
+    let world = World::postgres().await;
+    let Place::Postgres(database) = &world.place else { unreachable!() };
+    let worker = world.worker("old").await;
+    let held = worker.begin(run("p")).await.unwrap();
+    // The next version's host migrates: it only adds.
+    database
+        .execute(
+            "begin;
+             alter table rota.runs add column later text;
+             alter table rota.queue add column later bigint not null default 0;
+             create table rota.later (x bigint);
+             insert into rota._sqlx_migrations (version, description, success, checksum, execution_time) values (9999, 'later', true, '', 0);
+             commit",
+        )
+        .await
+        .unwrap();
+    // The host of this version goes on, with statements that it has prepared and with others.
+    held.effect("x").await.unwrap();
+    held.succeed().await;
+    world.store.enqueue(vec![run("q")]).await.unwrap();
+    assert_eq!(worker.claims(5).await, ["q"]);
+    assert_eq!(world.store.runs(&Filter::default()).await.unwrap().len(), 2);
+    // One that starts is refused.
+    let error = PostgresStore::open(&database.url()).await.map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 9999, .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_said_and_passes() {
+    let Some(disk) = SmallDisk::mount(220).unwrap() else {
+        eprintln!("skipped: mounting is not allowed here");
+        return;
+    };
+    let options = PostgresOptions { parent: Some(disk.path().to_owned()), ..PostgresOptions::default() };
+    let mut server = Postgres::start(options).await.unwrap();
+    server.create_database("rota").await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&server.url("rota")).await.unwrap());
+    let held = Worker::on(store.clone(), "host").await.begin(run("p")).await.unwrap();
+    disk.fill(1 << 20).unwrap();
+    let mut recorded = 0;
+    let error = loop {
+        let mut big = run("p");
+        // What cannot be compressed.
+        big.parameters =
+            format!("{{\"x\":\"{}\"}}", (0..8_000).map(|_| uuid::Uuid::new_v4().to_string()).collect::<String>());
+        match store.enqueue(vec![big]).await {
+            Ok(()) => recorded += 1,
+            Err(error) => break error,
+        }
+        assert!(recorded < 1_000);
+    };
+    assert!(matches!(error, StoreError::Full { .. } | StoreError::Unavailable { .. }), "{error:?}");
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
+    // A server that cannot write its journal ends itself.
+    server.kill();
+    server.restart().await.unwrap();
+    until_it_works(async || store.now().await).await;
+    until_it_works(async || store.enqueue(vec![run("p")]).await).await;
+    held.end(reported()).await.unwrap();
+    let kept = store.runs(&Filter { limit: 1_000, ..Filter::default() }).await.unwrap().len();
+    assert_eq!(kept, recorded + 2, "what was answered is on record, and nothing else");
+}
+
+/// The short form of the suite, on the newest version.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_version_serves() {
+    let world = World::of_version(PostgresVersion::V18).await;
+    let store = &world.store;
+    assert!(store.status().await.unwrap().engine_version.starts_with("18"));
+    let worker = world.worker("host").await.lease(Span::millis(400));
+    store.enqueue(vec![idempotent("p"), support::with_key("q", "k", 1), support::with_key("r", "k", 1)]).await.unwrap();
+    let held = worker.claim(10).await;
+    assert_eq!(held.len(), 2);
+    held[0].effect("x").await.unwrap();
+    store.begin_step(&held[0].id, &held[0].fence, "s").await.unwrap();
+    held[0].compensation("c").await;
+    store.log(&held[0].id, line("said"));
+    held[1].succeed().await;
+    assert_eq!(worker.claims(10).await, ["r"]);
+    world.pass(Span::millis(500)).await;
+    let reaped = store.reap().await.unwrap();
+    assert_eq!(reaped.len(), 2);
+    assert!(held[0].effect("late").await.is_err());
+    let again = world.worker("other").await.claim_one().await;
+    assert_eq!(again.fence.number.0, 2);
+    again.succeed().await;
+    assert_eq!(store.runs(&Filter { states: vec![RunState::Unknown], ..Filter::default() }).await.unwrap().len(), 1);
+    let at = rota_store::date(store.now().await.unwrap());
+    let schedule = rota_store::ScheduleDefinition {
+        job: "j".into(),
+        definition: "{}".into(),
+        hash: "1".into(),
+        next: Some(at),
+        fire_at: None,
+    };
+    store.apply_schedules(vec![schedule], "ada").await.unwrap();
+    assert_eq!(store.due_schedules(Span(0), 10, None).await.unwrap().1.len(), 1);
+    let folder = tempfile::tempdir().unwrap();
+    store.backup(&folder.path().join("b")).await.unwrap();
+}

@@ -1,0 +1,212 @@
+//! Three hosts on one PostgreSQL store, while things happen to them: killed, frozen beyond their lease, cut off, their store restarted.
+//!
+//! Afterwards an independent database tells what was done: no run lost, no instant fired twice, no step done twice, nothing left
+//! undone, and nothing of a stale worker after its successor's first.
+//!
+//! So many events as `ROTA_CHAOS` says, 60 without it; `ROTA_CHAOS=1000 scripts/test -p rota -E 'test(chaos::three_hosts)'` is the long form.
+
+use super::{SOON, Serving, WORK};
+use rota_testbed::{Postgres, PostgresOptions, TcpProxy, eventually, random_secret};
+use rota_tests::{Rota, Running};
+use rustix::process::Signal;
+use sqlx::Row as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const HOSTS: usize = 3;
+const EVENTS: usize = 60;
+
+/// Longer than the hosts' lease of two seconds.
+const FROZEN: Duration = Duration::from_millis(2_600);
+
+const TICK: &str = r#"
+[jobs.tick]
+plugin = "PROBE"
+parameters = { do = "work", count = 1 }
+slots.database = { binding = "shop", access = ["read", "write"] }
+schedule = { every = "1s", overlap = "allow" }
+concurrency = 20
+"#;
+
+struct Host {
+    rota: Rota,
+    proxy: TcpProxy,
+    running: Option<Running>,
+}
+
+/// Uniform in 0..bound.
+fn random(bound: usize) -> usize {
+    let number = usize::from_str_radix(&random_secret().unwrap()[..8], 16).unwrap();
+    number % bound
+}
+
+impl Host {
+    fn start(&mut self) {
+        self.running = Some(self.rota.start(&["serve"]).unwrap());
+    }
+
+    async fn kill(&mut self) {
+        if let Some(running) = self.running.take() {
+            let _ = running.signal(Signal::KILL);
+            let _ = running.end().await;
+        }
+    }
+}
+
+/// One thing that happens.
+async fn happen(hosts: &mut [Host], store: &mut Postgres) -> &'static str {
+    let host = &mut hosts[random(HOSTS)];
+    match random(20) {
+        0 => {
+            store.restart().await.unwrap();
+            "the store restarts"
+        }
+        1..=9 => {
+            host.kill().await;
+            host.start();
+            "a host is killed"
+        }
+        10..=13 => {
+            let running = host.running.as_ref().unwrap();
+            running.signal(Signal::STOP).unwrap();
+            tokio::time::sleep(FROZEN).await;
+            running.signal(Signal::CONT).unwrap();
+            "a host freezes beyond its lease"
+        }
+        14..=16 => {
+            host.proxy.stall();
+            tokio::time::sleep(Duration::from_millis(500 + random(2_500) as u64)).await;
+            host.proxy.pass();
+            "a host's store is silent for a while"
+        }
+        _ => {
+            host.proxy.cut();
+            "a host is cut off from its store"
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hosts_lose_and_double_nothing() {
+    let events = std::env::var("ROTA_CHAOS").ok().and_then(|count| count.parse().ok()).unwrap_or(EVENTS);
+    let mut store = Postgres::start(PostgresOptions::default()).await.unwrap();
+    store.create_database("rota").await.unwrap();
+    let jobs = format!("{WORK}{TICK}").replace("count = 6, pause = 250", "count = 5, pause = 60");
+    let serving = Serving::over("chaos", &jobs, "[store]\nurl = \"env:STORE_URL\"\n").await;
+    let mut serving = serving;
+    serving.rota.set("STORE_URL", store.url("rota"));
+    let mut hosts = Vec::new();
+    for number in 0..HOSTS {
+        let proxy = TcpProxy::to_port(store.port()).await.unwrap();
+        let mut rota = crate::rota();
+        let direct = format!(":{}/", store.port());
+        rota.set("STORE_URL", store.url("rota").replace(&direct, &format!(":{}/", proxy.port())));
+        rota.set("SHOP_URL", serving.database.url());
+        rota.set("ROTA_SERVER__NAME", format!("host-{number}"));
+        // Nobody reads what it says: a full pipe would hold it up.
+        rota.set("ROTA_LOG", "off");
+        let configuration = std::fs::read_to_string(serving.rota.path("work/rota.toml")).unwrap();
+        rota.configure(&configuration).unwrap();
+        let mut host = Host { rota, proxy, running: None };
+        host.start();
+        host.running.as_mut().unwrap().says("serving as").await.unwrap();
+        hosts.push(host);
+    }
+
+    let mut queued = Vec::new();
+    let mut happened: BTreeMap<&str, usize> = BTreeMap::new();
+    for event in 0..events {
+        for _ in 0..2 {
+            // Some of them fail, and have to be undone.
+            let fail = if random(4) == 0 { "fail=true" } else { "fail=false" };
+            // While the store restarts nothing is queued: whoever asked was told so.
+            if let Ok(run) = serving.rota.json(&["jobs", "run", "work", "-p", fail]).await {
+                queued.push((run["id"].as_str().unwrap().to_owned(), fail == "fail=true"));
+            }
+        }
+        *happened.entry(happen(&mut hosts, &mut store).await).or_default() += 1;
+        if event % 20 == 19 {
+            eprintln!("chaos: {} of {events} events, {} runs queued", event + 1, queued.len());
+        }
+    }
+    eprintln!("chaos: {happened:?}");
+
+    // Faults cease: everything ends.
+    eventually(SOON * 4, "every run to end", async || {
+        let open = serving.runs(&["--status", "queued,waiting,running,compensating", "--job", "work"]).await;
+        Ok(open.is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+    for host in &mut hosts {
+        if let Some(running) = host.running.take() {
+            let _ = running.signal(Signal::TERM);
+            let _ = running.end().await;
+        }
+    }
+    check(&serving, &store, &queued).await;
+}
+
+async fn check(serving: &Serving, store: &Postgres, queued: &[(String, bool)]) {
+    let mut records = store.connect("rota").await.unwrap();
+    let rows = sqlx::query("select id, state from rota.runs where job = 'work'").fetch_all(&mut records).await.unwrap();
+    let states: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    for (run, fails) in queued {
+        let state = states.get(run).unwrap_or_else(|| panic!("the run {run} is lost"));
+        let expected: &[&str] = if *fails { &["failed", "unknown"] } else { &["succeeded", "unknown", "failed"] };
+        assert!(expected.contains(&state.as_str()), "{run} ended {state}");
+    }
+    let mut effects = serving.database.connect().await.unwrap();
+    let doubled: Vec<(String, i64, i64)> =
+        sqlx::query_as("select run, step, count(*) from done group by run, step having count(*) > 1")
+            .fetch_all(&mut effects)
+            .await
+            .unwrap();
+    assert!(doubled.is_empty(), "steps done twice: {doubled:?}");
+    let stale: Vec<(String,)> = sqlx::query_as(
+        "select distinct a.run from done a join done b on a.run = b.run and a.attempt < b.attempt and a.at > b.at",
+    )
+    .fetch_all(&mut effects)
+    .await
+    .unwrap();
+    assert!(stale.is_empty(), "effects of a stale worker after its successor's first: {stale:?}");
+
+    let open: Vec<(String, String, String)> = sqlx::query_as(
+        "select r.id, r.state, c.status from rota.runs r join rota.compensations c on c.run = r.id
+         where (r.state = 'succeeded' and c.status <> 'dismissed')
+            or (r.state in ('failed', 'unknown', 'cancelled', 'timed-out') and c.status not in ('done', 'dismissed'))",
+    )
+    .fetch_all(&mut records)
+    .await
+    .unwrap();
+    assert!(open.is_empty(), "left undone: {open:?}");
+    let undone: Vec<(String,)> =
+        sqlx::query_as("select distinct run from undone").fetch_all(&mut effects).await.unwrap();
+    let undone: BTreeSet<String> = undone.into_iter().map(|(run,)| run).collect();
+    for (run, state) in &states {
+        assert!(state != "succeeded" || !undone.contains(run), "{run} succeeded and was undone");
+        assert!(
+            state != "failed" || undone.contains(run) || !worked(&mut effects, run).await,
+            "{run} failed and was not undone"
+        );
+    }
+    let twice: Vec<(i64, i64)> = sqlx::query_as(
+        "select scheduled_for, count(*) from rota.runs where job = 'tick' group by scheduled_for having count(*) > 1",
+    )
+    .fetch_all(&mut records)
+    .await
+    .unwrap();
+    assert!(twice.is_empty(), "instants fired twice: {twice:?}");
+    let ended = states.values().fold(BTreeMap::<&str, usize>::new(), |mut count, state| {
+        *count.entry(state).or_default() += 1;
+        count
+    });
+    eprintln!("chaos: {ended:?}");
+}
+
+/// Whether a run has left a row.
+async fn worked(effects: &mut sqlx::PgConnection, run: &str) -> bool {
+    let count: i64 =
+        sqlx::query_scalar("select count(*) from done where run = $1").bind(run).fetch_one(effects).await.unwrap();
+    count > 0
+}

@@ -1,0 +1,149 @@
+//! What people do to runs and hosts while they serve.
+
+use super::{SOON, Serving, WORK, stop};
+use rota_testbed::eventually;
+use rustix::process::Signal;
+use serde_json::json;
+use std::time::Instant;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_cancelled_from_elsewhere_at_once_and_undone() {
+    let serving = Serving::new("cancelled", WORK).await;
+    let host = serving.serve().await;
+    let run = serving.queue("work", &["count=100"]).await;
+    serving.has_done(&run, 1).await;
+    let began = Instant::now();
+    let cancelled = serving.rota.json(&["runs", "cancel", &run, "--note", "not now"]).await.unwrap();
+    assert_eq!(cancelled["status"], "cancelled", "{cancelled}");
+    assert!(began.elapsed().as_secs() < 5);
+    let over = serving.run(&run).await;
+    assert!(over["error"]["message"].as_str().unwrap().contains("not now"), "{over:#}");
+    assert_eq!(serving.undone(&run).await, 1);
+    // One that has not begun is over at once.
+    let early = serving.rota.json(&["jobs", "pause", "work", "--note", "x"]).await;
+    assert!(early.is_err(), "a job without a schedule cannot be paused");
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queued_run_is_cancelled_without_a_host() {
+    let serving = Serving::new("cancelled_early", WORK).await;
+    let run = serving.queue("work", &[]).await;
+    let cancelled = serving.rota.json(&["runs", "cancel", &run]).await.unwrap();
+    assert_eq!(cancelled["status"], "cancelled");
+    let said = serving.rota.run(&["runs", "cancel", &run]).await.unwrap();
+    assert_ne!(said.status, Some(0), "what is over is not cancelled: {said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_tell_life_readiness_and_metrics() {
+    let serving = Serving::new("pages", WORK).await;
+    let mut host = serving.rota.start(&["serve"]).unwrap();
+    let address = host.line_with("pages on http://").await.unwrap();
+    let address = address.split("http://").nth(1).unwrap().split(": /").next().unwrap().to_owned();
+    host.says("serving as").await.unwrap();
+    let run = serving.queue("work", &["pause=0"]).await;
+    serving.becomes(&run, &["succeeded"]).await;
+    let get = async |path: &str| rota_tests::get(&address, path).await.unwrap();
+    assert_eq!(get("/livez").await, (200, "ok\n".to_owned()));
+    let (status, ready) = get("/readyz").await;
+    assert_eq!(status, 200, "{ready}");
+    let (status, metrics) = get("/metrics").await;
+    assert_eq!(status, 200);
+    assert!(metrics.contains(r#"rota_runs_ended_total{job="work",plugin="probe",status="succeeded"} 1"#), "{metrics}");
+    let hosts = serving.rota.json(&["hosts", "list"]).await.unwrap();
+    assert_eq!((hosts.as_array().unwrap().len(), &hosts[0]["alive"]), (1, &json!(true)), "{hosts:#}");
+    serving.rota.json(&["hosts", "drain", hosts[0]["name"].as_str().unwrap()]).await.unwrap();
+    eventually(SOON, "the host to be unready", async || Ok((get("/readyz").await.0 == 503).then_some(())))
+        .await
+        .unwrap();
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_is_taken_on_whole_or_not_at_all() {
+    let serving = Serving::new("reloaded", WORK).await;
+    let mut host = serving.serve().await;
+    serving.configure("[jobs.broken]\nplugin = \"no-such-plugin\"\n", "");
+    host.signal(Signal::HUP).unwrap();
+    host.says("not taken on, nothing of it").await.unwrap();
+    let other = WORK.replace("jobs.work", "jobs.other").replace("count = 6", "count = 2");
+    serving.configure(&other, "");
+    let applied = serving.rota.json(&["config", "apply"]).await.unwrap();
+    assert_eq!(applied["told"], json!(host.pid().unwrap()), "{applied}");
+    host.says("is taken on").await.unwrap();
+    host.says("jobs.other").await.unwrap();
+    let run = serving.queue("other", &["pause=0"]).await;
+    serving.becomes(&run, &["succeeded"]).await;
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_past_run_is_done_again_and_an_unknown_one_is_settled() {
+    let serving = Serving::new("again", WORK).await;
+    let host = serving.serve().await;
+    let run = serving.queue("work", &["pause=0", "count=2"]).await;
+    serving.becomes(&run, &["succeeded"]).await;
+    let again = serving.rota.json(&["runs", "retry", &run, "--queue"]).await.unwrap();
+    assert_eq!((&again["parent"], &again["trigger"]), (&json!(run), &json!("retry")), "{again}");
+    let again = again["id"].as_str().unwrap();
+    serving.becomes(again, &["succeeded"]).await;
+    assert_eq!(serving.done(again).await, super::each_once(2));
+    let said = serving.rota.run(&["runs", "settle", again, "--as", "failed", "--note", "x"]).await.unwrap();
+    assert_ne!(said.status, Some(0), "nothing is to be settled: {said:?}");
+    stop(host).await;
+
+    // A run by hand whose process vanishes, with nobody serving, is unknown.
+    let hand = serving.rota.start(&["run", "work", "-p", "count=50"]).unwrap();
+    let id = eventually(SOON, "the run by hand", async || {
+        let runs = serving.runs(&["--status", "running"]).await;
+        Ok(runs.first().map(|run| run["id"].as_str().unwrap().to_owned()))
+    })
+    .await
+    .unwrap();
+    serving.has_done(&id, 1).await;
+    hand.signal(Signal::KILL).unwrap();
+    hand.end().await.unwrap();
+    let lost = serving.run(&id).await;
+    assert_eq!(lost["run"]["status"], "unknown", "{lost:#}");
+    assert_eq!(lost["compensations"][0]["status"], "registered", "{lost:#}");
+    // What it left is undone when somebody asks, by whoever serves.
+    serving.rota.json(&["runs", "retry", &id, "--undo"]).await.unwrap();
+    let host = serving.serve().await;
+    serving.becomes(&id, &["unknown"]).await;
+    assert_eq!(serving.undone(&id).await, 1);
+    let settled =
+        serving.rota.json(&["runs", "settle", &id, "--as", "failed", "--note", "looked at it"]).await.unwrap();
+    assert_eq!(settled["status"], "failed", "{settled}");
+    assert!(settled["note"].as_str().unwrap().ends_with(": looked at it"), "by whom, and why: {settled}");
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_backed_up_and_restored() {
+    let serving = Serving::new("backed_up", WORK).await;
+    let host = serving.serve().await;
+    let run = serving.queue("work", &["pause=0"]).await;
+    let before = serving.becomes(&run, &["succeeded"]).await;
+    stop(host).await;
+    let file = serving.rota.path("store.backup");
+    let file = file.to_str().unwrap();
+    serving.rota.json(&["store", "backup", "--to", file]).await.unwrap();
+    let status = serving.rota.json(&["store", "status"]).await.unwrap();
+    assert_eq!(status["engine"], "sqlite", "{status}");
+    std::fs::remove_file(serving.rota.state().join("rota.db")).unwrap();
+    for journal in ["rota.db-wal", "rota.db-shm"] {
+        let _ = std::fs::remove_file(serving.rota.state().join(journal));
+    }
+    serving.rota.json(&["store", "restore", "--from", file]).await.unwrap();
+    assert_eq!(serving.run(&run).await, before);
+    // A damaged file is told, and never replaced by an empty one.
+    std::fs::write(
+        serving.rota.state().join("rota.db"),
+        b"not a database at all, only some bytes that stand in its place",
+    )
+    .unwrap();
+    let said = serving.rota.run(&["runs", "list"]).await.unwrap();
+    assert_ne!(said.status, Some(0));
+    assert!(said.all().contains("store restore"), "{said:?}");
+}

@@ -1,0 +1,167 @@
+//! Runs outlive their hosts.
+
+use super::{Serving, WORK, each_once, stop};
+use rustix::process::Signal;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_taken_over_from_a_killed_host_and_does_no_step_twice() {
+    let serving = Serving::new("taken_over", WORK).await;
+    let first = serving.serve().await;
+    let run = serving.queue("work", &[]).await;
+    serving.has_done(&run, 2).await;
+    first.signal(Signal::KILL).unwrap();
+    first.end().await.unwrap();
+
+    let second = serving.serve().await;
+    let over = serving.becomes(&run, &["succeeded"]).await;
+    assert_eq!(over["run"]["attempt"], 2, "{over:#}");
+    let outcomes: Vec<&str> =
+        over["attempts"].as_array().unwrap().iter().map(|a| a["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["vanished", "reported"]);
+    assert_eq!(serving.done(&run).await, each_once(6));
+    assert_eq!(serving.undone(&run).await, 0);
+    assert_eq!(over["compensations"][0]["status"], "dismissed", "{over:#}");
+    assert!(over["steps"].as_array().unwrap().iter().all(|step| step["finished_at"].is_string()), "{over:#}");
+    stop(second).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_run_registered_is_undone() {
+    let serving = Serving::new("undone", WORK).await;
+    let host = serving.serve().await;
+    let run = serving.queue("work", &["fail=true", "pause=0"]).await;
+    let over = serving.becomes(&run, &["failed"]).await;
+    assert_eq!(serving.done(&run).await, each_once(6));
+    assert_eq!(serving.undone(&run).await, 1);
+    assert_eq!(over["compensations"][0]["status"], "done", "{over:#}");
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_killed_in_the_middle_of_an_undo_is_followed_by_one_that_finishes_it() {
+    let serving = Serving::new("undo_killed", WORK).await;
+    // The undo waits for this lock.
+    let mut holder = serving.database.connect().await.unwrap();
+    sqlx::raw_sql("begin; lock table undone in exclusive mode").execute(&mut holder).await.unwrap();
+    let first = serving.serve().await;
+    let run = serving.queue("work", &["fail=true", "pause=0"]).await;
+    serving.becomes(&run, &["compensating"]).await;
+    first.signal(Signal::KILL).unwrap();
+    first.end().await.unwrap();
+    sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
+    let second = serving.serve().await;
+    let over = serving.becomes(&run, &["failed"]).await;
+    assert!(serving.undone(&run).await >= 1, "at least once: {over:#}");
+    assert_eq!(over["compensations"][0]["status"], "done");
+    stop(second).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_that_keeps_failing_is_loud_and_can_be_tried_again_or_settled() {
+    let jobs = format!("{WORK}undo = {{ attempts = 2, backoff = \"100ms\" }}\n");
+    let serving = Serving::new("undo_fails", &jobs).await;
+    serving.database.execute("alter table undone add constraint never check (run is null)").await.unwrap();
+    let mut host = serving.serve().await;
+    let run = serving.queue("work", &["fail=true", "pause=0"]).await;
+    let over = serving.becomes(&run, &["compensation-failed"]).await;
+    host.says("rota runs retry").await.unwrap();
+    let undo = &over["compensations"][0];
+    assert_eq!((&undo["status"], &undo["attempts"]), (&json!("failed"), &json!(2)), "{over:#}");
+    assert!(undo["error"].as_str().unwrap().contains("never"), "it says why: {undo}");
+    assert_eq!(serving.undone(&run).await, 0);
+
+    serving.database.execute("alter table undone drop constraint never").await.unwrap();
+    serving.rota.json(&["runs", "retry", &run, "--undo"]).await.unwrap();
+    serving.becomes(&run, &["failed"]).await;
+    assert_eq!(serving.undone(&run).await, 1);
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_host_loses_its_run_and_writes_nothing_more() {
+    let serving = Serving::new("frozen", WORK).await;
+    let frozen = serving.serve().await;
+    let run = serving.queue("work", &["count=20"]).await;
+    serving.has_done(&run, 2).await;
+    frozen.signal(Signal::STOP).unwrap();
+    // The store is its own: a second process may serve it only once the first is gone, so a short command takes over the reaping, and
+    // the frozen one finds out when it goes on.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let begun = Instant::now();
+    let seen = serving.becomes(&run, &["queued"]).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{seen:#}");
+    frozen.signal(Signal::CONT).unwrap();
+    let over = serving.becomes(&run, &["succeeded"]).await;
+    assert!(over["run"]["attempt"].as_i64().unwrap() >= 2, "{over:#}");
+    assert_eq!(serving.done(&run).await, each_once(20));
+    stop(frozen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_drains_lets_runs_finish_and_takes_no_more() {
+    let serving = Serving::new("drained", WORK).await;
+    let host = serving.serve().await;
+    let run = serving.queue("work", &[]).await;
+    serving.has_done(&run, 1).await;
+    host.signal(Signal::TERM).unwrap();
+    let late = serving.queue("work", &[]).await;
+    let said = host.end().await.unwrap();
+    assert_eq!(said.status, Some(0), "{said:?}");
+    assert_eq!(serving.run(&run).await["run"]["status"], "succeeded", "it was let finish: {said:?}");
+    assert_eq!(serving.run(&late).await["run"]["status"], "queued");
+    let next = serving.serve().await;
+    serving.becomes(&late, &["succeeded"]).await;
+    stop(next).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_drain_does_not_wait_for_is_handed_back_and_goes_on_elsewhere() {
+    let serving = Serving::new("handed_back", WORK).await;
+    serving.rota.run(&["config", "check"]).await.unwrap();
+    let mut rota = serving;
+    rota.rota.set("ROTA_SERVER__DRAIN_TIMEOUT", "200ms");
+    let host = rota.serve().await;
+    let run = rota.queue("work", &["count=12"]).await;
+    rota.has_done(&run, 2).await;
+    host.signal(Signal::TERM).unwrap();
+    let said = host.end().await.unwrap();
+    assert_eq!(said.status, Some(0), "{said:?}");
+    let state = rota.run(&run).await;
+    assert_eq!(state["run"]["status"], "queued", "{state:#}");
+    let next = rota.serve().await;
+    rota.becomes(&run, &["succeeded"]).await;
+    assert_eq!(rota.done(&run).await, each_once(12));
+    stop(next).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_that_may_pass_are_tried_again() {
+    let jobs = format!("{WORK}retries = {{ limit = 3, backoff = \"100ms\" }}\n");
+    let serving = Serving::new("retried", &jobs).await;
+    serving.database.execute("alter table done rename to elsewhere").await.unwrap();
+    let host = serving.serve().await;
+    let run = serving.queue("work", &["pause=0"]).await;
+    rota_testbed::eventually(super::SOON, "a second attempt", async || {
+        let run = serving.run(&run).await;
+        Ok((run["attempts"].as_array().unwrap().len() >= 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    serving.database.execute("alter table elsewhere rename to done").await.unwrap();
+    let over = serving.becomes(&run, &["succeeded", "failed"]).await;
+    assert_eq!(over["run"]["status"], "succeeded", "{over:#}");
+    assert_eq!(serving.done(&run).await, each_once(6));
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_of_one_file_is_refused_with_the_pid_of_the_first() {
+    let serving = Serving::new("two_servers", WORK).await;
+    let first = serving.serve().await;
+    let second = serving.rota.run(&["serve"]).await.unwrap();
+    assert_ne!(second.status, Some(0));
+    assert!(second.all().contains(&first.pid().unwrap().to_string()), "{second:?}");
+    stop(first).await;
+}
