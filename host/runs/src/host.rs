@@ -237,7 +237,7 @@ impl Host {
 
     /// Wait a moment for what was cancelled to reach its targets; a target that does not answer keeps no run from its end.
     pub(crate) async fn settle(&self) {
-        let targets = futures::future::join(self.sessions().quiesce(), rota_capability_storage::settled(SETTLE));
+        let targets = futures::future::join(self.sessions().settled(), rota_capability_storage::settled(SETTLE));
         // What is under way goes on by itself.
         let _ = tokio::time::timeout(SETTLE, targets).await;
     }

@@ -1,7 +1,8 @@
 //! Between a prepared run and what is on record of it: enough for any host with the same bindings to do it.
 
+use crate::grants::{Recorded, regrant};
 use crate::host::Host;
-use crate::prepare::{Grants, PrepareError, Prepared, regrant};
+use crate::prepare::{PrepareError, Prepared};
 use crate::settings::Settings;
 use rota_authority::{Grant, Mode};
 use rota_capability::{Limits, Trigger};
@@ -172,7 +173,7 @@ impl Host {
         }
         let limits: Limits = serde_json::from_value(run.policy.limits.clone())
             .map_err(|error| ReviveError::Record(format!("its limits: {error}")))?;
-        let grants: Grants =
+        let grants: Recorded =
             serde_json::from_str(&run.grants).map_err(|error| ReviveError::Record(format!("its grants: {error}")))?;
         if let Some((slot, _)) = grants.iter().find(|(_, grant)| grant.ad_hoc) {
             return Err(ReviveError::AdHoc(slot.clone()));

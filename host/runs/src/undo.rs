@@ -134,7 +134,7 @@ impl Host {
             loaded: prepared.loaded.clone(),
             job: claimed.row.run.job.clone(),
             parameters: prepared.parameters.clone(),
-            grants: prepared.grants.iter().map(crate::prepare::same_grant).collect(),
+            grants: prepared.grants.iter().map(crate::grants::same_grant).collect(),
             limits: prepared.limits.clone(),
             mode: prepared.mode,
             trigger: prepared.trigger,
