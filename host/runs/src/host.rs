@@ -213,6 +213,7 @@ impl Host {
         let keep =
             rota_store::Keep { age: rota_protocol::Span::from(Duration::from(keep.age)), per_job: keep.runs_per_job };
         loop {
+            self.forget_files().await;
             let wait = match self.store.prune(&keep, PRUNED).await {
                 // There may be more.
                 Ok(pruned) if pruned > 0 => Duration::from_secs(1),
@@ -225,6 +226,20 @@ impl Host {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = crate::told(stopped.clone()) => return,
+            }
+        }
+    }
+
+    /// Files of runs that are on record no more.
+    async fn forget_files(&self) {
+        let folders = std::fs::read_dir(self.state_dir.join("artifacts")).into_iter().flatten().flatten();
+        for folder in folders {
+            let name = folder.file_name().to_string_lossy().into_owned();
+            if uuid::Uuid::parse_str(&name).is_ok()
+                && let Err(StoreError::NotFound(_)) = self.store.run(&name).await
+                && let Err(error) = std::fs::remove_dir_all(folder.path())
+            {
+                tracing::warn!(run = name, %error, "the files of a forgotten run could not be removed");
             }
         }
     }
