@@ -289,6 +289,11 @@ impl<K: Kind> Authorized<K> {
         }
     }
 
+    /// The accesses that the call was authorised for.
+    pub fn needed(&self) -> &[K::Access] {
+        &self.needed
+    }
+
     /// The binding's name.
     pub fn binding_name(&self) -> &str {
         &self.grant.binding_name

@@ -13,11 +13,15 @@ pub(crate) async fn connect(target: &Arc<Target>) -> Result<Connection, Error> {
     let work = async {
         let mut pg = raw(&target.options).await?;
         // Before the role is set: the role may not see when this very session began.
-        let identity = identify(&mut pg).await?;
-        Ok(Connection::new(pg, target.clone(), identity))
+        let (identity, holds_records) = identify(&mut pg).await?;
+        Ok((Connection::new(pg, target.clone(), identity), holds_records))
     };
     match tokio::time::timeout(target.connect_timeout, work).await {
-        Ok(result) => result.map_err(|error| target.refused(&error)),
+        Ok(Ok((_, true))) => Err(Error::InvalidArgument(format!(
+            "binding `{}`: the database holds the records of a Rota host (schema `rota`), which no binding may reach",
+            target.binding
+        ))),
+        Ok(result) => result.map(|(connection, _)| connection).map_err(|error| target.refused(&error)),
         Err(_) => Err(Error::Unavailable(format!(
             "binding `{}`: no session within {:?} (connect_timeout of the binding); see whether the server is up and reachable",
             target.binding, target.connect_timeout
@@ -30,11 +34,15 @@ pub(crate) async fn raw(options: &PgConnectOptions) -> Result<PgConnection, sqlx
     PgConnection::connect_with(options).await
 }
 
-async fn identify(pg: &mut PgConnection) -> Result<Identity, sqlx::Error> {
-    const SQL: &str = "select pid, coalesce((extract(epoch from backend_start) operator(pg_catalog.*) 1000000::numeric)::int8, 0) \
+/// Who the session is, and whether the database is one in which a host keeps its records: a procedure that reaches those gives itself
+/// any grant. Looked at in the catalog, which every role can read, on every connection, whatever name led here.
+async fn identify(pg: &mut PgConnection) -> Result<(Identity, bool), sqlx::Error> {
+    const SQL: &str = "select pid, coalesce((extract(epoch from backend_start) operator(pg_catalog.*) 1000000::numeric)::int8, 0), \
+                       exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+                               where n.nspname = 'rota' and c.relname = 'held_keys') \
                        from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()";
     let row = sqlx::query(SQL).persistent(false).fetch_one(pg).await?;
-    Ok(Identity { pid: row.try_get(0)?, start: row.try_get(1)? })
+    Ok((Identity { pid: row.try_get(0)?, start: row.try_get(1)? }, row.try_get(2)?))
 }
 
 /// Set a connection to what the run of `target` needs, and see that it took.

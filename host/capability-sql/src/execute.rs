@@ -2,10 +2,11 @@
 
 use crate::cell::{Lease, Work};
 use crate::connection::{Connection, check_count};
+use crate::query::{Wall, put_up};
 use crate::session::{Session, Shared};
 use crate::value::parameter;
 use crate::wit::Value;
-use rota_authority::{Permit, Sql};
+use rota_authority::{Permit, Sql, SqlAccess};
 use rota_contract::Error;
 use sqlx::{Executor as _, Statement as _};
 
@@ -20,7 +21,8 @@ impl Session {
             Ok(()) => match self.0.take(Work::Call).await {
                 Ok(lease) => {
                     self.0.mark_stateful();
-                    perform(&self.0, lease, statement, parameters).await
+                    let wall = if only_reads(&permit) { Wall::Transaction } else { Wall::Inside };
+                    perform(&self.0, lease, statement, parameters, wall).await
                 }
                 Err(error) => Err(error),
             },
@@ -46,9 +48,30 @@ pub(crate) async fn perform(
     mut lease: Lease,
     statement: &str,
     parameters: &[Value],
+    wall: Wall,
 ) -> Result<u64, Error> {
-    let result = shared.listening(run(lease.connection()?, statement, parameters)).await;
+    let result = shared.listening(behind(lease.connection()?, statement, parameters, wall)).await;
     lease.settle(result)
+}
+
+/// Whether the statement was judged to need nothing but `read`: then nothing that it calls (a function of the database that the parser
+/// does not know, a view) may write either, whatever else is granted.
+pub(crate) fn only_reads(permit: &Permit<Sql>) -> bool {
+    permit.authorized().needed().iter().all(|access| *access == SqlAccess::Read)
+}
+
+async fn behind(
+    connection: &mut Connection,
+    statement: &str,
+    parameters: &[Value],
+    wall: Wall,
+) -> Result<u64, sqlx::Error> {
+    put_up(connection, wall).await?;
+    let result = run(connection, statement, parameters).await;
+    match connection.end_query(result.is_ok()).await {
+        Ok(()) => result,
+        Err(error) => result.and(Err(error)),
+    }
 }
 
 async fn run(connection: &mut Connection, statement: &str, parameters: &[Value]) -> Result<u64, sqlx::Error> {

@@ -145,13 +145,18 @@ impl Sessions {
     /// Wait until every cancel, rollback and reset that is under way has ended, and close the connections that wait. Call it before
     /// the process exits, so that no statement goes on without its run.
     pub async fn quiesce(&self) {
-        self.0.tasks.close();
-        self.0.tasks.wait().await;
-        self.0.tasks.reopen();
+        self.settled().await;
         let idle: Vec<Idle> = lock(&self.0.idle).drain().flat_map(|(_, waiting)| waiting).collect();
         for idle in idle {
             close(idle.connection).await;
         }
+    }
+
+    /// Wait until every cancel, rollback and reset that is under way has ended; connections go on waiting for a next session.
+    pub async fn settled(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        self.0.tasks.reopen();
     }
 
     /// How many connections wait for a next session.

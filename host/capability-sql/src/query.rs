@@ -241,7 +241,7 @@ async fn run(
     read(rows, &plans, question.row_limit, output).await
 }
 
-async fn put_up(connection: &mut Connection, wall: Wall) -> Result<(), sqlx::Error> {
+pub(crate) async fn put_up(connection: &mut Connection, wall: Wall) -> Result<(), sqlx::Error> {
     match wall {
         Wall::Transaction => {
             connection.simple("BEGIN READ ONLY").await?;

@@ -2,7 +2,7 @@
 
 use crate::cell::{Cell, Home, Lease, Taken, Work};
 use crate::connection::{Block, Connection};
-use crate::execute::{conclude, perform};
+use crate::execute::{conclude, only_reads, perform};
 use crate::query::{Question, Rows, Wall, ask};
 use crate::session::{Owner, Session, Shared};
 use crate::wit::{Isolation, Value};
@@ -174,7 +174,10 @@ impl Transaction {
     pub async fn execute(&self, permit: Permit<Sql>, statement: &str, parameters: &[Value]) -> Result<u64, Error> {
         let result = match self.0.shared.check_permit(&permit) {
             Ok(()) => match self.take(Work::Call).await {
-                Ok(lease) => perform(&self.0.shared, lease, statement, parameters).await,
+                Ok(lease) => {
+                    let wall = if only_reads(&permit) { Wall::Savepoint } else { Wall::Inside };
+                    perform(&self.0.shared, lease, statement, parameters, wall).await
+                }
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
@@ -203,7 +206,7 @@ impl Transaction {
             return Err(Error::InvalidArgument("the transaction is not READ ONLY".into()));
         }
         let lease = self.take(Work::Call).await?;
-        perform(&self.0.shared, lease, statement, parameters).await
+        perform(&self.0.shared, lease, statement, parameters, Wall::Inside).await
     }
 
     /// Make it last.

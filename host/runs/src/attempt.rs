@@ -9,7 +9,7 @@ use crate::prepare::Prepared;
 use rota_authority::{Gate, Quotas, RunIdentity};
 use rota_capability::{LogLevel, RunContext, RunFacts};
 use rota_contract::Report;
-use rota_protocol::{AfterAttempt, AttemptEnd, End};
+use rota_protocol::{AfterAttempt, AttemptEnd, End, RunState};
 use rota_store::{AfterRun, AttemptEnded, AttemptRecord, Claimed, EffectRow, RunRow, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -150,7 +150,9 @@ impl Host {
             started_at: SystemTime::now(),
             slots: descriptor.slots.iter().map(|slot| slot.name.clone()).collect(),
         };
-        RunContext::new(gate, facts, prepared.limits.clone(), recorder, durable)
+        let mut limits = prepared.limits.clone();
+        limits.wall = limits.wall.min(left(&claimed.row).unwrap_or(limits.wall));
+        RunContext::new(gate, facts, limits, recorder, durable)
     }
 }
 
@@ -176,6 +178,13 @@ fn after(row: &RunRow, attempt: u32, end: AttemptEnd) -> AfterRun {
         AfterAttempt::Retry { wait } => AfterRun::Retry { wait },
         AfterAttempt::End(end) => AfterRun::End(end),
     }
+}
+
+/// What is left of the run's time over all attempts, while it runs; at least a moment.
+fn left(row: &RunRow) -> Option<Duration> {
+    let limit = Duration::from(row.run.policy.run_timeout.filter(|_| row.state == RunState::Running)?);
+    let used = (chrono::Utc::now() - row.started_at?).to_std().unwrap_or_default();
+    Some(limit.saturating_sub(used).max(Duration::from_millis(1)))
 }
 
 /// Whether the run's time over all attempts would be over before the next one.

@@ -24,11 +24,15 @@ impl<'s> Bindings<'s> {
                 Err(error) => return Err(error.to_string()),
             },
         };
-        let kind = kind(&binding);
-        if kind != slot.capability {
-            return Err(format!("the plugin needs a {} binding, and `{name}` is of kind {kind}", slot.capability));
-        }
+        fits(slot, &name, &binding)?;
         Ok((name, binding))
+    }
+
+    /// A configured binding, and nothing else.
+    pub(crate) fn configured(&self, slot: &Slot, name: &str) -> Result<(String, Binding), String> {
+        let binding = self.settings.bindings.get(name).ok_or_else(|| self.unknown(name))?;
+        fits(slot, name, binding)?;
+        Ok((name.to_owned(), binding.clone()))
     }
 
     fn unknown(&self, text: &str) -> String {
@@ -58,6 +62,15 @@ impl<'s> Bindings<'s> {
             _ => "BINDING".into(),
         }
     }
+}
+
+/// Whether a binding is of the kind that a slot needs.
+fn fits(slot: &Slot, name: &str, binding: &Binding) -> Result<(), String> {
+    let kind = kind(binding);
+    if kind == slot.capability {
+        return Ok(());
+    }
+    Err(format!("the plugin needs a {} binding, and `{name}` is of kind {kind}", slot.capability))
 }
 
 /// A program of that name where such programs usually are, for a hint only: nothing is run because it was found.

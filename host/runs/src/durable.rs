@@ -85,6 +85,12 @@ impl Keeping for Durable {
     }
 
     async fn complete_step(&self, name: &str, result: &str) -> Result<(), DurableError> {
+        if matches!(rota_telemetry::mask(result), std::borrow::Cow::Owned(_)) {
+            // Masked, a later attempt would go on with something else.
+            return Err(DurableError::Conflict(format!(
+                "the result of the step `{name}` holds a secret, which is kept nowhere"
+            )));
+        }
         match &self.plan {
             Some(plan) => plan.complete_step(name, result).await,
             None => match self.store.complete_step(&self.run, &self.fence, name, result).await {

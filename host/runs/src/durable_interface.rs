@@ -75,10 +75,11 @@ fn over(limit: rota_capability::LimitExceeded) -> Error {
     Error::Quota(limit.to_string())
 }
 
-/// The name on record: a compensation's steps never meet the run's own, nor those of another compensation.
+/// The name on record: a compensation's steps never meet the run's own, nor those of another compensation, because of a character that no
+/// guest can put into a name.
 fn on_record(undoing: &Undoing, name: String) -> Arc<str> {
     match undoing {
-        Undoing::CarriesOut(compensation) => format!("undo {compensation}: {name}").into(),
+        Undoing::CarriesOut(compensation) => format!("undo {compensation}\u{1f}{name}").into(),
         Undoing::Registers | Undoing::NotExported => name.into(),
     }
 }

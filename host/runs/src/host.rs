@@ -213,6 +213,7 @@ impl Host {
         let keep =
             rota_store::Keep { age: rota_protocol::Span::from(Duration::from(keep.age)), per_job: keep.runs_per_job };
         loop {
+            self.forget_files().await;
             let wait = match self.store.prune(&keep, PRUNED).await {
                 // There may be more.
                 Ok(pruned) if pruned > 0 => Duration::from_secs(1),
@@ -229,6 +230,20 @@ impl Host {
         }
     }
 
+    /// Files of runs that are on record no more.
+    async fn forget_files(&self) {
+        let folders = std::fs::read_dir(self.state_dir.join("artifacts")).into_iter().flatten().flatten();
+        for folder in folders {
+            let name = folder.file_name().to_string_lossy().into_owned();
+            if uuid::Uuid::parse_str(&name).is_ok()
+                && let Err(StoreError::NotFound(_)) = self.store.run(&name).await
+                && let Err(error) = std::fs::remove_dir_all(folder.path())
+            {
+                tracing::warn!(run = name, %error, "the files of a forgotten run could not be removed");
+            }
+        }
+    }
+
     /// Wait until what was cancelled has reached its targets and what was said is on record. Before the process ends.
     pub async fn close(self) {
         futures::future::join(self.sessions().quiesce(), rota_capability_storage::settled(SETTLE_AT_CLOSE)).await;
@@ -237,7 +252,7 @@ impl Host {
 
     /// Wait a moment for what was cancelled to reach its targets; a target that does not answer keeps no run from its end.
     pub(crate) async fn settle(&self) {
-        let targets = futures::future::join(self.sessions().quiesce(), rota_capability_storage::settled(SETTLE));
+        let targets = futures::future::join(self.sessions().settled(), rota_capability_storage::settled(SETTLE));
         // What is under way goes on by itself.
         let _ = tokio::time::timeout(SETTLE, targets).await;
     }

@@ -1,7 +1,8 @@
 //! Between a prepared run and what is on record of it: enough for any host with the same bindings to do it.
 
+use crate::grants::{Recorded, regrant};
 use crate::host::Host;
-use crate::prepare::{Grants, PrepareError, Prepared, regrant};
+use crate::prepare::{PrepareError, Prepared};
 use crate::settings::Settings;
 use rota_authority::{Grant, Mode};
 use rota_capability::{Limits, Trigger};
@@ -172,12 +173,19 @@ impl Host {
         }
         let limits: Limits = serde_json::from_value(run.policy.limits.clone())
             .map_err(|error| ReviveError::Record(format!("its limits: {error}")))?;
-        let grants: Grants =
+        let grants: Recorded =
             serde_json::from_str(&run.grants).map_err(|error| ReviveError::Record(format!("its grants: {error}")))?;
         if let Some((slot, _)) = grants.iter().find(|(_, grant)| grant.ad_hoc) {
             return Err(ReviveError::AdHoc(slot.clone()));
         }
-        let grants = regrant(&settings, &run.plugin, &loaded.descriptor.slots, &grants)?;
+        let mut grants = regrant(&settings, &run.plugin, &loaded.descriptor.slots, &grants)?;
+        // What the job was granted when the run was made, as far as it still is. An undo keeps what it needs to undo what was done.
+        if let Some(job) = run.job.as_ref().and_then(|job| settings.jobs.get(job)).filter(|_| !undo) {
+            for grant in &mut grants {
+                let now = job.slots.get(&grant.slot).map(|(_, access)| access.as_slice()).unwrap_or_default();
+                grant.accesses.retain(|access| now.contains(access));
+            }
+        }
         Ok(Prepared {
             loaded,
             job: run.job.clone(),
@@ -204,7 +212,14 @@ impl Host {
 
     /// A component that was kept with runs which may need it.
     async fn component_of(&self, digest: &str) -> Option<Vec<u8>> {
-        self.store().component(digest).await.ok().flatten()
+        let component = self.store().component(digest).await.ok().flatten()?;
+        // What stands in the store under a digest may have been put there by somebody else (a restored backup): it is code only if it is
+        // what the digest says.
+        if rota_sandbox::digest(&component) != digest {
+            tracing::error!(digest, "the component that is kept under this digest is another one, and is not used");
+            return None;
+        }
+        Some(component)
     }
 
     /// The plugin that registered a compensation: exactly that build.

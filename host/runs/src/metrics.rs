@@ -19,6 +19,13 @@ use std::time::Duration;
 /// Values of procedures that are kept; further ones are counted as dropped.
 const PUBLISHED: usize = 10_000;
 
+/// Labels of one value, and characters of one label's value; more is cut.
+const LABELS: usize = 10;
+const LABEL: usize = 200;
+
+/// The host's own name among those of procedures.
+const RESERVED: [&str; 1] = ["values_dropped"];
+
 /// Which run ended, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RunLabels {
@@ -103,8 +110,15 @@ impl Metrics {
 
 #[derive(Default)]
 struct Published {
-    values: Mutex<BTreeMap<String, Named>>,
+    kept: Mutex<Kept>,
     dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct Kept {
+    names: BTreeMap<String, Named>,
+    /// Values of all names together.
+    count: usize,
 }
 
 /// The values of one name.
@@ -115,25 +129,35 @@ struct Named {
 
 impl Published {
     fn set(&self, job: &str, name: &str, labels: &[(String, String)], value: f64, kind: MetricKind) {
-        let mut all = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = all.values().map(|named| named.values.len()).sum::<usize>() >= PUBLISHED;
+        let name = word(name);
         let counter = matches!(kind, MetricKind::Counter);
-        let named = all.entry(word(name)).or_insert_with(|| Named { counter, values: BTreeMap::new() });
-        let mut key: Vec<(String, String)> =
-            labels.iter().map(|(k, v)| (word(k), v.clone())).filter(|(k, _)| k != "job").collect();
-        key.push(("job".into(), job.into()));
+        let mut key: Vec<(String, String)> = labels
+            .iter()
+            .take(LABELS)
+            .map(|(key, value)| (word(key), value.chars().take(LABEL).collect()))
+            // Names that begin so are the format's own.
+            .filter(|(key, _): &(String, String)| key != "job" && !key.starts_with("__"))
+            .collect();
+        key.push(("job".into(), job.chars().take(LABEL).collect()));
         key.sort();
         key.dedup_by(|a, b| a.0 == b.0);
-        if full && !named.values.contains_key(&key) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.names.get(&name);
+        let other_kind = known.is_some_and(|named| named.counter != counter);
+        let new = !known.is_some_and(|named| named.values.contains_key(&key));
+        if other_kind || RESERVED.contains(&name.as_str()) || (new && kept.count >= PUBLISHED) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        kept.count += usize::from(new);
+        let named = kept.names.entry(name).or_insert_with(|| Named { counter, values: BTreeMap::new() });
         named.values.insert(key, value);
     }
 }
 
-/// A name as the text form takes it.
+/// A name as the text form takes it; the ending that it gives counters is its own.
 fn word(name: &str) -> String {
+    let name = name.strip_suffix("_total").unwrap_or(name);
     let plain: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).take(100).collect();
     if plain.starts_with(|c: char| c.is_ascii_digit()) || plain.is_empty() { format!("_{plain}") } else { plain }
@@ -150,8 +174,8 @@ impl std::fmt::Debug for Published {
 
 impl Collector for PublishedCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let all = self.0.values.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, named) in all.iter() {
+        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, named) in &kept.names {
             let full = format!("procedure_{name}");
             let kind =
                 if named.counter { ConstCounter::new(0.0).metric_type() } else { ConstGauge::new(0.0).metric_type() };
@@ -191,6 +215,17 @@ mod tests {
         assert!(text.contains(r#"rota_procedure_dead_rows{job="nightly",table="a\"b"} 4.0"#), "{text}");
         assert!(text.contains(r#"rota_runs_ended_total{job="nightly",plugin="p",status="failed"} 1"#), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_would_break_the_format_is_dropped_or_renamed() {
+        let metrics = Metrics::default();
+        metrics.publish("j", "a_total", &[("__name__".into(), "rota_runs_held".into())], 1.0, MetricKind::Gauge);
+        metrics.publish("j", "a", &[], 2.0, MetricKind::Counter);
+        metrics.publish("j", "values_dropped", &[], -5.0, MetricKind::Gauge);
+        let text = metrics.text();
+        assert!(text.contains("rota_procedure_a{job=\"j\"} 1.0") && !text.contains("__name__"), "{text}");
+        assert!(text.contains("rota_procedure_values_dropped_total 2"), "{text}");
     }
 
     #[test]

@@ -5,15 +5,15 @@
 
 use crate::calendar::{Calendar, first};
 use crate::host::Host;
+use crate::instants::{Steps, before};
 use crate::job::Occasion;
 use crate::metrics::FireLabels;
 use chrono::{DateTime, TimeDelta, Utc};
 use rota_protocol::{FireRefused, Incarnation, Span, WaitReason};
-use rota_schedule::{Decided, Fire, OverlapDecision, Schedule, ScheduleState};
+use rota_schedule::{Fire, OverlapDecision, Schedule, ScheduleState};
 use rota_store::{
     Decision, DecisionOutcome, Hint, Load, ScheduleChanges, ScheduleDefinition, ScheduleRow, StoreError, date,
 };
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -26,9 +26,6 @@ const LATE: TimeDelta = TimeDelta::seconds(2);
 
 /// Schedules that are decided about at once.
 const BATCH: u32 = 500;
-
-/// Instants that are listed one by one with a decision; more are only counted.
-const LISTED: usize = 20;
 
 /// How often is looked which hosts share the schedules.
 const RESHARD: Duration = Duration::from_secs(5);
@@ -346,10 +343,6 @@ impl Scheduler {
     }
 }
 
-fn before(instant: DateTime<Utc>) -> DateTime<Utc> {
-    instant - TimeDelta::milliseconds(1)
-}
-
 fn outcome_word(outcome: &DecisionOutcome) -> &'static str {
     match outcome {
         DecisionOutcome::Fire(_) | DecisionOutcome::FireAndCancel { .. } => "fired",
@@ -373,74 +366,4 @@ fn said(changes: &ScheduleChanges) -> String {
         parts.push(format!("{} unchanged", changes.unchanged));
     }
     parts.join("; ")
-}
-
-/// Decisions in the order of their instants, the first about the cursor's own.
-struct Steps {
-    each: Vec<Step>,
-    /// The next nominal instant, and when it is to be decided about.
-    then: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
-}
-
-struct Step {
-    nominal: DateTime<Utc>,
-    fire: Option<Fire>,
-    /// Why it does not fire.
-    reason: &'static str,
-    also: Vec<(DateTime<Utc>, String)>,
-    missed_more: u64,
-}
-
-impl Steps {
-    /// What the schedule decided, as the store takes it: one decision an instant that fires, the missed ones with the first of all.
-    fn of(schedule: &Schedule, next: DateTime<Utc>, decided: Decided) -> Self {
-        // One that waits for a window stays the next: what is missed with it is told when it fires.
-        let waiting = decided.deferred.map(|(deferred, _)| deferred);
-        let missed: Vec<_> = decided
-            .missed
-            .iter()
-            .filter(|missed| waiting.is_none_or(|waiting| missed.first < waiting.nominal))
-            .collect();
-        let mut each: Vec<Step> = Vec::new();
-        let first_fires = decided.fires.first().is_some_and(|fire| fire.nominal == next);
-        if !missed.is_empty() && !first_fires {
-            let reason =
-                missed.iter().find(|missed| missed.first <= next).map_or("missed", |missed| missed.reason.as_str());
-            each.push(Step { nominal: next, fire: None, reason, also: Vec::new(), missed_more: 0 });
-        }
-        for fire in &decided.fires {
-            each.push(Step { nominal: fire.nominal, fire: Some(*fire), reason: "", also: Vec::new(), missed_more: 0 });
-        }
-        if let Some(first) = each.first_mut() {
-            tell(schedule, first, &missed, &decided.fires);
-        }
-        let state = decided.state;
-        let then = match waiting {
-            Some(waiting) => {
-                let fires = schedule.next_decision(&ScheduleState { deferred: Some(waiting), ..state });
-                (Some(waiting.nominal), fires.map(|at| at.max(waiting.until)))
-            }
-            None => (schedule.next_nominal(state.decided_until), schedule.next_decision(&state)),
-        };
-        Self { each, then }
-    }
-}
-
-/// List the missed instants with the first decision, as far as they are few.
-fn tell(schedule: &Schedule, step: &mut Step, missed: &[&rota_schedule::Missed], fires: &[Fire]) {
-    let mut listed: BTreeMap<DateTime<Utc>, String> = BTreeMap::new();
-    let mut count = 0;
-    for missed in missed {
-        count += missed.count;
-        let mut at = Some(missed.first);
-        while let Some(instant) = at.filter(|instant| *instant <= missed.last && listed.len() < LISTED) {
-            if instant != step.nominal && !fires.iter().any(|fire| fire.nominal == instant) {
-                listed.entry(instant).or_insert_with(|| missed.reason.as_str().to_owned());
-            }
-            at = schedule.next_nominal(instant);
-        }
-    }
-    let own = u64::from(step.fire.is_none());
-    step.missed_more = count.saturating_sub(own).saturating_sub(listed.len() as u64);
-    step.also = listed.into_iter().collect();
 }

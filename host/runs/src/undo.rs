@@ -3,7 +3,7 @@
 
 use crate::attempt::Doing;
 use crate::durable::Durable;
-use crate::held::Held;
+use crate::held::{Held, Stop};
 use crate::host::Host;
 use crate::prepare::Prepared;
 use rota_capability::LogLevel;
@@ -47,9 +47,13 @@ impl Host {
         let (held, store) = (&doing.held, self.store());
         let (run, fence) = (held.run.as_str(), &held.fence);
         loop {
-            if held.stopped().is_some_and(|stop| stop == crate::held::Stop::HandBack) {
-                patiently(held, || store.pause_undo(run, fence, Span(0))).await?;
-                return Ok(Undone::Later);
+            match held.stopped() {
+                Some(Stop::HandBack) => {
+                    patiently(held, || store.pause_undo(run, fence, Span(0))).await?;
+                    return Ok(Undone::Later);
+                }
+                Some(Stop::LeaseLost) => return Ok(Undone::Lost),
+                Some(Stop::Wish(_)) | None => {}
             }
             match patiently(held, || store.next_compensation(run, fence)).await? {
                 NextUndo::Nothing => return patiently(held, || store.end_undo(run, fence)).await.map(Undone::Final),
@@ -65,6 +69,10 @@ impl Host {
                 }
                 NextUndo::Now(compensation) => {
                     let error = self.compensate(doing, &compensation).await;
+                    if error.is_some() && held.stopped().is_some() {
+                        // It was stopped, which is no failure of its own: whoever holds the run next carries it out again.
+                        continue;
+                    }
                     let sequence = compensation.sequence;
                     let after =
                         patiently(held, || store.end_compensation(run, fence, sequence, error.as_deref())).await?;
@@ -134,7 +142,7 @@ impl Host {
             loaded: prepared.loaded.clone(),
             job: claimed.row.run.job.clone(),
             parameters: prepared.parameters.clone(),
-            grants: prepared.grants.iter().map(crate::prepare::same_grant).collect(),
+            grants: prepared.grants.iter().map(crate::grants::same_grant).collect(),
             limits: prepared.limits.clone(),
             mode: prepared.mode,
             trigger: prepared.trigger,

@@ -68,10 +68,10 @@ async fn list(records: &RunRecords, args: RunsList, printing: Printing) -> anyho
     }
     let row = |view: &RunView| {
         vec![
-            view.id.clone(),
-            view.job.clone().unwrap_or_else(|| "-".into()),
-            format!("{} {}", view.plugin, view.version),
-            view.mode.clone(),
+            safe(&view.id),
+            view.job.as_deref().map_or_else(|| "-".into(), safe),
+            safe(&format!("{} {}", view.plugin, view.version)),
+            safe(&view.mode),
             coloured(&view.status),
             view.started_at.unwrap_or(view.due).format("%Y-%m-%d %H:%M:%SZ").to_string(),
             view.duration_ms.map_or_else(|| "-".into(), |ms| format::seconds(ms as f64 / 1000.0)),
@@ -163,7 +163,13 @@ async fn cancel(
     let view = records.find(&id).await?;
     if printing.human() {
         let over = matches!(view.exit_status(), 5) && view.status != "unknown";
-        let rest = if over { "; it is told to stop, and `rota runs watch` follows it" } else { "" };
+        let rest = match (over, view.status.as_str()) {
+            (true, "compensating") => {
+                "; what it left is being undone, which is not cancelled; `rota runs watch` follows it"
+            }
+            (true, _) => "; it is told to stop, and `rota runs watch` follows it",
+            (false, _) => "",
+        };
         print(&format!("run {id}: {}{rest}", coloured(&view.status)))?;
     } else {
         print_json(&view.run_json())?;
@@ -211,6 +217,12 @@ async fn settle(
     Ok(0)
 }
 
+/// Whether a name of a record stays in its folder.
+fn is_one_segment(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None))
+}
+
 async fn artifacts(
     records: &RunRecords,
     folder: &Path,
@@ -242,6 +254,10 @@ async fn artifacts(
     let known = known.with_context(|| {
         format!("run {} kept no file `{name}`; `rota runs artifacts {}` lists them", view.id, view.id)
     })?;
+    anyhow::ensure!(
+        is_one_segment(&view.id) && is_one_segment(&known.name),
+        "the record names a file outside of the run's folder"
+    );
     let path = folder.join(&view.id).join(&known.name);
     let bytes = std::fs::read(&path).with_context(|| {
         format!("the file is not at {}: it is kept on the host that ran it ({})", path.display(), view.host)
@@ -318,8 +334,8 @@ fn human(line: &LogLine) -> String {
     format!(
         "{} {:>5} {:<9} {}{fields}",
         dim(&line.time.format("%H:%M:%S%.3f").to_string()),
-        line.level,
-        line.source,
+        safe(&line.level),
+        safe(&line.source),
         safe(&line.message)
     )
 }

@@ -27,13 +27,13 @@ pub(crate) fn run(view: &RunView, report: Option<&Report>) -> String {
 }
 
 fn headline(view: &RunView) -> String {
-    let what = match &view.job {
+    let what = safe(&match &view.job {
         Some(job) => format!("{job} ({} {})", view.plugin, view.version),
         None => format!("{} {}", view.plugin, view.version),
-    };
+    });
     let mode = if view.mode == "plan" { " plan" } else { "" };
     let took = view.duration_ms.map(|ms| format!(" in {}", format::seconds(ms as f64 / 1000.0))).unwrap_or_default();
-    format!("{}{mode}: {}{took}  {}", bold(&what), coloured(&view.status), dim(&format!("run {}", view.id)))
+    format!("{}{mode}: {}{took}  {}", bold(&what), coloured(&view.status), dim(&safe(&format!("run {}", view.id))))
 }
 
 fn mark(severity: Severity) -> String {
@@ -109,7 +109,7 @@ fn one_line(text: &str) -> String {
 
 /// An error with what to do about it.
 pub(crate) fn failure(kind: &str, message: &str, hint: Option<&str>) -> String {
-    let mut text = format!("{} {}", coloured_error(kind), safe_lines(message));
+    let mut text = format!("{} {}", coloured_error(&safe(kind)), safe_lines(message));
     if let Some(hint) = hint {
         text.push_str(&format!("\n  {} {}", dim("->"), safe_lines(hint)));
     }
