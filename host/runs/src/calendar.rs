@@ -23,8 +23,11 @@ pub(crate) struct Planned {
 /// What is known of one configuration; another one begins anew.
 #[derive(Default)]
 pub(crate) struct Calendar {
-    known: Mutex<(Option<Arc<Settings>>, HashMap<String, Planned>)>,
+    known: Mutex<Known>,
 }
+
+/// The schedules of one configuration, by job.
+type Known = (Option<Arc<Settings>>, HashMap<String, Planned>);
 
 impl Calendar {
     /// The schedule of a job; none for a job without.

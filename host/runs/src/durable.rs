@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use rota_capability::{Begun, Durable as Keeping, DurableError, EffectSeen, LogLevel, SeenOutcome};
 use rota_protocol::{Fence, StepBegin};
 use rota_store::{CompensationRow, EffectRow, Store, StoreError};
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
 /// The steps and compensations of one attempt, or of one compensation of it.
@@ -18,6 +19,9 @@ pub(crate) struct Durable {
     digest: String,
     component: OnceCell<()>,
     bytes: Arc<[u8]>,
+    /// Of a compensation: which steps this try of it has begun. The store counts attempts of the run, and a compensation is tried several
+    /// times within one; what an earlier try left open is in doubt.
+    tried: Option<Mutex<HashSet<String>>>,
     /// Of a plan nothing is kept.
     plan: Option<rota_capability::Transient>,
 }
@@ -33,13 +37,19 @@ impl Durable {
             digest: doing.prepared.loaded.plugin.digest().to_owned(),
             component: OnceCell::new(),
             bytes: doing.prepared.loaded.component.clone(),
+            tried: None,
             plan: plan.then(rota_capability::Transient::default),
         }
     }
 
     /// Of a compensation: its steps are kept, and it registers none.
     pub(crate) fn of_compensation(host: &Host, doing: &Doing, compensation: &CompensationRow) -> Self {
-        Self { digest: compensation.digest.clone(), plan: None, ..Self::of_attempt(host, doing) }
+        Self {
+            digest: compensation.digest.clone(),
+            tried: Some(Mutex::default()),
+            plan: None,
+            ..Self::of_attempt(host, doing)
+        }
     }
 
     /// Keep the component before the first compensation that needs exactly it.
@@ -74,7 +84,12 @@ impl Keeping for Durable {
             return plan.begin_step(name).await;
         }
         let (begun, effects) = self.store.begin_step(&self.run, &self.fence, name).await.map_err(refused)?;
+        let first = match &self.tried {
+            Some(tried) => tried.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned()),
+            None => false,
+        };
         match begun {
+            StepBegin::Busy if first => Ok(Begun::InDoubt(effects.into_iter().map(seen).collect())),
             StepBegin::Fresh => Ok(Begun::Fresh),
             StepBegin::Done(result) => Ok(Begun::Done(result)),
             StepBegin::InDoubt => Ok(Begun::InDoubt(effects.into_iter().map(seen).collect())),

@@ -108,6 +108,12 @@ impl Held {
     }
 }
 
+/// A held run with the number of its lease.
+pub(crate) type Leased = (String, LeaseNumber);
+
+/// A held run and how far it is, JSON.
+pub(crate) type Progress = (String, String);
+
 /// All runs that this process holds.
 #[derive(Default)]
 pub(crate) struct HeldRuns(Mutex<BTreeMap<String, Arc<Held>>>);
@@ -140,7 +146,7 @@ impl HeldRuns {
     }
 
     /// What a sign of life says of them: runs with the numbers of their leases, and how far they are.
-    pub(crate) fn said(&self) -> (Vec<(String, LeaseNumber)>, Vec<(String, String)>) {
+    pub(crate) fn said(&self) -> (Vec<Leased>, Vec<Progress>) {
         let all = self.all();
         let leases = all.values().map(|held| (held.run.clone(), held.fence.number)).collect();
         let progress = all.values().filter_map(|held| Some((held.run.clone(), held.take_progress()?))).collect();

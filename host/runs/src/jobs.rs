@@ -38,10 +38,16 @@ pub enum JobError {
     Schedule(#[from] ScheduleError),
     /// It cannot be run as it is configured.
     #[error(transparent)]
-    Prepare(#[from] PrepareError),
+    Prepare(Box<PrepareError>),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<PrepareError> for JobError {
+    fn from(error: PrepareError) -> Self {
+        Self::Prepare(Box::new(error))
+    }
 }
 
 fn did_you_mean(name: &Option<String>) -> String {

@@ -197,11 +197,8 @@ impl Scheduler {
     async fn decide(&self, rows: Vec<ScheduleRow>, now: DateTime<Utc>) -> Result<(), StoreError> {
         let mut decisions = Vec::new();
         for row in rows {
-            match self.decisions(&row, now).await? {
-                Some(mine) => decisions.extend(mine),
-                // Nothing is decided: the instant is put off.
-                None => {}
-            }
+            // None where nothing is decided, because the instant is put off.
+            decisions.extend(self.decisions(&row, now).await?.into_iter().flatten());
         }
         if decisions.is_empty() {
             return Ok(());

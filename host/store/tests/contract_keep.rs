@@ -30,14 +30,15 @@ async fn filled(world: &World) -> [String; 3] {
     let held = worker.begin(support::with_key("held", "k", 1)).await.unwrap();
     let waiting = run("waiting");
     store.enqueue(vec![waiting.clone()]).await.unwrap();
-    let next = Some(rota_store::date(store.now().await.unwrap()));
+    let at = rota_store::date(store.now().await.unwrap());
+    let next = Some(at);
     let schedule =
         ScheduleDefinition { job: "j".into(), definition: "{}".into(), hash: "1".into(), next, fire_at: None };
     store.apply_schedules(vec![schedule], "ada").await.unwrap();
     let decision = rota_store::Decision {
         job: "j".into(),
         read: 1,
-        nominal: next.unwrap(),
+        nominal: at,
         outcome: rota_store::DecisionOutcome::Skip("window".into()),
         next: None,
         fire_at: None,

@@ -38,7 +38,7 @@ contract! {
         assert!(world.store.reap().await.unwrap().is_empty(), "once");
         // One that has ended is not revived.
         world.pass(Span::millis(600)).await;
-        assert_eq!(beat(&worker, &kept).await.lost, [kept.id.clone()]);
+        assert_eq!(beat(&worker, &kept).await.lost, std::slice::from_ref(&kept.id));
         assert!(beat(&worker, &let_go).await.lost.contains(&let_go.id));
     }
 
