@@ -57,7 +57,9 @@ pub(crate) async fn perform(
 /// Whether the statement was judged to need nothing but `read`: then nothing that it calls (a function of the database that the parser
 /// does not know, a view) may write either, whatever else is granted.
 pub(crate) fn only_reads(permit: &Permit<Sql>) -> bool {
-    permit.authorized().needed().iter().all(|access| *access == SqlAccess::Read)
+    let needed = permit.authorized().needed();
+    // A statement always needs something.
+    !needed.is_empty() && needed.iter().all(|access| *access == SqlAccess::Read)
 }
 
 async fn behind(

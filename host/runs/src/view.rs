@@ -79,8 +79,10 @@ pub struct AttemptView {
     /// The host.
     pub host: String,
     /// When it began.
+    #[serde(serialize_with = "instant")]
     pub started_at: DateTime<Utc>,
     /// When it ended.
+    #[serde(serialize_with = "maybe_instant")]
     pub finished_at: Option<DateTime<Utc>>,
     /// `reported`, `in-doubt`, `failed`, `denied`, `timed-out`, `cancelled`, `vanished` or `handed-back`.
     pub outcome: Option<String>,
@@ -96,8 +98,10 @@ pub struct StepView {
     /// The last attempt that began it.
     pub attempt: u32,
     /// When it was begun, for the first time.
+    #[serde(serialize_with = "instant")]
     pub started_at: DateTime<Utc>,
     /// When it was completed.
+    #[serde(serialize_with = "maybe_instant")]
     pub finished_at: Option<DateTime<Utc>>,
     /// Its result, once it is completed.
     pub result: Option<Value>,
@@ -117,8 +121,10 @@ pub struct CompensationView {
     /// Why it failed last.
     pub error: Option<String>,
     /// When it was registered.
+    #[serde(serialize_with = "instant")]
     pub registered_at: DateTime<Utc>,
     /// When it was over.
+    #[serde(serialize_with = "maybe_instant")]
     pub finished_at: Option<DateTime<Utc>>,
     /// What the person noted who settled it.
     pub note: Option<String>,
@@ -173,6 +179,14 @@ pub struct ArtifactView {
 /// An instant as JSON has it.
 pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn instant<S: serde::Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
+}
+
+fn maybe_instant<S: serde::Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_some(&time.map(rfc3339))
 }
 
 impl RunView {

@@ -207,7 +207,7 @@ async fn a_compensation_uses_what_it_may_and_registers_no_other() {
     };
     assert!(matches!(run.compensate("nothing", json!({})).await.ended, Ended::Reported(())));
     assert!(matches!(undo("run.step.complete", json!({ "name": "one" })).await.ended, Ended::Reported(())));
-    assert_eq!(run.kept.steps(), [("undo clear away: one".to_owned(), Some("1".to_owned()))]);
+    assert_eq!(run.kept.steps(), [("undo clear away\u{1f}one".to_owned(), Some("1".to_owned()))]);
     assert!(matches!(undo("run.sleep", json!({})).await.ended, Ended::Reported(())));
     let failure = failed(undo("run.compensation.register", json!({})).await);
     assert_eq!(failure.cause.map(|cause| cause.kind()), Some("conflict"));
