@@ -41,6 +41,8 @@ struct Bench<'a> {
     database: &'a Database,
     folder: &'a Path,
     pg_dump: PathBuf,
+    /// It compresses by itself on the other side.
+    native: bool,
 }
 
 /// One backup by Rota.
@@ -64,6 +66,9 @@ impl Bench<'_> {
         ] {
             command.arg("--bind").arg(format!("{slot}={binding}"));
         }
+        if self.native {
+            command.args(["-p", "allow_newer_client=true"]);
+        }
         command.args(extra).stdout(Stdio::piped()).stderr(Stdio::piped());
         let watch = Watch::start();
         let mut child = command.spawn()?;
@@ -83,6 +88,16 @@ impl Bench<'_> {
     fn theirs(&self) -> anyhow::Result<Sample> {
         let file = tempfile::NamedTempFile::new_in(self.folder)?;
         let watch = Watch::start();
+        if self.native {
+            let status = Command::new(&self.pg_dump)
+                .args(["--format=custom", &format!("--compress=zstd:{LEVEL}"), "--dbname"])
+                .arg(self.database.url())
+                .arg("--file")
+                .arg(file.path())
+                .status()?;
+            ensure!(status.success(), "pg_dump failed");
+            return Ok(watch.stop());
+        }
         let mut dump = Command::new(&self.pg_dump)
             .args(["--format=custom", "--compress=0", "--dbname"])
             .arg(self.database.url())
@@ -136,10 +151,16 @@ fn size(folder: &Path) -> anyhow::Result<u64> {
 
 const PLAIN: [&str; 6] = ["-p", "verify=none", "-p", "rows=estimated", "-p", "retention=false"];
 
-pub(crate) async fn measure(server: &Postgres, gibibytes: u32, rounds: usize) -> anyhow::Result<Figure> {
+pub(crate) async fn measure(
+    server: &Postgres,
+    gibibytes: u32,
+    rounds: usize,
+    native: Option<&Path>,
+) -> anyhow::Result<Figure> {
     let database = server.fresh_database("bench_backup").await?;
     let folder = tempfile::tempdir()?;
-    let bench = Bench { server, database: &database, folder: folder.path(), pg_dump: server.program("pg_dump")? };
+    let pg_dump = native.map_or_else(|| server.program("pg_dump"), |path| Ok(path.to_owned()))?;
+    let bench = Bench { server, database: &database, folder: folder.path(), pg_dump, native: native.is_some() };
     let (small, large) = (gibibytes.div_ceil(2), gibibytes * 2);
     bench.grow(0, small).await?;
     // Compiles the plugin, which takes memory of its own.
@@ -170,7 +191,13 @@ pub(crate) async fn measure(server: &Postgres, gibibytes: u32, rounds: usize) ->
     Ok(Figure {
         name: "backup",
         what: format!("backup of {gibibytes} GiB of tables, half of it vectors, to `file://`"),
-        against: format!("`pg_dump -Fc` with the same codec (Zstandard {LEVEL}) to a file"),
+        against: if native.is_some() {
+            format!("`pg_dump -Fc --compress=zstd:{LEVEL} --file`, the same pg_dump on both sides")
+        } else {
+            format!(
+                "`pg_dump -Fc` piped into a process that compresses with the same codec (Zstandard {LEVEL}) to a file"
+            )
+        },
         goal: ">= 0.97x speed; memory within 32 MiB",
         value: speeds,
         unit: "x",

@@ -40,6 +40,10 @@ struct Cli {
     /// How much is backed up, GiB; the memory is compared between half and twice as much
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     size: u32,
+    /// A pg_dump with Zstandard of its own (version 16 or later): the backup is measured against it writing a compressed file by itself,
+    /// and made with it on both sides. Without it: against pg_dump piped into a process that compresses
+    #[arg(long, value_name = "PATH")]
+    pg_dump: Option<PathBuf>,
     /// Compress standard input to this file and do nothing else: the other side of the backup
     #[arg(long, hide = true)]
     compress_to: Option<PathBuf>,
@@ -84,7 +88,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     }
     if wanted("backup") {
         let server = Postgres::start(server_for_backup()).await.context("PostgreSQL")?;
-        take(backup::measure(&server, cli.size, rounds.min(5)).await.context("backup")?);
+        take(backup::measure(&server, cli.size, rounds.min(5), cli.pg_dump.as_deref()).await.context("backup")?);
     }
     results.machine.load_after = load();
     write(cli, &results)
