@@ -59,7 +59,7 @@ fn private_folder(state_dir: &Path) -> Result<PathBuf, HostError> {
 /// The store that the configuration names.
 ///
 /// # Errors
-/// When it cannot be opened; see [`StoreError::is_temporary`].
+/// When it cannot be opened; see [`StoreError::is_passing`].
 pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match &settings.store {
         StoreChoice::Sqlite { folder } => Ok(Arc::new(rota_store::SqliteStore::open(folder).await?)),

@@ -51,6 +51,7 @@ async fn sqlite_tables(session: &mut Session<'_>) -> Result<Vec<TableStatus>, St
                  union all select 'components', count(*) from rota.components
                  union all select 'effects', count(*) from rota.effects
                  union all select 'fires', count(*) from rota.fires
+                 union all select 'ended', count(*) from rota.ended
                  union all select 'held_keys', count(*) from rota.held_keys
                  union all select 'hosts', count(*) from rota.hosts
                  union all select 'leases', count(*) from rota.leases
