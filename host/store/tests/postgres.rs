@@ -76,7 +76,10 @@ async fn a_connection_that_is_cut_is_made_again() {
         // What breaks off before the commit is done again by itself.
         held.effect(&format!("{n}")).await.unwrap();
     }
-    assert_eq!(store.effects(&held.id).await.unwrap().len(), 5);
+    // One that broke off in the middle of its commit may be there twice: the row that nobody was told of ends with the attempt.
+    let effects = store.effects(&held.id).await.unwrap();
+    let different: std::collections::BTreeSet<_> = effects.iter().map(|effect| effect.detail.as_str()).collect();
+    assert!(different.len() == 5 && effects.len() <= 10, "{effects:?}");
     let mut hints = store.hints();
     let other = PostgresStore::open(&url).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
