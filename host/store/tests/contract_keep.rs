@@ -194,7 +194,7 @@ contract! {
         assert!(status.bytes > 0 && status.schema >= 2 && !status.engine_version.is_empty());
         assert_eq!(status.oldest_run, Some(world.store.run(&over).await.unwrap().created_at));
         let tables: Vec<_> = status.tables.iter().map(|table| table.name.as_str()).collect();
-        assert!(tables.contains(&"runs") && tables.contains(&"queue") && tables.contains(&"ended"), "{tables:?}");
+        assert!(tables.contains(&"runs") && tables.contains(&"queue") && tables.contains(&"ended") && tables.len() == 15, "{tables:?}");
         if !world.is_postgres() {
             assert!(status.tables.iter().any(|table| table.name == "runs" && table.rows == 3));
         }

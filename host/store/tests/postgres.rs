@@ -71,13 +71,18 @@ async fn a_connection_that_is_cut_is_made_again() {
     let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url).await.unwrap());
     let worker = Worker::on(store.clone(), "host").await;
     let held = worker.begin(run("p")).await.unwrap();
+    let mut answered = Vec::new();
     for n in 0..5 {
         proxy.cut();
         // What breaks off before the commit is done again by itself.
-        held.effect(&format!("{n}")).await.unwrap();
+        answered.push((held.effect(&format!("{n}")).await.unwrap(), n.to_string()));
     }
     // One that broke off in the middle of its commit may be there twice: the row that nobody was told of ends with the attempt.
     let effects = store.effects(&held.id).await.unwrap();
+    for (sequence, detail) in &answered {
+        let row = effects.iter().find(|effect| effect.sequence == *sequence);
+        assert!(row.is_some_and(|row| row.detail == *detail), "what was answered is on record: {effects:?}");
+    }
     let different: std::collections::BTreeSet<_> = effects.iter().map(|effect| effect.detail.as_str()).collect();
     assert!(different.len() == 5 && effects.len() <= 10, "{effects:?}");
     let mut hints = store.hints();

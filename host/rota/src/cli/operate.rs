@@ -29,7 +29,7 @@ pub(crate) enum RunsCommand {
     Cancel {
         /// The run's id, or four characters or more of its beginning or end, or `last`
         run: String,
-        /// Give it no time to end well
+        /// Put on record that it was to end at once (a cancel gives a procedure no time to go on either)
         #[arg(long)]
         terminate: bool,
         /// Why, for the record
