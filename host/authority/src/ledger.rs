@@ -24,9 +24,18 @@ pub struct EffectRecord {
 }
 
 /// Why an effect could not be written down. It is not performed then.
-#[derive(Debug, thiserror::Error)]
-#[error("the effect could not be recorded, so it was not performed: {0}")]
-pub struct LedgerError(pub String);
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// The ledger is away for now: the same may succeed later.
+    #[error("the effect could not be recorded now, so it was not performed: {0}")]
+    Away(String),
+    /// Whoever asks does not hold the run any more.
+    #[error("the effect was not performed, since this worker does not hold the run any more: {0}")]
+    LeaseLost(String),
+    /// Anything else.
+    #[error("the effect could not be recorded, so it was not performed: {0}")]
+    Other(String),
+}
 
 /// Where a run's effects are written down. Numbers start at 1 and have no gaps.
 #[async_trait]

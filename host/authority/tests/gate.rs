@@ -134,7 +134,7 @@ struct Full;
 #[async_trait]
 impl Ledger for Full {
     async fn begin(&self, _: EffectRecord) -> Result<u64, LedgerError> {
-        Err(LedgerError("the disk is full".into()))
+        Err(LedgerError::Other("the disk is full".into()))
     }
     async fn finish(&self, _: u64, _: Outcome) -> Result<(), LedgerError> {
         Ok(())

@@ -5,6 +5,7 @@ use crate::ended::{EndOfAttempt, doubt, end_of, error};
 use crate::held::{Held, Stop};
 use crate::host::Host;
 use crate::observer::{Recorder, Watcher};
+use crate::patient::PatientLedger;
 use crate::prepare::Prepared;
 use rota_authority::{Gate, Quotas, RunIdentity};
 use rota_capability::{LogLevel, RunContext, RunFacts};
@@ -32,7 +33,7 @@ impl Host {
         let Doing { claimed, prepared, held, .. } = doing;
         let recorder = self.recorder(doing);
         let durable = Arc::new(Durable::of_attempt(self, doing));
-        let context = self.context(claimed, prepared, &held.fence, recorder.clone(), durable);
+        let context = self.context(claimed, prepared, held, recorder.clone(), durable);
         let sandbox = self.plugins().sandbox();
         let finished = sandbox.run(&prepared.loaded.plugin, context.clone(), &prepared.parameters, &held.cancel).await;
         // What was dropped with the store tells its targets now.
@@ -125,7 +126,7 @@ impl Host {
         &self,
         claimed: &Claimed,
         prepared: &Prepared,
-        fence: &rota_protocol::Fence,
+        held: &Arc<Held>,
         recorder: Arc<Recorder>,
         durable: Arc<Durable>,
     ) -> Arc<RunContext> {
@@ -134,7 +135,8 @@ impl Host {
         let identity =
             RunIdentity { run: run.id.clone(), job: run.job.clone().unwrap_or_else(|| descriptor.name.clone()) };
         let quotas = Quotas { effects: prepared.limits.effects };
-        let ledger = self.store().ledger(&run.id, fence);
+        let ledger = self.store().ledger(&run.id, &held.fence);
+        let ledger = Arc::new(PatientLedger { ledger, held: held.clone() });
         let grants = prepared.grants.iter().map(|g| rota_authority::Grant {
             slot: g.slot.clone(),
             binding_name: g.binding_name.clone(),

@@ -1,20 +1,22 @@
 //! Steps and compensations of a run, kept by the store under the lease.
 
 use crate::attempt::Doing;
+use crate::held::Held;
 use crate::host::Host;
+use crate::patient::patiently;
 use async_trait::async_trait;
 use rota_capability::{Begun, Durable as Keeping, DurableError, EffectSeen, LogLevel, SeenOutcome};
-use rota_protocol::{Fence, StepBegin};
+use rota_protocol::StepBegin;
 use rota_store::{CompensationRow, EffectRow, Store, StoreError};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
 /// The steps and compensations of one attempt, or of one compensation of it.
 pub(crate) struct Durable {
     store: Arc<dyn Store>,
-    run: String,
-    fence: Fence,
+    held: Arc<Held>,
     /// The digest of the component that registers, and its bytes until they are kept.
     digest: String,
     component: OnceCell<()>,
@@ -32,8 +34,7 @@ impl Durable {
         let plan = doing.prepared.mode == rota_authority::Mode::Plan;
         Self {
             store: host.store().clone(),
-            run: doing.held.run.clone(),
-            fence: doing.held.fence.clone(),
+            held: doing.held.clone(),
             digest: doing.prepared.loaded.plugin.digest().to_owned(),
             component: OnceCell::new(),
             bytes: doing.prepared.loaded.component.clone(),
@@ -54,7 +55,10 @@ impl Durable {
 
     /// Keep the component before the first compensation that needs exactly it.
     async fn keep_component(&self) -> Result<(), DurableError> {
-        let keep = || async { self.store.keep_component(&self.digest, &self.bytes).await.map_err(refused) };
+        let keep = || async {
+            let kept = patiently(&self.held, || self.store.keep_component(&self.digest, &self.bytes));
+            kept.await.map_err(refused)
+        };
         self.component.get_or_try_init(keep).await.map(|_| ())
     }
 }
@@ -83,7 +87,17 @@ impl Keeping for Durable {
         if let Some(plan) = &self.plan {
             return plan.begin_step(name).await;
         }
-        let (begun, effects) = self.store.begin_step(&self.run, &self.fence, name).await.map_err(refused)?;
+        let (run, fence) = (self.held.run.as_str(), &self.held.fence);
+        let asked = AtomicU32::new(0);
+        let begin = || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            self.store.begin_step(run, fence, name)
+        };
+        let (mut begun, effects) = patiently(&self.held, begin).await.map_err(refused)?;
+        if begun == StepBegin::Busy && asked.load(Ordering::Relaxed) > 1 {
+            // It was this very call that began it, and the answer got lost.
+            begun = StepBegin::InDoubt;
+        }
         let first = match &self.tried {
             Some(tried) => tried.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned()),
             None => false,
@@ -108,12 +122,16 @@ impl Keeping for Durable {
         }
         match &self.plan {
             Some(plan) => plan.complete_step(name, result).await,
-            None => match self.store.complete_step(&self.run, &self.fence, name, result).await {
-                Err(error @ (StoreError::Misfit(_) | StoreError::Stale(_))) => {
-                    Err(DurableError::Conflict(error.to_string()))
+            None => {
+                match patiently(&self.held, || self.store.complete_step(&self.held.run, &self.held.fence, name, result))
+                    .await
+                {
+                    Err(error @ (StoreError::Misfit(_) | StoreError::Stale(_))) => {
+                        Err(DurableError::Conflict(error.to_string()))
+                    }
+                    answer => answer.map_err(refused),
                 }
-                answer => answer.map_err(refused),
-            },
+            }
         }
     }
 
@@ -128,13 +146,19 @@ impl Keeping for Durable {
             )));
         }
         self.keep_component().await?;
-        self.store.register_compensation(&self.run, &self.fence, name, state, &self.digest).await.map_err(refused)
+        let (run, fence) = (self.held.run.as_str(), &self.held.fence);
+        let register = || self.store.register_compensation(run, fence, name, state, &self.digest);
+        patiently(&self.held, register).await.map_err(refused)
     }
 
     async fn dismiss_compensation(&self, sequence: u32) -> Result<(), DurableError> {
         match &self.plan {
             Some(plan) => plan.dismiss_compensation(sequence).await,
-            None => self.store.dismiss_compensation(&self.run, &self.fence, sequence).await.map_err(refused),
+            None => {
+                let (run, fence) = (self.held.run.as_str(), &self.held.fence);
+                let dismiss = || self.store.dismiss_compensation(run, fence, sequence);
+                patiently(&self.held, dismiss).await.map_err(refused)
+            }
         }
     }
 }

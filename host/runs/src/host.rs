@@ -63,7 +63,13 @@ fn private_folder(state_dir: &Path) -> Result<PathBuf, HostError> {
 pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match &settings.store {
         StoreChoice::Sqlite { folder } => Ok(Arc::new(rota_store::SqliteStore::open(folder).await?)),
-        StoreChoice::Postgres { url } => Ok(Arc::new(rota_store::PostgresStore::open(url.expose()).await?)),
+        StoreChoice::Postgres { url } => {
+            let options = rota_store::PostgresOptions {
+                spool: Some(settings.state_dir.join("spool")),
+                ..rota_store::PostgresOptions::default()
+            };
+            Ok(Arc::new(rota_store::PostgresStore::open_with(url.expose(), options).await?))
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod metrics;
 mod observer;
 mod operate;
 mod parameters;
+mod patient;
 mod prepare;
 mod records;
 mod run_interface;

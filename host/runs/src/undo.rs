@@ -3,21 +3,19 @@
 
 use crate::attempt::Doing;
 use crate::durable::Durable;
-use crate::held::{Held, Stop};
+use crate::held::Stop;
 use crate::host::Host;
+use crate::patient::patiently;
 use crate::prepare::Prepared;
 use rota_capability::LogLevel;
 use rota_protocol::{AfterCompensation, RunState, Span};
 use rota_sandbox::Ended;
 use rota_store::{Claimed, CompensationRow, NextUndo, StoreError};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A wait that is longer is not waited for by whoever holds the run: it gives the run back until then.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-
-/// How long is waited before a store that is away is asked again.
-const AGAIN: Duration = Duration::from_millis(200);
 
 /// How the undo of a run ended here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +100,7 @@ impl Host {
         };
         let recorder = self.recorder(doing);
         let durable = Arc::new(Durable::of_compensation(self, doing, compensation));
-        let context = self.context(claimed, &prepared, &held.fence, recorder, durable);
+        let context = self.context(claimed, &prepared, held, recorder, durable);
         context.log(
             LogLevel::Warn,
             "host",
@@ -148,21 +146,6 @@ impl Host {
             trigger: prepared.trigger,
             wanted: Vec::new(),
             ad_hoc: prepared.ad_hoc.clone(),
-        }
-    }
-}
-
-/// Ask a store that may be away, for as long as the lease certainly lasts.
-async fn patiently<T, F>(held: &Held, ask: impl Fn() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    loop {
-        match ask().await {
-            Err(error) if error.is_passing() && Instant::now() < held.proven_until() => {
-                tokio::time::sleep(AGAIN).await;
-            }
-            answer => return answer,
         }
     }
 }

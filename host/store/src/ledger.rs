@@ -1,8 +1,8 @@
 //! A run's effects in the store, written down by whoever holds the run.
 
-use crate::masked;
 use crate::write::effect::{BeginEffect, FinishEffect};
 use crate::writer::Writer;
+use crate::{StoreError, masked};
 use async_trait::async_trait;
 use rota_authority::{EffectRecord, Ledger, LedgerError, Outcome};
 use rota_protocol::Fence;
@@ -19,13 +19,22 @@ impl RunLedger {
     }
 }
 
+fn said(error: StoreError) -> LedgerError {
+    let text = error.to_string();
+    match error {
+        error if error.is_passing() => LedgerError::Away(text),
+        StoreError::LeaseLost { .. } => LedgerError::LeaseLost(text),
+        _ => LedgerError::Other(text),
+    }
+}
+
 #[async_trait]
 impl Ledger for RunLedger {
     async fn begin(&self, mut effect: EffectRecord) -> Result<u64, LedgerError> {
         effect.target = masked::text(effect.target);
         effect.detail = masked::text(effect.detail);
         let op = BeginEffect { run: self.run.clone(), fence: self.fence.clone(), effect };
-        self.writer.ask_of(&self.run, op).await.map_err(|error| LedgerError(error.to_string()))
+        self.writer.ask_of(&self.run, op).await.map_err(said)
     }
 
     async fn finish(&self, sequence: u64, outcome: Outcome) -> Result<(), LedgerError> {
@@ -35,7 +44,7 @@ impl Ledger for RunLedger {
             other => other,
         };
         let written = self.writer.ask_of(&self.run, self.finish_op(sequence, outcome)).await;
-        written.map_err(|error| LedgerError(error.to_string()))
+        written.map_err(said)
     }
 
     fn interrupted(&self, sequence: u64) {

@@ -19,7 +19,7 @@ use crate::writer::{Connector, Writer, connect};
 use crate::{BackupSummary, StoreError, SystemClock, backup};
 use hints::Hinting;
 use sqlx::postgres::PgPoolOptions;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -43,17 +43,19 @@ impl Kept for Postgres {
 }
 
 /// How a server is used.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PostgresOptions {
     /// Connections that write.
     pub writers: u32,
     /// Connections that read, at most.
     pub readers: u32,
+    /// The folder of this machine where records wait while the server is away; without one, a few wait in memory.
+    pub spool: Option<PathBuf>,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { writers: 3, readers: 4 }
+        Self { writers: 3, readers: 4, spool: None }
     }
 }
 
@@ -75,7 +77,8 @@ impl Records<Postgres> {
     /// See [`PostgresStore::open`].
     pub async fn open_with(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
         let target = open::target(url)?;
-        let shared = shared(&target);
+        let mut shared = shared(&target);
+        shared.spool = options.spool;
         let first = open::migrated(&target, &shared).await?;
         let (hints, _) = broadcast::channel(crate::sqlite::HINTS);
         let hinting = Hinting::start(&target, &shared, hints.clone());
@@ -107,5 +110,12 @@ impl Records<Postgres> {
 }
 
 fn shared(target: &open::Target) -> Shared {
-    Shared { place: target.place().into(), clock: Arc::new(SystemClock), refused: Arc::default(), has_server: true }
+    Shared {
+        place: target.place().into(),
+        clock: Arc::new(SystemClock),
+        refused: Arc::default(),
+        has_server: true,
+        spool: None,
+        spooled: Arc::default(),
+    }
 }

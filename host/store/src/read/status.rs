@@ -16,6 +16,7 @@ pub(crate) async fn status(session: &mut Session<'_>, shared: &Shared) -> Result
         .map(|row| row.date("created_at"))
         .transpose()?;
     let refused_writes = shared.refused.load(Ordering::Relaxed);
+    let spooled = shared.spooled.load(Ordering::Relaxed);
     let place = shared.place.to_string();
     let (engine, version, bytes, tables) = match session.engine() {
         Engine::Sqlite => (
@@ -31,7 +32,17 @@ pub(crate) async fn status(session: &mut Session<'_>, shared: &Shared) -> Result
         }
     };
     let engine_version = session.one(version, &[]).await?.map_or(Ok(String::new()), |row| row.text("version"))?;
-    Ok(StoreStatus { engine: engine.into(), engine_version, place, schema, bytes, tables, oldest_run, refused_writes })
+    Ok(StoreStatus {
+        engine: engine.into(),
+        engine_version,
+        place,
+        schema,
+        bytes,
+        tables,
+        oldest_run,
+        refused_writes,
+        spooled,
+    })
 }
 
 async fn sqlite_bytes(session: &mut Session<'_>) -> Result<u64, StoreError> {

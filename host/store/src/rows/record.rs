@@ -1,6 +1,7 @@
 //! Effects, log lines and artifacts of a run.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 /// An effect on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub struct EffectRow {
 }
 
 /// A line for a run's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewLogLine {
     /// When.
     pub time: DateTime<Utc>,

@@ -47,6 +47,8 @@ pub struct StoreStatus {
     pub oldest_run: Option<DateTime<Utc>>,
     /// How many writes of workers this process has seen refused because their lease was lost.
     pub refused_writes: u64,
+    /// How many records of this process wait for the store to be back.
+    pub spooled: u64,
 }
 
 /// The state of a table.

@@ -14,6 +14,7 @@ use crate::{Clock, StoreError};
 use rota_protocol::{Instant, LeaseLost};
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,6 +39,10 @@ pub(crate) struct Shared {
     pub(crate) refused: Arc<AtomicU64>,
     /// Whether it is a server, which may not answer.
     pub(crate) has_server: bool,
+    /// Where records wait while the place is away; without a folder, a few in memory.
+    pub(crate) spool: Option<PathBuf>,
+    /// How many wait, in this process.
+    pub(crate) spooled: Arc<AtomicU64>,
 }
 
 /// A connection.

@@ -52,6 +52,9 @@ impl Default for SqliteOptions {
     }
 }
 
+/// The folder in the state directory where records wait that cannot be written.
+pub(crate) const SPOOL: &str = "spool";
+
 /// As many hints wait for a receiver that is slow; older ones are lost to it.
 pub(crate) const HINTS: usize = 4_096;
 
@@ -80,6 +83,8 @@ impl Records<Sqlite> {
             clock: options.clock,
             refused: Arc::default(),
             has_server: false,
+            spool: Some(folder.path().join(SPOOL)),
+            spooled: Arc::default(),
         };
         let (hints, _) = broadcast::channel(HINTS);
         let hinted = hints.clone();

@@ -22,6 +22,8 @@ pub(super) async fn restore(folder: &Path, from: &Path) -> Result<(BackupSummary
         clock: Arc::new(SystemClock),
         refused: Arc::default(),
         has_server: false,
+        spool: None,
+        spooled: Arc::default(),
     };
     let summary = backup::read(&mut Session::new(Link::Sqlite(&mut connection), &shared), from).await?;
     connection.close().await.map_err(|error| understand_sqlite(&shared.place, &error))?;

@@ -3,7 +3,7 @@
 use super::hold::not_held;
 use crate::StoreError;
 use crate::session::{Session, args, sql};
-use crate::writer::Op;
+use crate::writer::{Late, Op};
 use rota_authority::{EffectRecord, Outcome};
 use rota_protocol::{Fence, Incarnation, Lease, LeaseNumber};
 
@@ -115,6 +115,21 @@ impl Op for FinishEffect {
 
     fn is_one_statement(&self) -> bool {
         true
+    }
+
+    fn late(&self) -> Option<(Late, ())> {
+        let said = match &self.outcome {
+            Outcome::Done(said) | Outcome::Failed(said) => Some(said.clone()),
+            Outcome::Planned | Outcome::Interrupted => None,
+        };
+        let late = Late::Outcome {
+            run: self.run.clone(),
+            lease: self.fence.number.0,
+            sequence: self.sequence,
+            outcome: self.outcome.word().to_owned(),
+            said,
+        };
+        Some((late, ()))
     }
 }
 

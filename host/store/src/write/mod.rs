@@ -13,6 +13,7 @@ pub(crate) mod follow;
 pub(crate) mod hold;
 pub(crate) mod host;
 pub(crate) mod keys;
+pub(crate) mod late;
 pub(crate) mod logs;
 pub(crate) mod prune;
 pub(crate) mod reap;

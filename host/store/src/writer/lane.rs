@@ -1,9 +1,10 @@
 //! One lane: a task with a connection.
 
-use super::{Connector, Message, PATIENCE, Write};
+use super::spool::{self, Late, Spool};
+use super::{Connector, Message, PATIENCE, Waiting, Write};
 use crate::rows::Hint;
 use crate::session::{Engine, Session, Shared};
-use crate::write::logs;
+use crate::write::{late, logs};
 use crate::{NewLogLine, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,10 @@ const GATHER: Duration = Duration::from_millis(100);
 const BATCH: usize = 200;
 const LINES: usize = 5_000;
 
+/// How often it is tried to deliver what waits, and how much of it in one commit.
+const DELIVER_EVERY: Duration = Duration::from_secs(1);
+const DELIVERED: usize = 500;
+
 /// How often a transaction is done again that a concurrent one made fail.
 const AGAIN: u32 = 8;
 
@@ -32,6 +37,8 @@ pub(super) struct Lane {
     hinted: Box<dyn Fn(Hint) + Send + Sync>,
     /// Lines that a failed commit lost, to be counted by the next that does not fail.
     lost_lines: HashMap<Arc<str>, u64>,
+    /// What waits for the place to be back.
+    spool: Spool,
 }
 
 /// What was gathered for one commit.
@@ -82,11 +89,24 @@ impl Lane {
         lines_waiting: Arc<AtomicUsize>,
         hinted: Box<dyn Fn(Hint) + Send + Sync>,
     ) -> Self {
-        Self { receiver, connector, shared, lines_waiting, hinted, lost_lines: HashMap::new() }
+        let spool = Spool::new(shared.spool.clone(), spool::LIMIT, shared.spooled.clone());
+        Self { receiver, connector, shared, lines_waiting, hinted, lost_lines: HashMap::new(), spool }
     }
 
     pub(super) async fn run(mut self) {
-        while let Some(first) = self.receiver.recv().await {
+        // Long before the first outcome, and by whichever lane is first.
+        self.spool.find();
+        loop {
+            let first = if self.spool.is_empty() {
+                self.receiver.recv().await
+            } else if let Ok(first) = timeout(DELIVER_EVERY, self.receiver.recv()).await {
+                first
+            } else {
+                // What it says is said by whoever writes next.
+                let _ = self.deliver().await;
+                continue;
+            };
+            let Some(first) = first else { break };
             let batch = self.gather(first).await;
             self.write(batch.writes, batch.lines).await;
             if let Some(closed) = batch.close {
@@ -131,6 +151,10 @@ impl Lane {
         self.lines_waiting.fetch_sub(lines.len(), Ordering::Relaxed);
         if writes.is_empty() && lines.is_empty() {
             return;
+        }
+        // What was said before is written before.
+        if let Err(error) = self.deliver().await {
+            return self.failed(writes, lines, &error);
         }
         let alone = writes.len() + usize::from(!lines.is_empty()) == 1;
         let Some((writes, lines)) = self.commit(writes, lines, alone).await else { return };
@@ -220,10 +244,66 @@ impl Lane {
         if error.is_of_the_place() {
             tracing::error!(%error, "nothing can be recorded");
         }
-        for (run, _) in lines {
-            *self.lost_lines.entry(run).or_default() += 1;
+        let may_pass = error.is_passing();
+        let mut late: Vec<_> =
+            lines.into_iter().map(|(run, line)| Late::Line { run: run.as_ref().to_owned(), line: *line }).collect();
+        if may_pass {
+            late = self.spool.keep(late);
         }
-        writes.into_iter().for_each(|write| write.fail(error));
+        for refused in late {
+            if let Late::Line { run, .. } = refused {
+                *self.lost_lines.entry(run.into()).or_default() += 1;
+            }
+        }
+        for write in writes {
+            let kept = may_pass && write.late().is_some_and(|late| self.spool.keep(vec![late]).is_empty());
+            if kept { write.put_off() } else { write.fail(error) }
+        }
+    }
+
+    /// Write what waits, as far as there is a place for it.
+    async fn deliver(&mut self) -> Result<(), StoreError> {
+        let mut delivered = 0;
+        while !self.spool.is_empty() {
+            let records = self.spool.first(DELIVERED);
+            let count = records.len();
+            match self.deliver_some(records.clone()).await {
+                Ok(()) => {}
+                Err(error) if error.is_passing() || error.is_of_the_place() => return Err(error),
+                Err(_) => {
+                    // One of them cannot be written; the others can.
+                    for record in records {
+                        match self.deliver_some(vec![record]).await {
+                            Ok(()) => {}
+                            Err(error) if error.is_passing() || error.is_of_the_place() => return Err(error),
+                            Err(error) => tracing::error!(%error, "a record that came late could not be written"),
+                        }
+                    }
+                }
+            }
+            self.spool.delivered(count);
+            delivered += count;
+        }
+        if delivered > 0 {
+            tracing::info!(records = delivered, "the store is back, and has what was kept for it");
+        }
+        Ok(())
+    }
+
+    async fn deliver_some(&mut self, records: Vec<Late>) -> Result<(), StoreError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let write: Box<dyn Write> = Box::new(Waiting { op: late::Deliver { records }, answer: None, reply: None });
+        let mut writes = [write];
+        let mut tries = 0;
+        loop {
+            match self.attempt(&mut writes, &Vec::new()).await {
+                Ok(()) => return Ok(()),
+                Err(Failure::Again(_)) if tries < AGAIN => tries += 1,
+                Err(Failure::Again(error) | Failure::OfOne(error) | Failure::OfAll(error)) => return Err(error),
+            }
+        }
     }
 }
 

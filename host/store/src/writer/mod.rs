@@ -6,8 +6,10 @@
 
 mod connection;
 mod lane;
+mod spool;
 
 pub(crate) use connection::{Connector, connect};
+pub(crate) use spool::Late;
 
 use crate::rows::Hint;
 use crate::session::{Session, Shared};
@@ -66,6 +68,11 @@ pub(crate) trait Op: Send + Sync + Sized + 'static {
     fn is_one_statement(&self) -> bool {
         false
     }
+
+    /// What is delivered later where the place is away now, and what is answered for that; none where the answer is needed to go on.
+    fn late(&self) -> Option<(Late, Self::Answer)> {
+        None
+    }
 }
 
 /// An operation and whoever waits for it.
@@ -82,6 +89,10 @@ trait Write: Any + Send {
     fn is_awaited(&self) -> bool;
     /// It is committed: hand over the answer.
     fn answer(self: Box<Self>);
+    /// What can be delivered later.
+    fn late(&self) -> Option<Late>;
+    /// It is going to be delivered later: answer as if it were committed.
+    fn put_off(self: Box<Self>);
     /// It is not.
     fn fail(self: Box<Self>, error: &StoreError);
 }
@@ -136,6 +147,16 @@ impl<O: Op> Write for Waiting<O> {
             (Some(reply), Some(answer)) => drop(reply.send(answer)),
             (None, Some(Err(error))) => tracing::warn!(%error, "something could not be recorded"),
             _ => {}
+        }
+    }
+
+    fn late(&self) -> Option<Late> {
+        self.op.late().map(|(late, _)| late)
+    }
+
+    fn put_off(self: Box<Self>) {
+        if let (Some(reply), Some((_, answer))) = (self.reply, self.op.late()) {
+            drop(reply.send(Ok(answer)));
         }
     }
 

@@ -1,0 +1,15 @@
+//! One contract for both engines, and what only one has. One binary: linking is what takes time in a build of tests.
+
+mod contract_keep;
+mod contract_lease;
+mod contract_queue;
+mod contract_records;
+mod contract_runs;
+mod contract_schedule;
+mod contract_undo;
+mod files;
+mod measure;
+mod migrate;
+mod postgres;
+mod processes;
+mod support;

@@ -1,0 +1,6 @@
+//! What authors write, and what they are told. One binary: linking is what takes time in a build of tests.
+#![allow(unreachable_pub, reason = "authors write `pub`, and the macro asks for it")]
+
+mod durable;
+mod messages;
+mod procedure;
