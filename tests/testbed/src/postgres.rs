@@ -32,6 +32,25 @@ log_timezone = UTC
 log_line_prefix = '%m [%p] %q%u@%d %a '
 ";
 
+/// In a server's folder: how far its clock is off, where it can be stepped.
+const CLOCK: &str = "clock";
+
+/// The library that answers for the clock, of Debian's package libfaketime.
+fn with_clock(program: &Path, clock: &Path) -> anyhow::Result<Command> {
+    let machine = std::env::consts::ARCH;
+    let library = PathBuf::from(format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1"));
+    if !library.exists() {
+        bail!("{} is missing: run scripts/setup packages", library.display());
+    }
+    let mut command = Command::new("env");
+    command
+        .arg(format!("LD_PRELOAD={}", library.display()))
+        .arg(format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()))
+        .args(["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"])
+        .arg(program);
+    Ok(command)
+}
+
 /// Which PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PostgresVersion {
@@ -69,13 +88,15 @@ pub struct PostgresOptions {
     pub config: Vec<String>,
     /// Whether new databases have the extension `vector` (they do unless told otherwise).
     pub pgvector: bool,
+    /// Whether its clock can be stepped ([`Postgres::step_clock`]).
+    pub steppable: bool,
     /// Where its folder is made: a [`crate::SmallDisk`], or the folder for temporary files.
     pub parent: Option<PathBuf>,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { version: PostgresVersion::V16, config: Vec::new(), pgvector: true, parent: None }
+        Self { version: PostgresVersion::V16, config: Vec::new(), pgvector: true, steppable: false, parent: None }
     }
 }
 
@@ -108,6 +129,9 @@ impl Postgres {
     pub async fn start(options: PostgresOptions) -> anyhow::Result<Self> {
         let programs = options.version.programs()?;
         let folder = Folder::create("postgres", options.parent.as_deref())?;
+        if options.steppable {
+            std::fs::write(folder.path().join(CLOCK), "+0")?;
+        }
         let password = random_secret()?;
         init_cluster(&programs, folder.path(), &password, &options.config).await?;
         let mut postgres = Self {
@@ -165,6 +189,19 @@ impl Postgres {
         self.folder.signal(Signal::CONT);
     }
 
+    /// Sets the server's clock so many seconds off the machine's; its processes see it at once.
+    ///
+    /// # Errors
+    /// When the server was started without [`PostgresOptions::steppable`].
+    pub fn step_clock(&self, seconds: i64) -> anyhow::Result<()> {
+        let clock = self.folder.path().join(CLOCK);
+        anyhow::ensure!(clock.exists(), "the server was started with the machine's clock");
+        // Renamed into place: it is read at each question for the time.
+        let new = clock.with_extension("new");
+        std::fs::write(&new, format!("{seconds:+}"))?;
+        Ok(std::fs::rename(new, clock)?)
+    }
+
     /// Whether the server runs.
     pub fn is_running(&mut self) -> bool {
         self.server.as_mut().is_some_and(Server::is_running)
@@ -185,7 +222,9 @@ impl Postgres {
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
-        let mut command = Command::new(self.programs.join("postgres"));
+        let program = self.programs.join("postgres");
+        let clock = self.folder.path().join(CLOCK);
+        let mut command = if clock.exists() { with_clock(&program, &clock)? } else { Command::new(program) };
         command.arg("-D").arg(self.data()).args(["-p", &self.access.port().to_string()]);
         // SIGQUIT: an immediate shutdown, in which the postmaster takes its children along.
         let mut server = Server::start("PostgreSQL", &command, &self.folder, "QUIT")?;

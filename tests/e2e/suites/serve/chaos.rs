@@ -1,4 +1,5 @@
-//! Three hosts on one PostgreSQL store, while things happen to them: killed, frozen beyond their lease, cut off, their store restarted.
+//! Three hosts on one PostgreSQL store, while things happen to them: killed, frozen beyond their lease, cut off, their disks full, their store
+//! restarted and its clock stepped by an hour either way.
 //!
 //! Afterwards an independent database tells what was done: no run lost, no instant fired twice, no step done twice, nothing left
 //! undone, and nothing of a stale worker after its successor's first.
@@ -6,7 +7,7 @@
 //! So many events as `ROTA_CHAOS` says, 60 without it; `ROTA_CHAOS=1000 scripts/test -p rota -E 'test(chaos::three_hosts)'` is the long form.
 
 use super::{SOON, Serving, WORK};
-use rota_testbed::{Postgres, PostgresOptions, TcpProxy, eventually, random_secret};
+use rota_testbed::{Postgres, PostgresOptions, SmallDisk, TcpProxy, eventually, random_secret};
 use rota_tests::{Rota, Running};
 use rustix::process::Signal;
 use sqlx::Row as _;
@@ -18,6 +19,9 @@ const EVENTS: usize = 60;
 
 /// Longer than the hosts' lease of two seconds.
 const FROZEN: Duration = Duration::from_millis(2_600);
+
+/// Seconds.
+const HOUR: i64 = 3_600;
 
 const TICK: &str = r#"
 [jobs.tick]
@@ -31,6 +35,8 @@ concurrency = 20
 struct Host {
     rota: Rota,
     proxy: TcpProxy,
+    /// Where its state is; none where this machine may not mount.
+    disk: Option<SmallDisk>,
     running: Option<Running>,
 }
 
@@ -56,7 +62,7 @@ impl Host {
 /// One thing that happens.
 async fn happen(hosts: &mut [Host], store: &mut Postgres) -> &'static str {
     let host = &mut hosts[random(HOSTS)];
-    match random(20) {
+    match random(23) {
         0 => {
             store.restart().await.unwrap();
             "the store restarts"
@@ -79,9 +85,24 @@ async fn happen(hosts: &mut [Host], store: &mut Postgres) -> &'static str {
             host.proxy.pass();
             "a host's store is silent for a while"
         }
-        _ => {
+        17..=19 => {
             host.proxy.cut();
             "a host is cut off from its store"
+        }
+        20 => {
+            // What was to last two seconds ends at once, or lasts an hour more.
+            let hours = [-1, 0, 1][random(3)];
+            store.step_clock(hours * HOUR).unwrap();
+            "the store's clock steps"
+        }
+        _ => {
+            let Some(disk) = &host.disk else { return "no disk can be filled here" };
+            disk.fill(0).unwrap();
+            host.proxy.stall();
+            tokio::time::sleep(Duration::from_millis(500 + random(1_500) as u64)).await;
+            host.proxy.pass();
+            std::fs::remove_file(disk.path().join("filler")).unwrap();
+            "a host's disk is full while its store is silent"
         }
     }
 }
@@ -89,7 +110,7 @@ async fn happen(hosts: &mut [Host], store: &mut Postgres) -> &'static str {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_hosts_lose_and_double_nothing() {
     let events = std::env::var("ROTA_CHAOS").ok().and_then(|count| count.parse().ok()).unwrap_or(EVENTS);
-    let mut store = Postgres::start(PostgresOptions::default()).await.unwrap();
+    let mut store = Postgres::start(PostgresOptions { steppable: true, ..PostgresOptions::default() }).await.unwrap();
     store.create_database("rota").await.unwrap();
     let jobs = format!("{WORK}{TICK}").replace("count = 6, pause = 250", "count = 5, pause = 60");
     let serving = Serving::over("chaos", &jobs, "[store]\nurl = \"env:STORE_URL\"\n").await;
@@ -107,7 +128,11 @@ async fn three_hosts_lose_and_double_nothing() {
         rota.set("ROTA_LOG", "off");
         let configuration = std::fs::read_to_string(serving.rota.path("work/rota.toml")).unwrap();
         rota.configure(&configuration).unwrap();
-        let mut host = Host { rota, proxy, running: None };
+        let disk = SmallDisk::mount(16).unwrap();
+        if let Some(disk) = &disk {
+            rota.set("ROTA_STATE_DIR", disk.path().join("state"));
+        }
+        let mut host = Host { rota, proxy, disk, running: None };
         host.start();
         host.running.as_mut().unwrap().says("serving as").await.unwrap();
         hosts.push(host);
@@ -131,7 +156,8 @@ async fn three_hosts_lose_and_double_nothing() {
     }
     eprintln!("chaos: {happened:?}");
 
-    // Faults cease: everything ends.
+    // Faults cease: everything ends. By a clock later than any before, so that nothing waits for an hour that was taken back.
+    store.step_clock(3 * HOUR).unwrap();
     eventually(SOON * 4, "every run to end", async || {
         let open = serving.runs(&["--status", "queued,waiting,running,compensating", "--job", "work"]).await;
         Ok(open.is_empty().then_some(()))

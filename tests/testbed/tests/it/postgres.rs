@@ -151,3 +151,17 @@ async fn a_server_on_a_full_disk_says_so() {
     drop(disk);
     assert!(!path.exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_clock_is_stepped_believes_it() {
+    let server = Postgres::start(PostgresOptions { steppable: true, ..PostgresOptions::default() }).await.unwrap();
+    let mut connection = server.connect("postgres").await.unwrap();
+    for hours in [0, 1, -1, 0] {
+        server.step_clock(hours * 3_600).unwrap();
+        let query = "select extract(epoch from clock_timestamp())::float8";
+        let seconds: f64 = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
+        let here = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        let off = seconds - here - f64::from(i32::try_from(hours).unwrap()) * 3_600.0;
+        assert!(off.abs() < 5.0, "{hours} h: {off}");
+    }
+}
