@@ -45,7 +45,7 @@ impl Kept for Postgres {
 /// How a server is used.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// Connections that write.
+    /// Connections that write; with more than one, the first is for claims.
     pub writers: u32,
     /// Connections that read, at most.
     pub readers: u32,
@@ -55,7 +55,7 @@ pub struct PostgresOptions {
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { writers: 3, readers: 4, spool: None }
+        Self { writers: 4, readers: 4, spool: None }
     }
 }
 

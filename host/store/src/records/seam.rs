@@ -60,7 +60,7 @@ impl<E: Kept> Store for Records<E> {
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
-        self.writer.ask(Self::claim_of(claim)).await
+        self.writer.ask_for(Self::claim_of(claim)).await
     }
 
     async fn reap(&self) -> Result<Vec<(String, RunState)>, StoreError> {

@@ -6,7 +6,7 @@ mod text;
 mod value;
 
 pub(crate) use row::Row;
-pub(crate) use text::{Engine, Statement, sql};
+pub(crate) use text::{Engine, Statement, Together, sql, together};
 pub(crate) use value::{Value, args};
 
 use crate::rows::Hint;
@@ -135,6 +135,21 @@ impl<'a> Session<'a> {
             }
         };
         done.map_err(|error| self.wrong(&error))
+    }
+
+    /// Several statements from the same arguments.
+    pub(crate) async fn run_together(
+        &mut self,
+        all: &'static Together,
+        arguments: &[Value<'_>],
+    ) -> Result<(), StoreError> {
+        if self.engine() == Engine::Postgres {
+            return self.run(all.one(), arguments).await.map(drop);
+        }
+        for part in all.parts() {
+            self.run(part, arguments.get(..part.arguments()).unwrap_or(arguments)).await?;
+        }
+        Ok(())
     }
 
     /// Begin a transaction that writes.

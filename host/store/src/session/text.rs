@@ -39,6 +39,42 @@ macro_rules! sql {
 }
 pub(crate) use sql;
 
+/// Statements that write to different tables from the same arguments. To a server they are said as one, which is one trip; none of them may
+/// rely on what another writes.
+pub(crate) struct Together {
+    parts: &'static [&'static Statement],
+    postgres: OnceLock<Statement>,
+}
+
+/// Several statements as a static; see [`Together`].
+macro_rules! together {
+    ($($part:expr),+ $(,)?) => {{
+        static TOGETHER: $crate::session::Together = $crate::session::Together::new(&[$($part),+]);
+        &TOGETHER
+    }};
+}
+pub(crate) use together;
+
+impl Together {
+    pub(crate) const fn new(parts: &'static [&'static Statement]) -> Self {
+        Self { parts, postgres: OnceLock::new() }
+    }
+
+    /// One by one.
+    pub(crate) fn parts(&self) -> &'static [&'static Statement] {
+        self.parts
+    }
+
+    /// As one.
+    pub(crate) fn one(&'static self) -> &'static Statement {
+        self.postgres.get_or_init(|| {
+            let parts: Vec<_> =
+                self.parts.iter().enumerate().map(|(n, part)| format!("part{n} as ({})", part.text)).collect();
+            Statement::composed(format!("with {} select 1", parts.join(", ")))
+        })
+    }
+}
+
 /// The time of the server, evaluated once in a statement, so that an index can be used.
 const POSTGRES_NOW: &str = "(select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint))";
 
@@ -58,6 +94,11 @@ impl Statement {
             Engine::Sqlite => self.sqlite.get_or_init(|| sqlite(&self.text)),
             Engine::Postgres => self.postgres.get_or_init(|| postgres(&self.text)),
         }
+    }
+
+    /// How many arguments it has, without the time.
+    pub(crate) fn arguments(&self) -> usize {
+        arguments(&self.text)
     }
 
     /// Whether SQLite gets the time as a further argument.

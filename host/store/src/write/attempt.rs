@@ -1,13 +1,12 @@
 //! The end of attempts. Those that end together are written together, since this happens to every run.
 
-use super::hold::{Locked, Said, finish_all, list};
+use super::hold::{Locked, Said, finish_all};
 use crate::rows::{AfterRun, AttemptEnded, AttemptRecord};
 use crate::session::{Session, args, sql};
 use crate::writer::Op;
 use crate::{RunState, StoreError};
 use rota_protocol::{AttemptEnd, CompensationState, End, Event, Fence};
 use serde_json::json;
-use std::collections::HashSet;
 
 /// An attempt is over.
 pub(crate) struct EndAttempt {
@@ -59,7 +58,6 @@ async fn end_all(
 ) -> Result<Vec<Result<AttemptEnded, StoreError>>, StoreError> {
     let fences: Vec<_> = ops.iter().map(|op| (op.run.as_str(), &op.fence)).collect();
     let held = Locked::held_many(session, &fences).await?;
-    let open = Open::read(session, ops.iter().map(|op| op.run.as_str())).await?;
     let mut answers = Vec::with_capacity(ops.len());
     let mut over = Vec::new();
     let mut fates = Vec::new();
@@ -70,7 +68,7 @@ async fn end_all(
             Ok(run) if run.state == RunState::Compensating && op.is_on_record(session).await? => {
                 answers.push(Ok(AttemptEnded::ToUndo));
             }
-            Ok(run) => match op.fate(run, &open) {
+            Ok(run) => match op.fate(run) {
                 Err(error) => answers.push(Err(error)),
                 Ok(fate) => {
                     answers.push(Ok(match fate {
@@ -84,7 +82,7 @@ async fn end_all(
             },
         }
     }
-    conclude(session, &over, &open).await?;
+    conclude(session, &over).await?;
     let mut finished = Vec::new();
     for (op, run, fate) in &fates {
         match *fate {
@@ -99,13 +97,13 @@ async fn end_all(
             }
         }
     }
-    dismiss(session, &finished, &open).await?;
+    dismiss(session, &finished).await?;
     finish_all(session, &finished).await?;
     Ok(answers)
 }
 
 impl EndAttempt {
-    fn fate(&self, run: &Locked, open: &Open) -> Result<Fate, StoreError> {
+    fn fate(&self, run: &Locked) -> Result<Fate, StoreError> {
         let end = match self.record.after {
             AfterRun::Retry { wait } if run.cancel.is_none() => {
                 return Ok(Fate::Again(run.after(Event::Retry)?, wait));
@@ -114,7 +112,7 @@ impl EndAttempt {
             AfterRun::Retry { .. } => End::Cancelled,
             AfterRun::End(end) => end,
         };
-        if end != End::Succeeded && open.compensations.contains(&run.id) {
+        if end != End::Succeeded && run.open.undo {
             return Ok(Fate::Undo(run.after(Event::Undo)?, end));
         }
         run.after(Event::End(end)).map(Fate::Over)
@@ -163,51 +161,15 @@ impl EndAttempt {
     }
 }
 
-/// Which runs have effects under way, and something to undo; read under their locks.
-pub(super) struct Open {
-    effects: HashSet<String>,
-    compensations: HashSet<String>,
-}
-
-impl Open {
-    pub(super) async fn read(session: &mut Session<'_>, runs: impl Iterator<Item = &str>) -> Result<Self, StoreError> {
-        let rows = session
-            .all(
-                sql!(
-                    "with these(run) as (select each.value ->> 'run' from @each($1))
-                     select distinct e.run as run, 'effect' as what from these join rota.effects e on e.run = these.run
-                     where e.outcome = 'running'
-                     union all
-                     select distinct c.run as run, 'compensation' as what from these join rota.compensations c on c.run = these.run
-                     where c.status in ('registered', 'running')"
-                ),
-                args![&list(runs)],
-            )
-            .await?;
-        let mut open = Self { effects: HashSet::new(), compensations: HashSet::new() };
-        for row in rows {
-            let of = if row.text("what")? == "effect" { &mut open.effects } else { &mut open.compensations };
-            of.insert(row.text("run")?);
-        }
-        Ok(open)
-    }
-
-    /// Whether a run has something to undo.
-    pub(super) fn has_undo(&self, run: &Locked) -> bool {
-        self.compensations.contains(&run.id)
-    }
-}
-
 /// Attempts are over, and what they had under way with them.
 pub(super) async fn conclude(
     session: &mut Session<'_>,
     over: &[(&Locked, AttemptEnd, Option<&str>)],
-    open: &Open,
 ) -> Result<(), StoreError> {
     if over.is_empty() {
         return Ok(());
     }
-    for (run, end, _) in over.iter().filter(|(run, ..)| open.effects.contains(&run.id)) {
+    for (run, end, _) in over.iter().filter(|(run, ..)| run.open.effects) {
         // What was begun and never concluded was dropped with the attempt, or its worker vanished.
         let word = if *end == AttemptEnd::Vanished { "unknown" } else { "interrupted" };
         session
@@ -238,12 +200,8 @@ pub(super) async fn conclude(
 }
 
 /// Runs that succeeded have nothing to undo.
-async fn dismiss(
-    session: &mut Session<'_>,
-    finished: &[(&Locked, RunState, Said<'_>)],
-    open: &Open,
-) -> Result<(), StoreError> {
-    for (run, ..) in finished.iter().filter(|(run, ..)| open.has_undo(run)) {
+async fn dismiss(session: &mut Session<'_>, finished: &[(&Locked, RunState, Said<'_>)]) -> Result<(), StoreError> {
+    for (run, ..) in finished.iter().filter(|(run, ..)| run.open.undo) {
         session
             .run(
                 sql!(

@@ -9,7 +9,7 @@ use super::hold::text_of;
 use super::keys::Holders;
 use crate::read::run::{run_columns, run_row};
 use crate::rows::{Claimed, Hint, NewRun, RunRow};
-use crate::session::{Session, args, sql};
+use crate::session::{Session, args, sql, together};
 use crate::writer::Op;
 use crate::{RunState, StoreError};
 use rota_protocol::{Event, Incarnation, Instant, Lease, LeaseNumber, Span, WaitReason};
@@ -30,11 +30,48 @@ impl Op for ClaimRuns {
     type Answer = Vec<Claimed>;
 
     async fn apply(&self, session: &mut Session<'_>) -> Result<Vec<Claimed>, StoreError> {
-        if self.most == 0 {
+        self.claim(session, self.most).await
+    }
+
+    async fn apply_all(ops: &[&Self], session: &mut Session<'_>) -> Vec<Result<Vec<Claimed>, StoreError>> {
+        let mut answers: Vec<Option<Result<_, _>>> = ops.iter().map(|_| None).collect();
+        for first in 0..ops.len() {
+            if answers[first].is_some() || session.failed.is_some() {
+                continue;
+            }
+            // What one worker asks for at several places is one choice, dealt out.
+            let of_one: Vec<usize> = (first..ops.len()).filter(|n| ops[first].is_like(ops[*n])).collect();
+            let most = of_one.iter().map(|n| ops[*n].most).fold(0, u32::saturating_add);
+            match ops[first].claim(session, most).await {
+                Ok(claimed) => {
+                    let mut claimed = claimed.into_iter();
+                    for n in of_one {
+                        answers[n] = Some(Ok(claimed.by_ref().take(ops[n].most as usize).collect()));
+                    }
+                }
+                Err(error) => of_one.into_iter().for_each(|n| answers[n] = Some(Err(error.clone()))),
+            }
+        }
+        answers.into_iter().map(|answer| answer.unwrap_or(Err(StoreError::Closed))).collect()
+    }
+}
+
+impl ClaimRuns {
+    /// Whether another asks for the same, but for how many.
+    fn is_like(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+            || self.only.is_none()
+                && other.only.is_none()
+                && (&self.by, &self.host, self.lease, &self.labels)
+                    == (&other.by, &other.host, other.lease, &other.labels)
+    }
+
+    async fn claim(&self, session: &mut Session<'_>, most: u32) -> Result<Vec<Claimed>, StoreError> {
+        if most == 0 {
             return Ok(Vec::new());
         }
         let candidates = match &self.only {
-            None => candidates(session, &text_of(&self.labels), self.most).await?,
+            None => candidates(session, &text_of(&self.labels), most).await?,
             Some(run) => candidate(session, run).await?,
         };
         if candidates.is_empty() {
@@ -43,7 +80,7 @@ impl Op for ClaimRuns {
         let wanted: BTreeSet<&str> = candidates.iter().flat_map(|c| &c.keys).map(|key| key.key.as_str()).collect();
         let mut holders = Holders::lock(session, &wanted).await?;
         let held = if candidates.len() > 1 { held_by_job(session).await? } else { HashMap::new() };
-        let (chosen, blocked) = choose(&candidates, held, &mut holders, self.most as usize);
+        let (chosen, blocked) = choose(&candidates, held, &mut holders, most as usize);
         block(session, &blocked).await?;
         if chosen.is_empty() {
             return Ok(Vec::new());
@@ -51,9 +88,7 @@ impl Op for ClaimRuns {
         let rows = lock(session, &chosen).await?;
         self.take(session, rows).await
     }
-}
 
-impl ClaimRuns {
     /// Runs that are locked are this worker's.
     async fn take(
         &self,
@@ -173,42 +208,30 @@ pub(super) async fn write(session: &mut Session<'_>, claimed: &[Claimed], host: 
         .collect();
     let list = json!(list).to_string();
     session
-        .run(sql!("delete from rota.queue where run in (select each.value ->> 'run' from @each($1))"), args![&list])
-        .await?;
-    session
-        .run(
-            sql!(
-                "insert into rota.leases (run, job, holder, number, expires)
-                 select each.value ->> 'run', each.value ->> 'job', each.value ->> 'holder', cast(each.value ->> 'number' as bigint),
-                        cast(each.value ->> 'expires' as bigint) from @each($1)"
-            ),
-            args![&list],
-        )
-        .await?;
-    session
-        .run(
-            sql!(
-                "update rota.runs set state = each.value ->> 'state', wait = null, attempt = cast(each.value ->> 'attempt' as bigint),
-                        lease_number = cast(each.value ->> 'number' as bigint), host = each.value ->> 'host',
-                        started_at = cast(each.value ->> 'started' as bigint)
-                 from @each($1) where runs.id = each.value ->> 'run'"
-            ),
-            args![&list],
-        )
-        .await?;
-    if claimed.iter().any(|claim| !claim.undo) {
-        session
-            .run(
+        .run_together(
+            together!(
+                sql!("delete from rota.queue where run in (select each.value ->> 'run' from @each($1))"),
+                sql!(
+                    "insert into rota.leases (run, job, holder, number, expires)
+                     select each.value ->> 'run', each.value ->> 'job', each.value ->> 'holder', cast(each.value ->> 'number' as bigint),
+                            cast(each.value ->> 'expires' as bigint) from @each($1)"
+                ),
+                sql!(
+                    "update rota.runs set state = each.value ->> 'state', wait = null, attempt = cast(each.value ->> 'attempt' as bigint),
+                            lease_number = cast(each.value ->> 'number' as bigint), host = each.value ->> 'host',
+                            started_at = cast(each.value ->> 'started' as bigint)
+                     from @each($1) where runs.id = each.value ->> 'run'"
+                ),
                 sql!(
                     "insert into rota.attempts (run, number, host, incarnation, lease, started_at)
                      select each.value ->> 'run', cast(each.value ->> 'attempt' as bigint), each.value ->> 'host', each.value ->> 'holder',
                             cast(each.value ->> 'number' as bigint), @now from @each($1)
                      where cast(each.value ->> 'begins' as bigint) = 1"
                 ),
-                args![&list],
-            )
-            .await?;
-    }
+            ),
+            args![&list],
+        )
+        .await?;
     let keys: Vec<_> = claimed
         .iter()
         .flat_map(|claim| {

@@ -3,7 +3,7 @@
 use super::hold::text_of;
 use crate::masked;
 use crate::rows::{Hint, NewRun, micros};
-use crate::session::{Session, args, sql};
+use crate::session::{Session, args, sql, together};
 use crate::writer::Op;
 use crate::{RunState, StoreError};
 use rota_protocol::WaitReason;
@@ -63,19 +63,16 @@ pub(crate) async fn insert<'r>(
     for chunk in runs.chunks(CHUNK) {
         let rows = Value::Array(chunk.iter().map(|run| row(run)).collect()).to_string();
         session
-            .run(
-                sql!("insert into rota.runs (", made_columns!(), ") select ", made_values!(), " from @each($1)"),
-                args![&rows],
-            )
-            .await?;
-        session
-            .run(
-                sql!(
-                    "insert into rota.queue (run, job, priority, due, hold, blocked, blocked_limit, host_labels, keys, undo)
-                     select each.value ->> 'id', coalesce(each.value ->> 'job', ''), cast(each.value ->> 'priority' as bigint),
-                            coalesce(cast(each.value ->> 'not_before' as bigint), @now), each.value ->> 'barred', null, null, each.value ->> 'host_labels',
-                            each.value ->> 'keys', 0
-                     from @each($1)"
+            .run_together(
+                together!(
+                    sql!("insert into rota.runs (", made_columns!(), ") select ", made_values!(), " from @each($1)"),
+                    sql!(
+                        "insert into rota.queue (run, job, priority, due, hold, blocked, blocked_limit, host_labels, keys, undo)
+                         select each.value ->> 'id', coalesce(each.value ->> 'job', ''), cast(each.value ->> 'priority' as bigint),
+                                coalesce(cast(each.value ->> 'not_before' as bigint), @now), each.value ->> 'barred', null, null, each.value ->> 'host_labels',
+                                each.value ->> 'keys', 0
+                         from @each($1)"
+                    ),
                 ),
                 args![&rows],
             )

@@ -5,7 +5,7 @@
 
 use super::keys;
 use crate::rows::{CancelWish, Hint, RunPolicy};
-use crate::session::{Row, Session, args, sql};
+use crate::session::{Row, Session, args, sql, together};
 use crate::{RunState, StoreError};
 use rota_protocol::compensation::any_open;
 use rota_protocol::{CompensationState, End, Event, Fence, Incarnation, Instant, Lease, LeaseLost, LeaseNumber};
@@ -21,8 +21,19 @@ pub(crate) struct Locked {
     pub(crate) policy: RunPolicy,
     pub(crate) cancel: Option<CancelWish>,
     pub(crate) pending_end: Option<End>,
+    /// What it has open, where that was asked for ([`Locked::held_many`]).
+    pub(crate) open: Open,
     /// The database's time.
     pub(crate) now: Instant,
+}
+
+/// What an attempt may leave.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Open {
+    /// Effects under way.
+    pub(crate) effects: bool,
+    /// Compensations to be carried out.
+    pub(crate) undo: bool,
 }
 
 /// What is said of a run that ends.
@@ -40,6 +51,15 @@ macro_rules! locked_columns {
     };
 }
 pub(crate) use locked_columns;
+
+/// The columns of [`Open`].
+macro_rules! open_columns {
+    () => {
+        "(select count(*) from rota.effects e where e.run = r.id and e.outcome = 'running') as effects,
+         (select count(*) from rota.compensations c where c.run = r.id and c.status in ('registered', 'running')) as undo"
+    };
+}
+pub(crate) use open_columns;
 
 pub(crate) fn state_of(row: &Row) -> Result<RunState, StoreError> {
     row.text("state")?.parse().map_err(StoreError::Database)
@@ -62,6 +82,12 @@ pub(crate) fn lease_of(row: &Row) -> Result<Option<Lease>, StoreError> {
     Ok(Some(Lease { holder: Incarnation(holder), number, expires: row.instant("expires")? }))
 }
 
+impl Open {
+    pub(crate) fn of(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self { effects: row.number("effects")? > 0, undo: row.number("undo")? > 0 })
+    }
+}
+
 impl Locked {
     pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
@@ -72,6 +98,7 @@ impl Locked {
             policy: row.json("policy")?,
             cancel: row.maybe_json("cancel")?,
             pending_end: end_of(row, "pending_end")?,
+            open: Open::default(),
             now: row.instant("now")?,
         })
     }
@@ -89,7 +116,8 @@ impl Locked {
         Self::held_many(session, &[(run, fence)]).await?.pop().unwrap_or(Err(StoreError::Closed))
     }
 
-    /// The same for several runs, in one statement; one answer for each.
+    /// The same for several runs, in one statement; one answer for each. What they have open is known with it: only whoever holds a run
+    /// begins and ends effects and compensations of it.
     pub(crate) async fn held_many(
         session: &mut Session<'_>,
         runs: &[(&str, &Fence)],
@@ -100,7 +128,9 @@ impl Locked {
                 sql!(
                     "select ",
                     locked_columns!(),
-                    ", l.holder, l.number, l.expires from rota.runs r join rota.leases l on l.run = r.id
+                    ", l.holder, l.number, l.expires, ",
+                    open_columns!(),
+                    " from rota.runs r join rota.leases l on l.run = r.id
                      where r.id in (select each.value ->> 'run' from @each($1)) order by r.id @lock"
                 ),
                 args![&list],
@@ -108,7 +138,8 @@ impl Locked {
             .await?;
         let mut found = HashMap::new();
         for row in &rows {
-            let locked = Self::read(row)?;
+            let mut locked = Self::read(row)?;
+            locked.open = Open::of(row)?;
             if let Some(lease) = lease_of(row)? {
                 found.insert(locked.id.clone(), (locked, lease));
             }
@@ -222,9 +253,6 @@ pub(crate) async fn finish_all(
         return Ok(());
     }
     let all = list(runs.iter().map(|(run, ..)| run.id.as_str()));
-    session
-        .run(sql!("delete from rota.leases where run in (select each.value ->> 'run' from @each($1))"), args![&all])
-        .await?;
     let keyed = runs.iter().any(|(run, ..)| !run.policy.keys.is_empty());
     if keyed {
         keys::free(session, &all).await?;
@@ -239,35 +267,34 @@ pub(crate) async fn finish_all(
                 "report": said.report,
                 "error": said.error,
                 "lines": said.dropped_log_lines,
+                "followed": i64::from(run.policy.followed),
+                "job": run.job,
             })
         })
         .collect();
     // The error of an attempt that was tried again is not that of a run that succeeded.
     session
-        .run(
-            sql!(
+        .run_together(
+            together!(
+                sql!("delete from rota.leases where run in (select each.value ->> 'run' from @each($1))"),
+                sql!(
                 "update rota.runs set state = each.value ->> 'state', wait = null, finished_at = cast(each.value ->> 'at' as bigint),
                         report = coalesce(each.value ->> 'report', report),
                         error = case when each.value ->> 'state' = 'succeeded' then each.value ->> 'error'
                                      else coalesce(each.value ->> 'error', error) end,
                         dropped_log_lines = dropped_log_lines + cast(each.value ->> 'lines' as bigint), pending_end = null
                  from @each($1) where runs.id = each.value ->> 'run'"
+                ),
+                sql!(
+                    "insert into rota.ended (run, job, state, ended_at)
+                     select each.value ->> 'run', each.value ->> 'job', each.value ->> 'state', cast(each.value ->> 'at' as bigint)
+                     from @each($1) where cast(each.value ->> 'followed' as bigint) = 1 and each.value ->> 'job' <> ''"
+                ),
             ),
             args![&json!(ends).to_string()],
         )
         .await?;
-    let followed = || runs.iter().filter(|(run, ..)| run.policy.followed).map(|(run, ..)| run.id.as_str());
-    if followed().next().is_some() {
-        session
-            .run(
-                sql!(
-                    "insert into rota.ended (run, job, state, ended_at)
-                     select r.id, r.job, r.state, r.finished_at from rota.runs r
-                     where r.id in (select each.value ->> 'run' from @each($1)) and r.job is not null"
-                ),
-                args![&list(followed())],
-            )
-            .await?;
+    if runs.iter().any(|(run, ..)| run.policy.followed) {
         session.hints.push(Hint::Schedules);
     }
     for (run, ..) in runs {

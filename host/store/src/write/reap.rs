@@ -1,7 +1,7 @@
 //! Leases that are over.
 
-use super::attempt::{Open, conclude};
-use super::hold::{Locked, Said, lease_of, locked_columns, text_of};
+use super::attempt::conclude;
+use super::hold::{Locked, Open, Said, lease_of, locked_columns, open_columns, text_of};
 use crate::masked;
 use crate::session::{Session, args, sql};
 use crate::writer::Op;
@@ -27,7 +27,9 @@ impl Op for Reap {
                 sql!(
                     "select ",
                     locked_columns!(),
-                    ", l.holder, l.number, l.expires from rota.runs r join rota.leases l on l.run = r.id
+                    ", l.holder, l.number, l.expires, ",
+                    open_columns!(),
+                    " from rota.runs r join rota.leases l on l.run = r.id
                      where l.expires <= @now
                         or l.holder in (select h.incarnation from rota.hosts h where h.left_at is not null)
                         or l.holder in (select each.value ->> 'incarnation' from @each($1))
@@ -38,7 +40,8 @@ impl Op for Reap {
             .await?;
         let mut reaped = Vec::with_capacity(rows.len());
         for row in &rows {
-            let run = Locked::read(row)?;
+            let mut run = Locked::read(row)?;
+            run.open = Open::of(row)?;
             let Some(lease) = lease_of(row)? else { continue };
             let state = lose(session, &run, &lease).await?;
             reaped.push((run.id, state));
@@ -55,8 +58,7 @@ async fn lose(session: &mut Session<'_>, run: &Locked, lease: &Lease) -> Result<
         return Ok(RunState::Compensating);
     }
     let error = vanished(session, lease).await?;
-    let open = Open::read(session, [run.id.as_str()].into_iter()).await?;
-    conclude(session, &[(run, AttemptEnd::Vanished, Some(&error))], &open).await?;
+    conclude(session, &[(run, AttemptEnd::Vanished, Some(&error))]).await?;
     // The wait after a lost attempt has nothing random.
     // What only its own process can go on with is over with it.
     let again = run.policy.idempotent && !run.policy.alone;
@@ -70,7 +72,7 @@ async fn lose(session: &mut Session<'_>, run: &Locked, lease: &Lease) -> Result<
         AfterAttempt::Retry { .. } => End::Cancelled,
         AfterAttempt::End(end) => end,
     };
-    if open.has_undo(run) && !run.policy.alone {
+    if run.open.undo && !run.policy.alone {
         let state = run.after(Event::Undo)?;
         run.pend(session, end).await?;
         session.run(sql!("update rota.runs set error = $2 where id = $1"), args![&run.id, &error]).await?;

@@ -205,11 +205,23 @@ impl Writer {
         Self { lanes, lines_waiting, next: Arc::default() }
     }
 
+    /// The lanes of all but claims: where there are several, the first is for claims alone. Claims of one process do not compete for the
+    /// same rows then, and those that wait become one choice.
+    fn ordinary(&self) -> &[mpsc::UnboundedSender<Message>] {
+        self.lanes.get(usize::from(self.lanes.len() > 1)..).unwrap_or_default()
+    }
+
     fn lane_of(&self, run: &str) -> Option<&mpsc::UnboundedSender<Message>> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(run);
+        let lanes = self.ordinary();
         // Below the number of lanes, which fits.
         #[expect(clippy::cast_possible_truncation, reason = "a remainder")]
-        self.lanes.get((hash % self.lanes.len().max(1) as u64) as usize)
+        lanes.get((hash % lanes.len().max(1) as u64) as usize)
+    }
+
+    /// Write a claim, and wait for the disk.
+    pub(crate) async fn ask_for<O: Op>(&self, op: O) -> Result<O::Answer, StoreError> {
+        Self::send(self.lanes.first(), op).await
     }
 
     /// Write what concerns a run, and wait for the disk.
@@ -220,7 +232,8 @@ impl Writer {
     /// Write what concerns no run in particular, and wait for the disk.
     pub(crate) async fn ask<O: Op>(&self, op: O) -> Result<O::Answer, StoreError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        Self::send(self.lanes.get(turn % self.lanes.len().max(1)), op).await
+        let lanes = self.ordinary();
+        Self::send(lanes.get(turn % lanes.len().max(1)), op).await
     }
 
     async fn send<O: Op>(lane: Option<&mpsc::UnboundedSender<Message>>, op: O) -> Result<O::Answer, StoreError> {
