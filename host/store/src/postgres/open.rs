@@ -45,6 +45,12 @@ impl Target {
         self.0.clone().options([
             ("search_path", "pg_catalog"),
             ("synchronous_commit", "on"),
+            // Every statement has an index. The hot tables are nearly empty most of the time, so that the planner would rather read them
+            // whole, together with all the dead rows that a busy minute leaves in them.
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("jit", "off"),
             ("lock_timeout", "10s"),
             ("statement_timeout", "60s"),
             ("idle_in_transaction_session_timeout", "10s"),

@@ -6,6 +6,7 @@
 //! | `@now` | the server's clock | a further argument: the host's clock |
 //! | `@lock`, `@skip` | `for update`, `for update skip locked` | nothing: a transaction that writes is alone |
 //! | `@each($1)` | the elements of a JSON array, as `each.value` | the same |
+//! | `@in(q.run, $1)` | whether it is the `run` of one of the elements of a JSON array; found by the index whatever the server believes of the table | the same |
 //! | `@suits(q.host_labels, $2)` | whether all labels of the first are among the second | the same |
 //! | `@position(a, b)` | where `b` begins in `a`, 0: nowhere | the same |
 //!
@@ -110,6 +111,10 @@ impl Statement {
 fn sqlite(text: &str) -> String {
     let time = format!("${}", arguments(text) + 1);
     let text = text.replace("rota.", "").replace("@now", &time).replace("@lock", "").replace("@skip", "");
+    let text = replace_call(&text, "@in", |inside| {
+        let (what, list) = inside.split_once(',').unwrap_or((inside, "'[]'"));
+        format!("{what} in (select each.value ->> 'run' from json_each({list}) as each)")
+    });
     let text = replace_call(&text, "@each", |inside| format!("json_each({inside}) as each"));
     let text = replace_call(&text, "@suits", |inside| {
         let (needed, given) = inside.split_once(',').unwrap_or((inside, "'{}'"));
@@ -124,6 +129,12 @@ fn sqlite(text: &str) -> String {
 fn postgres(text: &str) -> String {
     let text =
         text.replace("@now", POSTGRES_NOW).replace("@lock", "for update").replace("@skip", "for update skip locked");
+    let text = replace_call(&text, "@in", |inside| {
+        let (what, list) = inside.split_once(',').unwrap_or((inside, "'[]'"));
+        format!(
+            "{what} = any (array(select each.value ->> 'run' from jsonb_array_elements(cast({list} as jsonb)) as each(value)))"
+        )
+    });
     let text =
         replace_call(&text, "@each", |inside| format!("jsonb_array_elements(cast({inside} as jsonb)) as each(value)"));
     let text = replace_call(&text, "@suits", |inside| {

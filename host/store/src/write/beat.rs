@@ -39,7 +39,7 @@ impl Op for Extend {
                 .all(
                     sql!(
                         "select l.run, l.holder, l.number, l.expires, @now as now from rota.leases l
-                         where l.run in (select each.value ->> 'run' from @each($1)) order by l.run @lock"
+                         where @in(l.run, $1) order by l.run @lock"
                     ),
                     args![&list],
                 )
@@ -75,7 +75,7 @@ impl Op for Extend {
                 .all(
                     sql!(
                         "select r.id, r.cancel from rota.runs r
-                         where r.id in (select each.value ->> 'run' from @each($1)) and r.cancel is not null and r.state = 'running'"
+                         where @in(r.id, $1) and r.cancel is not null and r.state = 'running'"
                     ),
                     args![&list],
                 )

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// As many candidates for each run that is wanted, and at least so many.
 const CANDIDATES: (u32, u32) = (8, 32);
 
+/// As many keys that let somebody in are looked at in one claim; the next claim looks at the others.
+const KEYS: u32 = 32;
+
 /// A run that could be claimed.
 pub(super) struct Candidate {
     pub(super) run: String,
@@ -102,21 +105,23 @@ async fn heads(session: &mut Session<'_>, labels: &str, most: u32) -> Result<Vec
 }
 
 async fn heads_from(session: &mut Session<'_>, labels: &str, from: &str, most: u32) -> Result<Vec<Row>, StoreError> {
-    // A walk along the index from one job to the next.
+    // A walk along the index from one job to the next. The order is the index's to the letter, so that it is taken also where the server
+    // believes the table to be empty.
     session
         .all(
             sql!(
-                "with recursive jobs(job) as (
-                   select (select min(job) from rota.queue where hold is null and blocked is null and job >= $2)
+                "with recursive jobs(job, run) as (
+                   select q.job, q.run from rota.queue q where q.run = (
+                     select f.run from rota.queue f where f.hold is null and f.blocked is null and f.job >= $2 and f.due <= @now
+                       and (f.host_labels = '{}' or @suits(f.host_labels, $1))
+                     order by f.job, f.priority desc, f.due, f.run limit 1)
                    union all
-                   select (select min(q.job) from rota.queue q where q.hold is null and q.blocked is null and q.job > jobs.job)
-                   from jobs where jobs.job is not null)
+                   select q.job, q.run from jobs join rota.queue q on q.run = (
+                     select f.run from rota.queue f where f.hold is null and f.blocked is null and f.job > jobs.job and f.due <= @now
+                       and (f.host_labels = '{}' or @suits(f.host_labels, $1))
+                     order by f.job, f.priority desc, f.due, f.run limit 1))
                  select q.run, q.job, q.priority, q.due, q.keys, q.blocked
-                 from (select job from jobs where job is not null limit $3) few
-                 join rota.queue q on q.run in (
-                   select f.run from rota.queue f where f.hold is null and f.blocked is null and f.job = few.job and f.due <= @now
-                     and (f.host_labels = '{}' or @suits(f.host_labels, $1))
-                   order by f.priority desc, f.due, f.run limit 1)"
+                 from (select run from jobs limit $3) few join rota.queue q on q.run = few.run"
             ),
             args![labels, from, most],
         )
@@ -125,7 +130,8 @@ async fn heads_from(session: &mut Session<'_>, labels: &str, from: &str, most: u
 
 /// Candidates that a key held back before, of keys that let somebody in now.
 async fn freed(session: &mut Session<'_>, labels: &str) -> Result<Vec<Row>, StoreError> {
-    session
+    // A walk along the index from one key to the next.
+    let keys = session
         .all(
             sql!(
                 "with recursive bars(key) as (
@@ -133,15 +139,31 @@ async fn freed(session: &mut Session<'_>, labels: &str) -> Result<Vec<Row>, Stor
                    union all
                    select (select min(q.blocked) from rota.queue q where q.hold is null and q.blocked > bars.key)
                    from bars where bars.key is not null)
-                 select q.run, q.job, q.priority, q.due, q.keys, q.blocked
-                 from (select key from bars where key is not null limit 1000) few
-                 join rota.queue q on q.run in (
-                   select f.run from rota.queue f where f.hold is null and f.blocked = few.key and f.due <= @now
-                     and (f.host_labels = '{}' or @suits(f.host_labels, $1))
-                   order by f.priority desc, f.due, f.run limit 8)
-                 where (select count(*) from rota.held_keys h where h.key = few.key) < q.blocked_limit"
+                 select few.key from (select key from bars where key is not null limit 1000) few
+                 where (select count(*) from rota.held_keys h where h.key = few.key)
+                     < (select f.blocked_limit from rota.queue f where f.hold is null and f.blocked = few.key
+                        order by f.priority desc, f.due, f.run limit 1)
+                 limit $1"
             ),
-            args![labels],
+            args![KEYS],
+        )
+        .await?;
+    let mut rows = Vec::new();
+    for key in keys {
+        rows.extend(freed_by(session, labels, &key.text("key")?).await?);
+    }
+    Ok(rows)
+}
+
+async fn freed_by(session: &mut Session<'_>, labels: &str, key: &str) -> Result<Vec<Row>, StoreError> {
+    session
+        .all(
+            sql!(
+                "select q.run, q.job, q.priority, q.due, q.keys, q.blocked from rota.queue q
+                 where q.hold is null and q.blocked = $2 and q.due <= @now and (q.host_labels = '{}' or @suits(q.host_labels, $1))
+                 order by q.priority desc, q.due, q.run limit 8"
+            ),
+            args![labels, key],
         )
         .await
 }

@@ -171,8 +171,8 @@ async fn lock(
             sql!(
                 "select ",
                 run_columns!(),
-                ", r.lease_number, @now as now from rota.runs r join rota.queue q on q.run = r.id
-                 where q.run in (select each.value ->> 'run' from @each($1)) and q.hold is null @skip"
+                ", r.lease_number, @now as now
+                 from rota.queue q join rota.runs r on r.id = q.run where @in(q.run, $1) and q.hold is null @skip"
             ),
             args![&list],
         )
@@ -210,7 +210,7 @@ pub(super) async fn write(session: &mut Session<'_>, claimed: &[Claimed], host: 
     session
         .run_together(
             together!(
-                sql!("delete from rota.queue where run in (select each.value ->> 'run' from @each($1))"),
+                sql!("delete from rota.queue where @in(run, $1)"),
                 sql!(
                     "insert into rota.leases (run, job, holder, number, expires)
                      select each.value ->> 'run', each.value ->> 'job', each.value ->> 'holder', cast(each.value ->> 'number' as bigint),

@@ -131,7 +131,7 @@ impl Locked {
                     ", l.holder, l.number, l.expires, ",
                     open_columns!(),
                     " from rota.runs r join rota.leases l on l.run = r.id
-                     where r.id in (select each.value ->> 'run' from @each($1)) order by r.id @lock"
+                     where @in(r.id, $1) order by r.id @lock"
                 ),
                 args![&list],
             )
@@ -276,7 +276,7 @@ pub(crate) async fn finish_all(
     session
         .run_together(
             together!(
-                sql!("delete from rota.leases where run in (select each.value ->> 'run' from @each($1))"),
+                sql!("delete from rota.leases where @in(run, $1)"),
                 sql!(
                 "update rota.runs set state = each.value ->> 'state', wait = null, finished_at = cast(each.value ->> 'at' as bigint),
                         report = coalesce(each.value ->> 'report', report),

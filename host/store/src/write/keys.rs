@@ -69,8 +69,6 @@ impl Holders {
 
 /// Runs give their keys back; `runs` is a list as by [`super::hold::list`].
 pub(crate) async fn free(session: &mut Session<'_>, runs: &str) -> Result<(), StoreError> {
-    session
-        .run(sql!("delete from rota.held_keys where run in (select each.value ->> 'run' from @each($1))"), args![runs])
-        .await?;
+    session.run(sql!("delete from rota.held_keys where @in(run, $1)"), args![runs]).await?;
     Ok(())
 }

@@ -118,13 +118,13 @@ fn id_at(micros: i64) -> String {
 /// Runs and everything of them.
 async fn forget(session: &mut Session<'_>, list: &str) -> Result<(), StoreError> {
     for statement in [
-        sql!("delete from rota.effects where run in (select each.value ->> 'run' from @each($1))"),
-        sql!("delete from rota.logs where run in (select each.value ->> 'run' from @each($1))"),
-        sql!("delete from rota.artifacts where run in (select each.value ->> 'run' from @each($1))"),
-        sql!("delete from rota.steps where run in (select each.value ->> 'run' from @each($1))"),
-        sql!("delete from rota.compensations where run in (select each.value ->> 'run' from @each($1))"),
-        sql!("delete from rota.attempts where run in (select each.value ->> 'run' from @each($1))"),
-        sql!("delete from rota.runs where id in (select each.value ->> 'run' from @each($1))"),
+        sql!("delete from rota.effects where @in(run, $1)"),
+        sql!("delete from rota.logs where @in(run, $1)"),
+        sql!("delete from rota.artifacts where @in(run, $1)"),
+        sql!("delete from rota.steps where @in(run, $1)"),
+        sql!("delete from rota.compensations where @in(run, $1)"),
+        sql!("delete from rota.attempts where @in(run, $1)"),
+        sql!("delete from rota.runs where @in(id, $1)"),
     ] {
         session.run(statement, args![list]).await?;
     }

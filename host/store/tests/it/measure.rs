@@ -17,7 +17,12 @@ const SECONDS: u64 = 5;
 
 /// A server that waits for its disk, as one does whose records count.
 async fn durable_server() -> Postgres {
-    let config = vec!["fsync = on".into(), "shared_buffers = 256MB".into(), "max_wal_size = 4GB".into()];
+    let config = vec![
+        "log_min_duration_statement = 20".into(),
+        "fsync = on".into(),
+        "shared_buffers = 256MB".into(),
+        "max_wal_size = 4GB".into(),
+    ];
     let server = Postgres::start(PostgresOptions { config, ..PostgresOptions::default() }).await.unwrap();
     server.create_database("rota").await.unwrap();
     server
@@ -86,6 +91,33 @@ async fn noop_runs_batched(store: &Arc<dyn Store>, places: usize) -> f64 {
     made.store(false, std::sync::atomic::Ordering::Relaxed);
     maker.await.unwrap();
     rate
+}
+
+/// How long each of the three takes, by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measure"]
+async fn parts_of_a_run() {
+    let server = durable_server().await;
+    let (_outer, path) = state();
+    let sqlite: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).await.unwrap());
+    for (what, store) in [("postgres", on_postgres(&server).await), ("sqlite", sqlite)] {
+        let worker = Worker::on(store.clone(), "host").await;
+        let mut parts = [Duration::ZERO; 3];
+        const RUNS: u32 = 500;
+        for _ in 0..RUNS {
+            let began = Instant::now();
+            store.enqueue(vec![of_job("job")]).await.unwrap();
+            parts[0] += began.elapsed();
+            let began = Instant::now();
+            let held = worker.claim_one().await;
+            parts[1] += began.elapsed();
+            let began = Instant::now();
+            held.succeed().await;
+            parts[2] += began.elapsed();
+        }
+        println!("{what}: enqueue, claim, end {:?}", parts.map(|part| part / RUNS));
+        store.close().await;
+    }
 }
 
 const BARE: &str = "create table bare (id text primary key, state text not null, at bigint not null, done bigint)";
