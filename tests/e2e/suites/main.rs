@@ -24,7 +24,12 @@ mod serve;
 
 /// The binary under test.
 fn rota() -> rota_tests::Rota {
-    rota_tests::Rota::new(env!("CARGO_BIN_EXE_rota"), COMPILED).unwrap()
+    rota_of(env!("CARGO_BIN_EXE_rota"))
+}
+
+/// Another build of the binary, in a folder of its own.
+fn rota_of(program: &str) -> rota_tests::Rota {
+    rota_tests::Rota::new(program, COMPILED).unwrap()
 }
 
 /// Where compiled plugins are kept for all tests of this target folder.
