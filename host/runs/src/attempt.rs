@@ -39,7 +39,8 @@ impl Host {
         // What was dropped with the store tells its targets now.
         self.settle().await;
         let mut end = end_of(finished, held.stopped(), &context, prepared);
-        if end.end == AttemptEnd::Reported {
+        // Asking costs a commit on each lane of the store: what had no effect, in this attempt and before it, is not asked about.
+        if end.end == AttemptEnd::Reported && (held.may_have_effects() || claimed.attempt > 1) {
             match self.effects_until(held).await {
                 Ok(effects) => {
                     if let Some(doubt) = doubt(&effects) {

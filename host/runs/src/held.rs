@@ -4,6 +4,7 @@ use rota_protocol::{Fence, LeaseNumber};
 use rota_sandbox::Cancel;
 use rota_store::{CancelWish, Claimed};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub(crate) struct Held {
     /// Stops its undo, which goes on although the guest was stopped.
     pub(crate) cancel_undo: Cancel,
     state: Mutex<State>,
+    /// Whether this attempt has asked for an effect to be written down.
+    effects: AtomicBool,
 }
 
 struct State {
@@ -49,6 +52,7 @@ impl Held {
             cancel,
             cancel_undo: Cancel::default(),
             state: Mutex::new(State { proven_until: asked + lease, stop: None, progress: None, undoing: claimed.undo }),
+            effects: AtomicBool::new(false),
         })
     }
 
@@ -87,6 +91,16 @@ impl Held {
     /// Why it was told to stop.
     pub(crate) fn stopped(&self) -> Option<Stop> {
         self.state().stop.clone()
+    }
+
+    /// An effect is to be written down.
+    pub(crate) fn has_effect(&self) {
+        self.effects.store(true, Ordering::Release);
+    }
+
+    /// Whether this attempt may have effects on record.
+    pub(crate) fn may_have_effects(&self) -> bool {
+        self.effects.load(Ordering::Acquire)
     }
 
     /// What is left of it is undone from here on; that somebody wanted it cancelled is done with.

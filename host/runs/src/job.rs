@@ -159,9 +159,14 @@ impl Host {
     /// Why it cannot be done here.
     pub async fn revive(&self, run: &NewRun, undo: bool) -> Result<Prepared, ReviveError> {
         let settings = self.settings();
-        let loaded = match self.component_of(&run.digest).await {
-            Some(component) => self.plugins().load_bytes(&run.plugin, component).await?,
-            None => self.plugins().load(&self.reference_of(run)).await?,
+        // The store is asked only where this host has another build than the one that the run was made for.
+        let here = self.plugins().load(&self.reference_of(run)).await;
+        let loaded = match here {
+            Ok(loaded) if loaded.plugin.digest() == run.digest => loaded,
+            here => match self.component_of(&run.digest).await {
+                Some(component) => self.plugins().load_bytes(&run.plugin, component).await?,
+                None => here?,
+            },
         };
         if loaded.plugin.digest() != run.digest && !undo {
             tracing::info!(

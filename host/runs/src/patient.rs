@@ -37,6 +37,7 @@ pub(crate) struct PatientLedger {
 #[async_trait]
 impl Ledger for PatientLedger {
     async fn begin(&self, effect: EffectRecord) -> Result<u64, LedgerError> {
+        self.held.has_effect();
         loop {
             match self.ledger.begin(effect.clone()).await {
                 Err(LedgerError::Away(error)) if may_wait(&self.held) => {

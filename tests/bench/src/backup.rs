@@ -6,7 +6,7 @@
 //! pg_dump's own single-threaded compression would not. Ours hashes everything twice besides (plain and stored).
 
 use crate::data;
-use crate::figure::Figure;
+use crate::figure::{Figure, Sides};
 use crate::health::rota;
 use crate::measure::{Rounds, Sample, Watch};
 use anyhow::{Context as _, ensure};
@@ -125,18 +125,20 @@ impl Bench<'_> {
 fn peak_of(process: u32, mut ended: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<u64> {
     let mut peak = 0;
     loop {
-        // Its own end makes the file unreadable, or without the line.
-        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-        let kibibytes = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .and_then(|value| value.trim().split(' ').next()?.parse::<u64>().ok());
-        peak = peak.max(kibibytes.unwrap_or(0) << 10);
+        peak = peak.max(memory(&process.to_string(), "VmHWM").unwrap_or(0));
         if ended()? {
             return Ok(peak);
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A size of a process's memory, as /proc/PID/status names it, bytes; none once it has ended.
+pub(crate) fn memory(process: &str, name: &str) -> Option<u64> {
+    // Its own end makes the file unreadable, or without the line.
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(value.trim().split(' ').next()?.parse::<u64>().ok()? << 10)
 }
 
 fn size(folder: &Path) -> anyhow::Result<u64> {
@@ -201,6 +203,7 @@ pub(crate) async fn measure(
         goal: ">= 0.97x speed; memory within 32 MiB",
         value: speeds,
         unit: "x",
+        sides: Sides::Seconds,
         ours: measured.our_wall(),
         theirs: Some(measured.their_wall()),
         met: speeds.median >= 0.97 && grown.abs() <= 32.0,

@@ -1,6 +1,6 @@
 //! Calls that are denied, in a loop in the guest: what each takes, and that no target hears of them.
 
-use crate::figure::Figure;
+use crate::figure::{Figure, Sides};
 use crate::host::{Host, grant};
 use crate::measure::{Spread, Watch};
 use anyhow::ensure;
@@ -57,6 +57,7 @@ pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure
         goal: "< 5 us, nothing on the target",
         value: worst,
         unit: "us",
+        sides: Sides::Seconds,
         ours: worst,
         theirs: None,
         met: worst.median < 5e-6 && heard == 0,

@@ -14,15 +14,38 @@ pub(crate) struct Figure {
     pub(crate) goal: &'static str,
     /// What the goal is about: the ratio, or the time over.
     pub(crate) value: Spread,
-    /// How `value` is shown: "x", "ms" or "us".
+    /// How `value` is shown: "x", "%", "% of a core", "s", "ms" or "us".
     pub(crate) unit: &'static str,
-    /// Seconds of our side.
+    /// What both sides are counted in.
+    pub(crate) sides: Sides,
+    /// Our side.
     pub(crate) ours: Spread,
-    /// Seconds of the other side.
+    /// The other side.
     pub(crate) theirs: Option<Spread>,
     pub(crate) met: bool,
     /// What else was seen.
     pub(crate) notes: Vec<String>,
+}
+
+/// What the two sides of a figure are.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) enum Sides {
+    /// Seconds.
+    Seconds,
+    /// So many a second.
+    PerSecond,
+    /// A share of one core.
+    Share,
+}
+
+impl Sides {
+    fn show(self, number: f64) -> String {
+        match self {
+            Self::Seconds => time(number),
+            Self::PerSecond => format!("{number:.0}/s"),
+            Self::Share => format!("{:.2} %", number * 1e2),
+        }
+    }
 }
 
 /// Everything, as it is written.
@@ -75,7 +98,11 @@ fn time(seconds: f64) -> String {
 impl Figure {
     fn value(&self, number: f64) -> String {
         match self.unit {
+            "% of a core" => format!("{:.2} %", number * 1e2),
+            "%" => format!("{:.0} %", number * 1e2),
+            "ms" if number < 0.01 => format!("{:.2} ms", number * 1e3),
             "ms" => format!("{:.0} ms", number * 1e3),
+            "s" => format!("{number:.1} s"),
             "us" => format!("{:.2} us", number * 1e6),
             _ => format!("{number:.2}x"),
         }
@@ -83,12 +110,12 @@ impl Figure {
 
     /// The line of the table.
     pub(crate) fn line(&self) -> String {
-        let theirs = self.theirs.map_or_else(|| "-".into(), |theirs| time(theirs.median));
+        let theirs = self.theirs.map_or_else(|| "-".into(), |theirs| self.sides.show(theirs.median));
         format!(
             "| {} | {} | {} | {} | {} | {} ({} to {}) | {} |",
             self.what,
             self.against,
-            time(self.ours.median),
+            self.sides.show(self.ours.median),
             theirs,
             self.goal,
             self.value(self.value.median),

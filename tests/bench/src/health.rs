@@ -1,6 +1,6 @@
 //! `rota run postgres-health` as a process, against psql sending the same statements from one file.
 
-use crate::figure::Figure;
+use crate::figure::{Figure, Sides};
 use crate::measure::{Rounds, Spread, Watch};
 use anyhow::{Context as _, ensure};
 use rota_testbed::{Database, Postgres};
@@ -72,7 +72,7 @@ async fn script(server: &Postgres, database: &Database, state: &Path) -> anyhow:
 }
 
 /// A log's entries: a line that begins with a tab goes on with the one before.
-fn entries(log: &str) -> Vec<String> {
+pub(crate) fn entries(log: &str) -> Vec<String> {
     let mut entries: Vec<String> = Vec::new();
     for line in log.lines() {
         match (line.strip_prefix('\t'), entries.last_mut()) {
@@ -137,6 +137,7 @@ pub(crate) async fn measure(server: &Postgres, rounds: usize) -> anyhow::Result<
         goal: "< 100 ms more",
         value: over,
         unit: "ms",
+        sides: Sides::Seconds,
         ours: measured.our_wall(),
         theirs: Some(measured.their_wall()),
         met: over.median < 0.1,

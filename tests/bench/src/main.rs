@@ -4,6 +4,7 @@
 mod backup;
 mod data;
 mod denied;
+mod durable;
 mod figure;
 mod health;
 mod host;
@@ -22,11 +23,15 @@ use std::path::PathBuf;
 /// The figures' names.
 const NAMES: [&str; 6] = ["noop", "backup", "pump", "rows", "health", "denied"];
 
+fn names() -> clap::builder::PossibleValuesParser {
+    NAMES.into_iter().chain(durable::NAMES).collect::<Vec<_>>().into()
+}
+
 /// Measures what docs/performance.md tells.
 #[derive(Debug, Parser)]
 struct Cli {
     /// Only these figures, separated by commas
-    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(NAMES))]
+    #[arg(long, value_delimiter = ',', value_parser = names())]
     only: Vec<String>,
     /// Rounds of each, two sides in turn
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -44,6 +49,8 @@ struct Cli {
     /// and made with it on both sides. Without it: against pg_dump piped into a process that compresses
     #[arg(long, value_name = "PATH")]
     pg_dump: Option<PathBuf>,
+    #[command(flatten)]
+    lengths: durable::Lengths,
     /// Compress standard input to this file and do nothing else: the other side of the backup
     #[arg(long, hide = true)]
     compress_to: Option<PathBuf>,
@@ -89,6 +96,11 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     if wanted("backup") {
         let server = Postgres::start(server_for_backup()).await.context("PostgreSQL")?;
         take(backup::measure(&server, cli.size, rounds.min(5), cli.pg_dump.as_deref()).await.context("backup")?);
+    }
+    for name in durable::NAMES {
+        if wanted(name) {
+            take(durable::measure(name, &cli.lengths, rounds).await?);
+        }
     }
     results.machine.load_after = load();
     write(cli, &results)

@@ -1,6 +1,6 @@
 //! A run that does nothing, against the same component in bare wasmtime.
 
-use crate::figure::Figure;
+use crate::figure::{Figure, Sides};
 use crate::host::{GUEST, Host, grant};
 use crate::measure::{Rounds, Watch};
 use rota_contract::ProcedurePre;
@@ -90,6 +90,7 @@ pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure
         goal: "<= 1.5x time",
         value: times,
         unit: "x",
+        sides: Sides::Seconds,
         ours: measured.our_wall(),
         theirs: Some(measured.their_wall()),
         met: times.median <= 1.5,

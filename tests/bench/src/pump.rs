@@ -1,6 +1,6 @@
 //! A stream that the guest holds and hands on, against `tokio::io::copy` from the same reader.
 
-use crate::figure::Figure;
+use crate::figure::{Figure, Sides};
 use crate::host::Host;
 use crate::measure::{Rounds, Watch};
 use crate::source::{SIZE, Source};
@@ -30,6 +30,7 @@ pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure
         goal: ">= 0.95x speed",
         value: speeds,
         unit: "x",
+        sides: Sides::Seconds,
         ours: measured.our_wall(),
         theirs: Some(measured.their_wall()),
         met: speeds.median >= 0.95,

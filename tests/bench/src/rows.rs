@@ -1,6 +1,6 @@
 //! A million rows of five columns into a guest, against sqlx in this process.
 
-use crate::figure::Figure;
+use crate::figure::{Figure, Sides};
 use crate::host::{Host, grant};
 use crate::measure::{Rounds, Watch};
 use anyhow::ensure;
@@ -69,6 +69,7 @@ pub(crate) async fn measure(host: &Host, server: &PostgresAccess, rounds: usize)
         goal: "<= 2x time",
         value: times,
         unit: "x",
+        sides: Sides::Seconds,
         ours: measured.our_wall(),
         theirs: Some(measured.their_wall()),
         met: times.median <= 2.0,

@@ -11,6 +11,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod bare;
 mod disk;
 mod postgres;
 mod postgres_access;

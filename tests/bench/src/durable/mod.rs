@@ -1,0 +1,61 @@
+//! What durable runs and schedules cost: figures of stores that wait for their disk, of the worker and of `rota serve`.
+
+mod graphile;
+mod idle;
+mod jobs;
+mod latency;
+mod lateness;
+mod many;
+mod pickup;
+mod pinned;
+mod place;
+mod runs;
+mod serving;
+mod working;
+
+use crate::figure::Figure;
+use anyhow::Context as _;
+use clap::Args;
+use place::Place;
+use std::time::Duration;
+
+/// The figures' names.
+pub(crate) const NAMES: [&str; 8] =
+    ["runs-sqlite", "runs-postgres", "graphile", "pickup", "idle", "pinned", "lateness", "many"];
+
+/// How long and how much.
+#[derive(Debug, Args)]
+pub(crate) struct Lengths {
+    /// How long an idle host is watched, seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    idle: u64,
+    /// How long runs go on beside a pinned xmin, seconds; 600 for the whole figure
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(12..=7200))]
+    pinned: u64,
+    /// Schedules whose lateness is measured
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    schedules: u32,
+    /// Into how many seconds their hour is compressed
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    hour: u64,
+    /// Schedules that a host is started with, a tenth of them overdue; 1000000 for the whole figure
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    many: u32,
+}
+
+/// One of them, by its name.
+pub(crate) async fn measure(name: &str, lengths: &Lengths, rounds: usize) -> anyhow::Result<Figure> {
+    let rounds = rounds.min(5);
+    let figure = match name {
+        "runs-sqlite" => runs::measure("runs-sqlite", &Place::sqlite()?, rounds).await,
+        "runs-postgres" => runs::measure("runs-postgres", &Place::postgres(&[]).await?, rounds).await,
+        "graphile" => graphile::measure(&Place::postgres(&[]).await?, rounds.min(3)).await,
+        "pickup" => pickup::measure().await,
+        "idle" => idle::measure(Duration::from_secs(lengths.idle)).await,
+        "pinned" => pinned::measure(Duration::from_secs(lengths.pinned)).await,
+        "lateness" => lateness::measure(lengths.schedules, Duration::from_secs(lengths.hour)).await,
+        "many" => many::measure(lengths.many).await,
+        other => anyhow::bail!("there is no figure {other}"),
+    };
+    figure.with_context(|| name.to_owned())
+}
