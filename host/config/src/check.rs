@@ -64,6 +64,11 @@ impl Look<'_> {
             let message = "store.path and store.url are both set, and records go to one store".to_owned();
             self.refuse("store.url", message, "keep one of the two");
         }
+        if let Some(path) = store.path.as_ref().filter(|path| path.file_name().is_none_or(|name| name != "rota.db")) {
+            let message = format!("store.path is {}, and the file of records is called rota.db", path.display());
+            let hint = format!("write {}", path.join("rota.db").display());
+            self.refuse("store.path", message, &hint);
+        }
         if let Some(message) = store.check_url() {
             self.refuse("store.url", message, "");
         }

@@ -12,7 +12,7 @@ use crate::section::section;
 section! {
     /// Where runs and effects are recorded. With neither path nor url: in SQLite in the state folder.
     pub struct Store {
-        /// The file of a SQLite database, for one host. Its folder is what counts: the file in it is called rota.db.
+        /// The file of a SQLite database, for one host; it is called rota.db, in a folder of its own.
         pub path: Option<PathBuf> = None;
         /// A PostgreSQL database, for several hosts: postgres://USER@HOST:PORT/DATABASE, or a reference to such a URL (env:NAME, file:PATH). It is never one that a binding leads to.
         pub url: Option<Address> = None;

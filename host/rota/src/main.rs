@@ -18,6 +18,8 @@ use std::process::ExitCode;
 const USAGE: u8 = 2;
 /// Anything that failed before a run could say how it ended.
 const FAILED: u8 = 1;
+/// The exit status of what waits for an approval.
+const NEEDS_APPROVAL: u8 = 4;
 
 fn main() -> ExitCode {
     // First of all: this executable is also the launcher that holds the programs of the tools capability.
@@ -74,6 +76,13 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             store.reap().await?;
             let artifacts = settings.state_dir.join("artifacts");
             let status = commands::runs::runs(&RunRecords::new(store.clone()), &artifacts, command, printing).await;
+            store.close().await;
+            status
+        }
+        Command::Approvals(command) => {
+            let settings = Settings::from_config(&settings::load(&cli.common)?)?;
+            let store = open_store(&settings).await?;
+            let status = commands::approvals::approvals(&RunRecords::new(store.clone()), command, printing).await;
             store.close().await;
             status
         }
@@ -147,6 +156,9 @@ fn report_error(error: &anyhow::Error, printing: Printing) -> u8 {
 }
 
 fn exit_status(error: &anyhow::Error) -> u8 {
+    if matches!(error.downcast_ref(), Some(rota_runs::ExecuteError::NeedsApproval(_))) {
+        return NEEDS_APPROVAL;
+    }
     let usage = error.is::<rota_runs::PrepareError>()
         || error.is::<rota_catalog::CatalogError>()
         || error.is::<rota_config::ConfigError>()

@@ -20,6 +20,11 @@ use tokio::sync::watch;
 /// Why a run could not be executed, or is not on record.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
+    /// Its job asks for an approval, which is given to a queued run.
+    #[error(
+        "the job `{0}` asks for an approval: put the run into the queue with `rota jobs run {0}`, and have somebody approve it with `rota approvals approve RUN`; `rota run {0} --plan` shows what it would do"
+    )]
+    NeedsApproval(String),
     /// Another run holds what it needs alone.
     #[error("{0}")]
     Busy(StoreError),
@@ -57,6 +62,9 @@ impl Host {
         watcher: Arc<dyn Watcher>,
         cancel: &Cancel,
     ) -> Result<RunView, ExecuteError> {
+        if let Some(job) = self.asks_for_approval(&prepared) {
+            return Err(ExecuteError::NeedsApproval(job));
+        }
         let options = WorkerOptions { capacity: 0, ..WorkerOptions::default() };
         let incarnation = Incarnation(uuid::Uuid::new_v4().to_string());
         let new = NewHost {

@@ -46,6 +46,11 @@ pub enum ReviveError {
         "slot `{0}` was bound on a command line, which is on no record; only the process that began the run could go on with it"
     )]
     AdHoc(String),
+    /// An approval is for one build of a plugin.
+    #[error(
+        "the run was approved for the build {0} of the plugin, which is not here; queue it again and have that approved"
+    )]
+    OtherBuild(String),
     /// The record.
     #[error("the run's record cannot be read: {0}")]
     Record(String),
@@ -84,8 +89,14 @@ pub fn new_run(prepared: &Prepared, settings: &Settings, occasion: &Occasion) ->
         policy: policy(prepared, settings),
         due: occasion.due,
         parent: occasion.parent.clone(),
-        hold: occasion.hold,
+        hold: approval(prepared, settings).or(occasion.hold),
     }
+}
+
+/// A plan shows what an approval is asked for; it needs none.
+fn approval(prepared: &Prepared, settings: &Settings) -> Option<WaitReason> {
+    let job = prepared.job.as_ref().and_then(|job| settings.jobs.get(job))?;
+    (job.approval && prepared.mode == Mode::Execute).then_some(WaitReason::Approval)
 }
 
 fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
@@ -153,6 +164,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 impl Host {
+    /// The job of a run that has to be approved before it begins.
+    pub(crate) fn asks_for_approval(&self, prepared: &Prepared) -> Option<String> {
+        approval(prepared, &self.settings()).and(prepared.job.clone())
+    }
+
     /// What it takes to do a run that is on record. One that is to be undone needs its bindings, whatever became of its plugin.
     ///
     /// # Errors
@@ -169,6 +185,9 @@ impl Host {
             },
         };
         if loaded.plugin.digest() != run.digest && !undo {
+            if run.hold == Some(WaitReason::Approval) {
+                return Err(ReviveError::OtherBuild(run.digest.clone()));
+            }
             tracing::info!(
                 run = run.id,
                 plugin = run.plugin,

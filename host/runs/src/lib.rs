@@ -45,7 +45,7 @@ pub use observer::{Unwatched, Watcher};
 pub use operate::{AgainError, acting};
 pub use parameters::ParameterError;
 pub use prepare::{PrepareError, Prepared, Request, Wanted};
-pub use records::{LogLine, RecordsError, RunFilter, RunRecords};
+pub use records::{LogLine, News, RecordsError, RunFilter, RunRecords};
 pub use run_interface::Run;
 pub use scheduler::Scheduler;
 pub use settings::{JobSettings, Settings, StoreChoice};

@@ -5,7 +5,7 @@ use crate::job::{Occasion, ReviveError, new_run};
 use crate::prepare::Prepared;
 use crate::records::{RecordsError, RunRecords};
 use chrono::Utc;
-use rota_protocol::{End, RunState};
+use rota_protocol::{End, RunState, WaitReason};
 use rota_store::{CancelWish, HostRow, StoreError};
 
 /// Who acts, for the record: the user of this process, at its machine.
@@ -42,6 +42,28 @@ impl RunRecords {
     pub async fn retry_undo(&self, run: &str) -> Result<(), RecordsError> {
         let run = self.store.run(run).await?.run.id;
         Ok(self.store.retry_undo(&run, &acting()).await?)
+    }
+
+    /// Approve a run that waits for it: it is queued from here on, and says by whom it was approved.
+    ///
+    /// # Errors
+    /// When there is no such run, or it does not wait for an approval.
+    pub async fn approve(&self, run: &str, note: Option<&str>) -> Result<(), RecordsError> {
+        let run = self.store.run(run).await?.run.id;
+        let said = note.map(|note| format!(": {note}")).unwrap_or_default();
+        Ok(self.store.release(&run, WaitReason::Approval, &format!("approved by {}{said}", acting())).await?)
+    }
+
+    /// Refuse a run that waits for an approval: it is cancelled.
+    ///
+    /// # Errors
+    /// When there is no such run, or it does not wait for an approval.
+    pub async fn reject(&self, run: &str, note: &str) -> Result<(), RecordsError> {
+        let row = self.store.run(run).await?;
+        if row.wait != Some(WaitReason::Approval) {
+            return Err(StoreError::Misfit(format!("the run `{}` does not wait for approval", row.run.id)).into());
+        }
+        self.cancel(&row.run.id, false, Some(note.into())).await.map(drop)
     }
 
     /// The hosts that serve.

@@ -72,7 +72,35 @@ pub struct RunRecords {
     pub(crate) store: Arc<dyn Store>,
 }
 
+/// Waits for what may be new about a run.
+pub struct News {
+    run: String,
+    hints: tokio::sync::broadcast::Receiver<rota_store::Hint>,
+}
+
+impl News {
+    /// Wait until something may be new, at most so long. Other hosts' hints come through PostgreSQL; a file of records has none of other
+    /// processes.
+    pub async fn wait(&mut self, at_most: Duration) {
+        let hinted = async {
+            loop {
+                match self.hints.recv().await {
+                    Ok(rota_store::Hint::Log(run) | rota_store::Hint::Run(run)) if run == self.run => return,
+                    Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(at_most, hinted).await;
+    }
+}
+
 impl RunRecords {
+    /// News of a run from here on.
+    pub fn news(&self, run: &str) -> News {
+        News { run: run.to_owned(), hints: self.store.hints() }
+    }
+
     /// The records that a store keeps.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {

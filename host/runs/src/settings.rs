@@ -78,6 +78,8 @@ pub struct JobSettings {
     pub concurrency: u32,
     /// Whether its runs have their targets to themselves; none: where what is granted asks for it.
     pub exclusive: Option<bool>,
+    /// Whether its runs wait until somebody approves them.
+    pub approval: bool,
 }
 
 impl Settings {
@@ -150,6 +152,7 @@ impl JobSettings {
             priority: job.priority,
             concurrency: job.concurrency,
             exclusive: job.exclusive,
+            approval: job.approval,
         }
     }
 }

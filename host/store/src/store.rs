@@ -48,8 +48,8 @@ pub trait Store: Send + Sync + 'static {
     async fn reap(&self) -> Result<Vec<(String, RunState)>, StoreError>;
     /// An attempt is over. Said twice (because the first answer got lost), it answers the same.
     async fn end_attempt(&self, run: &str, fence: &Fence, record: AttemptRecord) -> Result<AttemptEnded, StoreError>;
-    /// What held a run back does not any more.
-    async fn release(&self, run: &str, reason: WaitReason) -> Result<(), StoreError>;
+    /// What held a run back does not any more; the note says by whose word.
+    async fn release(&self, run: &str, reason: WaitReason, note: &str) -> Result<(), StoreError>;
     /// Somebody wants a run cancelled. One that nobody holds ends at once (or is to be undone); otherwise the wish is noted and hinted.
     async fn cancel(&self, run: &str, wish: CancelWish) -> Result<RunState, StoreError>;
     /// A person has settled by hand what the run left.

@@ -1,5 +1,6 @@
 //! A real PostgreSQL server for a test or the demo.
 
+use std::io::Write as _;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,18 +36,25 @@ log_line_prefix = '%m [%p] %q%u@%d %a '
 /// In a server's folder: how far its clock is off, where it can be stepped.
 const CLOCK: &str = "clock";
 
-/// The library that answers for the clock, of Debian's package libfaketime.
+/// The program with a clock of its own, which `clock` says how far it is off (see clock.c).
 fn with_clock(program: &Path, clock: &Path) -> anyhow::Result<Command> {
-    let machine = std::env::consts::ARCH;
-    let library = PathBuf::from(format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1"));
+    let library = clock.with_extension("so");
     if !library.exists() {
-        bail!("{} is missing: run scripts/setup packages", library.display());
+        let mut compiler = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-x", "c", "-", "-o"])
+            .arg(&library)
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("no C compiler: run scripts/setup packages")?;
+        compiler.stdin.take().context("stdin is piped")?.write_all(include_bytes!("clock.c"))?;
+        if !compiler.wait()?.success() {
+            bail!("clock.c does not compile");
+        }
     }
     let mut command = Command::new("env");
     command
         .arg(format!("LD_PRELOAD={}", library.display()))
-        .arg(format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()))
-        .args(["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"])
+        .arg(format!("ROTA_CLOCK={}", clock.display()))
         .arg(program);
     Ok(command)
 }
@@ -130,7 +138,7 @@ impl Postgres {
         let programs = options.version.programs()?;
         let folder = Folder::create("postgres", options.parent.as_deref())?;
         if options.steppable {
-            std::fs::write(folder.path().join(CLOCK), "+0")?;
+            std::fs::write(folder.path().join(CLOCK), 0_i64.to_ne_bytes())?;
         }
         let password = random_secret()?;
         init_cluster(&programs, folder.path(), &password, &options.config).await?;
@@ -196,10 +204,9 @@ impl Postgres {
     pub fn step_clock(&self, seconds: i64) -> anyhow::Result<()> {
         let clock = self.folder.path().join(CLOCK);
         anyhow::ensure!(clock.exists(), "the server was started with the machine's clock");
-        // Renamed into place: it is read at each question for the time.
-        let new = clock.with_extension("new");
-        std::fs::write(&new, format!("{seconds:+}"))?;
-        Ok(std::fs::rename(new, clock)?)
+        // In place: it is mapped by every process of the server.
+        let file = std::fs::File::options().write(true).open(clock)?;
+        Ok(std::os::unix::fs::FileExt::write_all_at(&file, &seconds.to_ne_bytes(), 0)?)
     }
 
     /// Whether the server runs.

@@ -49,6 +49,8 @@ record! {
         pub concurrency: u32 = 1, within(1, 1_000);
         /// Whether its runs have their targets to themselves. Without it: those targets on which an access is granted that maintains, changes structure or promotes (maintain, index, ddl, promote).
         pub exclusive: Option<bool> = None;
+        /// Whether a run of it waits until somebody approves it.
+        pub approval: bool = false;
         /// Limits of this job, over those for all.
         pub limits: LimitOverrides = LimitOverrides::default();
         /// The word that a plugin which can lose data asks for, given in advance by whoever writes this; without it, a person is asked.

@@ -177,8 +177,12 @@ fn what_does_not_fit_together_is_refused() {
         "rota.toml:5:8: jobs.a.limits.memory is 1GiB, more than sandbox.pool_memory allows (512MiB)",
     );
     refused(
-        "[store]\npath = \"a.sqlite\"\nurl = \"env:STORE\"\n",
+        "[store]\npath = \"rota.db\"\nurl = \"env:STORE\"\n",
         "rota.toml:3:1: store.path and store.url are both set, and records go to one store (keep one of the two)",
+    );
+    refused(
+        "[store]\npath = \"/srv/rota\"\n",
+        "rota.toml:2:1: store.path is /srv/rota, and the file of records is called rota.db (write /srv/rota/rota.db)",
     );
 }
 

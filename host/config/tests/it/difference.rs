@@ -70,7 +70,7 @@ fn a_secret_is_never_in_a_difference() {
 
 #[test]
 fn what_needs_a_restart_is_told() {
-    let after = "[server]\nlisten = \"none\"\nworkers = 4\n[store]\npath = \"/x\"\n[limits]\nhandles = 9\n";
+    let after = "[server]\nlisten = \"none\"\nworkers = 4\n[store]\npath = \"/x/rota.db\"\n[limits]\nhandles = 9\n";
     let difference = config("").difference(&config(after));
     let keys: Vec<_> = difference.needs_restart().map(|change| change.key.as_str()).collect();
     assert_eq!(keys, ["server.listen", "store.path"]);
@@ -87,7 +87,7 @@ fn hosts_with_the_same_jobs_have_one_digest() {
         "[server]\nname = \"b\"\nlisten = \"none\"\n",
         "[telemetry]\nlog = \"debug\"\n",
         "[limits]\nhandles = 256\n",
-        "[store]\npath = \"/x\"\n",
+        "[store]\npath = \"/x/rota.db\"\n",
     ] {
         assert_eq!(digest(&format!("{own}{BEFORE}")), same, "{own}");
     }

@@ -2,7 +2,9 @@
 
 mod operate;
 
-pub(crate) use operate::{HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand};
+pub(crate) use operate::{
+    ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -66,6 +68,9 @@ pub(crate) enum Command {
     Jobs(JobsCommand),
     /// Fire schedules and carry out runs, until told to stop
     Serve(ServeArgs),
+    /// Runs that wait for somebody's approval (jobs with `approval = true`)
+    #[command(subcommand)]
+    Approvals(ApprovalsCommand),
     /// The hosts that serve
     #[command(subcommand)]
     Hosts(HostsCommand),

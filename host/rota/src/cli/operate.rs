@@ -188,6 +188,29 @@ pub(crate) enum HostsCommand {
     },
 }
 
+/// `rota approvals`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsCommand {
+    /// The runs that wait for one, the oldest first
+    List,
+    /// Let a run begin; who did is on its record. It is done by the build of the plugin that it was made for, and by no other
+    Approve {
+        /// The run's id, or four characters or more of its beginning or end, or `last`
+        run: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Refuse a run: it is cancelled
+    Reject {
+        /// The run's id, or four characters or more of its beginning or end, or `last`
+        run: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
     /// What the store is, how large, how healthy

@@ -1,5 +1,6 @@
 //! The commands, one file each. A command answers the exit status.
 
+pub(crate) mod approvals;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod hosts;

@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// How often is looked for news of a run that is followed.
+/// How often is looked for news of a run that is followed, where no hint comes: a hint may be lost, and files have none.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// How long a cancelled run is waited for, to say how it ended.
@@ -88,6 +88,7 @@ async fn watch(records: &RunRecords, run: &str, printing: Printing) -> anyhow::R
     let id = records.find(run).await?.id;
     let live =
         crate::output::live::Live::new("", printing.human() && std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    let mut news = records.news(&id);
     let mut after = 0;
     loop {
         // Asked before the log is read, so that the last lines are not missed.
@@ -116,7 +117,7 @@ async fn watch(records: &RunRecords, run: &str, printing: Printing) -> anyhow::R
                 progress["note"].as_str().unwrap_or_default(),
             );
         }
-        tokio::time::sleep(LOOK).await;
+        news.wait(LOOK).await;
     }
     live.finish();
     let view = records.find(&id).await?;
@@ -152,9 +153,10 @@ async fn cancel(
 ) -> anyhow::Result<u8> {
     let id = records.find(run).await?.id;
     let mut state = records.cancel(&id, terminate, note).await?;
+    let mut news = records.news(&id);
     let deadline = tokio::time::Instant::now() + CANCELLED_WITHIN;
     while !state.is_final() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(LOOK).await;
+        news.wait(LOOK).await;
         if !records.is_running(&id).await? {
             break;
         }
@@ -303,6 +305,7 @@ async fn logs(records: &RunRecords, run: &str, follow: bool, printing: Printing)
     let id = records.find(run).await?.id;
     let mut after = 0;
     let mut all = Vec::new();
+    let mut news = records.news(&id);
     loop {
         let lines = records.logs(&id, after).await?;
         for line in &lines {
@@ -321,7 +324,7 @@ async fn logs(records: &RunRecords, run: &str, follow: bool, printing: Printing)
         if !follow || !records.is_running(&id).await? {
             break;
         }
-        tokio::time::sleep(LOOK).await;
+        news.wait(LOOK).await;
     }
     if !printing.human() && !follow {
         print_json(&Value::Array(all))?;

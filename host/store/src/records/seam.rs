@@ -80,8 +80,9 @@ impl<E: Kept> Store for Records<E> {
         self.writer.ask_of(run, op).await
     }
 
-    async fn release(&self, run: &str, reason: WaitReason) -> Result<(), StoreError> {
-        self.writer.ask_of(run, control::Release { run: run.into(), reason }).await
+    async fn release(&self, run: &str, reason: WaitReason, note: &str) -> Result<(), StoreError> {
+        let note = masked::text(note.to_owned());
+        self.writer.ask_of(run, control::Release { run: run.into(), reason, note }).await
     }
 
     async fn cancel(&self, run: &str, mut wish: CancelWish) -> Result<RunState, StoreError> {

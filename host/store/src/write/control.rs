@@ -11,6 +11,7 @@ use rota_protocol::{CompensationState, End, Event, WaitReason};
 pub(crate) struct Release {
     pub(crate) run: String,
     pub(crate) reason: WaitReason,
+    pub(crate) note: String,
 }
 
 impl Op for Release {
@@ -31,7 +32,10 @@ impl Op for Release {
         }
         session.run(sql!("update rota.queue set hold = null, blocked = null where run = $1"), args![&self.run]).await?;
         session
-            .run(sql!("update rota.runs set state = $2, wait = null where id = $1"), args![&self.run, state.as_str()])
+            .run(
+                sql!("update rota.runs set state = $2, wait = null, note = $3 where id = $1"),
+                args![&self.run, state.as_str(), &self.note],
+            )
             .await?;
         session.hints.push(Hint::Queue);
         session.hints.push(Hint::Run(self.run.clone()));

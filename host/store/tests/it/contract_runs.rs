@@ -127,9 +127,10 @@ contract! {
         world.store.enqueue(vec![given.clone()]).await.unwrap();
         let worker = world.worker("host").await;
         assert!(worker.claim(1).await.is_empty());
-        assert!(matches!(world.store.release(&given.id, WaitReason::Window).await, Err(StoreError::Misfit(_))));
-        world.store.release(&given.id, WaitReason::Approval).await.unwrap();
-        assert!(matches!(world.store.release(&given.id, WaitReason::Approval).await, Err(StoreError::Transition { .. })));
+        assert!(matches!(world.store.release(&given.id, WaitReason::Window, "").await, Err(StoreError::Misfit(_))));
+        world.store.release(&given.id, WaitReason::Approval, "by ada").await.unwrap();
+        assert_eq!(world.store.run(&given.id).await.unwrap().note.as_deref(), Some("by ada"));
+        assert!(matches!(world.store.release(&given.id, WaitReason::Approval, "").await, Err(StoreError::Transition { .. })));
         worker.claim_one().await.succeed().await;
     }
 

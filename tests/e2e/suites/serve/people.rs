@@ -147,3 +147,35 @@ async fn a_store_is_backed_up_and_restored() {
     assert_ne!(said.status, Some(0));
     assert!(said.all().contains("store restore"), "{said:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_asks_for_an_approval_begins_once_somebody_gave_it() {
+    let serving = Serving::new("approved", &format!("{WORK}approval = true\n")).await;
+    let host = serving.serve().await;
+    let [first, second] = [serving.queue("work", &[]).await, serving.queue("work", &[]).await];
+    let waiting = serving.rota.json(&["approvals", "list"]).await.unwrap();
+    let ids: Vec<_> = waiting.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, [first.clone(), second.clone()], "the oldest first");
+    // By hand, it is not begun either; its plan is.
+    let said = serving.rota.run(&["run", "work"]).await.unwrap();
+    assert_eq!(said.status, Some(4), "{said:?}");
+    assert!(
+        said.stderr.contains("rota approvals approve") || said.stdout.contains("rota approvals approve"),
+        "{said:?}"
+    );
+    assert_eq!(serving.rota.run(&["run", "work", "--plan"]).await.unwrap().status, Some(0));
+    assert!(serving.done(&first).await.is_empty(), "nothing begins without it");
+
+    let run = serving.rota.json(&["approvals", "reject", &second, "--note", "not tonight"]).await.unwrap();
+    assert_eq!(run["status"], "cancelled", "{run:#}");
+    serving.rota.json(&["approvals", "approve", &first, "--note", "CHG-7"]).await.unwrap();
+    let over = serving.becomes(&first, &["succeeded"]).await;
+    let note = over["run"]["note"].as_str().unwrap();
+    assert!(note.starts_with("approved by ") && note.ends_with(": CHG-7"), "{note}");
+    assert_eq!(serving.done(&first).await, each_once(6));
+    // Given once, it is given; and what does not wait for one is told so.
+    assert_eq!(serving.rota.run(&["approvals", "approve", &first]).await.unwrap().status, Some(1));
+    assert_eq!(serving.rota.run(&["approvals", "reject", &first, "--note", "x"]).await.unwrap().status, Some(1));
+    assert!(serving.rota.json(&["approvals", "list"]).await.unwrap().as_array().unwrap().is_empty());
+    stop(host).await;
+}

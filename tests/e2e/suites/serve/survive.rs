@@ -157,6 +157,31 @@ async fn faults_that_may_pass_are_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_for_a_moment_costs_no_run_and_no_effect_begins_meanwhile() {
+    let mut store = rota_testbed::Postgres::start(rota_testbed::PostgresOptions::default()).await.unwrap();
+    store.create_database("rota").await.unwrap();
+    let mut serving = Serving::over("away", WORK, "[store]\nurl = \"env:STORE_URL\"\n").await;
+    serving.rota.set("STORE_URL", store.url("rota"));
+    serving.rota.set("ROTA_SERVER__LEASE", "30s");
+    let host = serving.serve().await;
+    let run = serving.queue("work", &["count=12", "pause=50"]).await;
+    serving.has_done(&run, 3).await;
+    store.kill();
+    // What was on record may happen; nothing else begins.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let then = serving.done(&run).await.len();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(serving.done(&run).await.len(), then, "no effect begins that is not on record");
+    assert!(then < 12, "it was in the middle of its work");
+    store.restart().await.unwrap();
+    let over = serving.becomes(&run, &["succeeded", "failed", "unknown"]).await;
+    assert_eq!(over["run"]["status"], "succeeded", "{over:#}");
+    assert_eq!(over["run"]["attempt"], 1, "the lease held: {over:#}");
+    assert_eq!(serving.done(&run).await, each_once(12));
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_server_of_one_file_is_refused_with_the_pid_of_the_first() {
     let serving = Serving::new("two_servers", WORK).await;
     let first = serving.serve().await;
