@@ -1,6 +1,6 @@
 //! What people do to runs and hosts while they serve.
 
-use super::{SOON, Serving, WORK, stop};
+use super::{SOON, Serving, WORK, each_once, stop};
 use rota_testbed::eventually;
 use rustix::process::Signal;
 use serde_json::json;
