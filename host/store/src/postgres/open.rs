@@ -51,6 +51,8 @@ impl Target {
             ("enable_hashjoin", "off"),
             ("enable_mergejoin", "off"),
             ("jit", "off"),
+            // Arguments change nothing about a plan, and planning costs more than most of these statements.
+            ("plan_cache_mode", "force_generic_plan"),
             ("lock_timeout", "10s"),
             ("statement_timeout", "60s"),
             ("idle_in_transaction_session_timeout", "10s"),

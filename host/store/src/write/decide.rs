@@ -9,7 +9,7 @@ use crate::session::{Session, args, sql};
 use crate::writer::{Op, PATIENCE};
 use rota_protocol::{Cursor, FireRefused, Instant};
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 /// Decisions.
@@ -35,10 +35,25 @@ pub(crate) fn masked_decision(mut decision: Decision) -> Decision {
 /// What may be written: the cursors that follow, the decisions, the runs.
 #[derive(Default)]
 struct Outcome<'d> {
-    cursors: Vec<Value>,
+    /// One for each job, where its last decision leaves it: a statement that is given two for a row takes either of them.
+    cursors: BTreeMap<&'d str, Value>,
     fires: Vec<Value>,
     runs: Vec<&'d NewRun>,
     cancels: Vec<(&'d str, &'d str, bool)>,
+}
+
+impl<'d> Outcome<'d> {
+    /// Where a decision leaves the cursor of its job.
+    fn move_to(&mut self, decision: &'d Decision, after: Cursor) {
+        let cursor = json!({
+            "job": decision.job,
+            "version": after.version,
+            "decided": after.decided.map(|at| at.0),
+            "next": after.next.map(|at| at.0),
+            "fire_at": decision.next.and(decision.fire_at.or(decision.next)).map(micros),
+        });
+        self.cursors.insert(&decision.job, cursor);
+    }
 }
 
 impl Op for Decide {
@@ -123,6 +138,9 @@ impl Decide {
         let cursor = cursors.get_mut(&decision.job).ok_or(FireRefused::Stale)?;
         let mut after = cursor.decide(decision.read, nominal, decision.next.map(instant), now)?;
         if decided.contains(&(decision.job.clone(), nominal.0)) {
+            // The cursor fell behind what is on record. It moves on, and nothing else comes of it: it would stay there for good.
+            *cursor = after;
+            outcome.move_to(decision, after);
             return Err(FireRefused::NotNext);
         }
         // What was decided with it is decided, too.
@@ -132,13 +150,7 @@ impl Decide {
             return Err(FireRefused::NotNext);
         }
         *cursor = after;
-        outcome.cursors.push(json!({
-            "job": decision.job,
-            "version": after.version,
-            "decided": after.decided.map(|at| at.0),
-            "next": after.next.map(|at| at.0),
-            "fire_at": decision.next.and(decision.fire_at.or(decision.next)).map(micros),
-        }));
+        outcome.move_to(decision, after);
         let mut fire = |nominal: i64, run: Option<&str>, reason: Option<&str>, more: u64| {
             outcome.fires.push(json!({
                 "job": decision.job,
@@ -214,7 +226,7 @@ async fn write(session: &mut Session<'_>, outcome: &Outcome<'_>) -> Result<(), S
                         fire_at = cast(each.value ->> 'fire_at' as bigint)
                  from @each($1) where schedules.job = each.value ->> 'job'"
             ),
-            args![&json!(outcome.cursors).to_string()],
+            args![&json!(outcome.cursors.values().collect::<Vec<_>>()).to_string()],
         )
         .await?;
     session.hints.push(Hint::Schedules);

@@ -176,6 +176,33 @@ contract! {
         }
     }
 
+    async fn several_instants_of_a_job_are_decided_about_at_once(world) {
+        let store = &world.store;
+        let at = now(store).await - minutes(10);
+        store.apply_schedules(vec![definition("a", at), definition("b", at)], "ada").await.unwrap();
+        let read = store.schedule("a").await.unwrap().cursor.version;
+        let mut all: Vec<_> = (0..5).map(|n| fire("a", read + n, at + minutes(i32::try_from(n).unwrap().into()))).collect();
+        all.extend((0..3).map(|n| fire("b", read + n, at + minutes(i32::try_from(n).unwrap().into()))));
+        assert_eq!(store.decide(all, "host").await.unwrap(), vec![Ok(()); 8]);
+        for (job, count) in [("a", 5), ("b", 3)] {
+            let row = store.schedule(job).await.unwrap();
+            let cursor = &row.cursor;
+            assert_eq!(cursor.version, read + count, "{job}: the last of them counts");
+            assert_eq!(cursor.next.map(rota_store::date), Some(at + minutes(count)), "{job}");
+            assert_eq!(row.fire_at, Some(at + minutes(count)), "{job}");
+        }
+        assert_eq!(store.decide(vec![fire("a", read + 5, at + minutes(5))], "host").await.unwrap(), vec![Ok(())]);
+    }
+
+    async fn a_cursor_is_not_put_back(world) {
+        let store = &world.store;
+        let at = now(store).await - minutes(10);
+        store.apply_schedules(vec![definition("a", at)], "ada").await.unwrap();
+        let read = store.schedule("a").await.unwrap().cursor.version;
+        assert_eq!(store.decide(vec![fire("a", read, at)], "host").await.unwrap(), vec![Ok(())]);
+        assert!(matches!(store.reschedule("a", read + 1, Some(at), Some(at)).await, Err(StoreError::Misfit(_))));
+    }
+
     async fn a_run_may_take_the_place_of_those_before(world) {
         let store = &world.store;
         let at = now(store).await - minutes(1);

@@ -277,6 +277,45 @@ async fn a_newer_schema_is_refused_and_hosts_of_two_versions_go_on_side_by_side(
     assert!(matches!(error, StoreError::Newer { found: 9999, .. }), "{error}");
 }
 
+/// What a restored table or a defect could leave.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_that_fell_behind_what_is_on_record_moves_on_and_fires_nothing_twice() {
+    let world = World::postgres().await;
+    let Place::Postgres(database) = &world.place else { unreachable!() };
+    let store = &world.store;
+    let at = rota_store::date(store.now().await.unwrap()) - chrono::TimeDelta::minutes(10);
+    let minute = |n: i32| at + chrono::TimeDelta::minutes(n.into());
+    let schedule = rota_store::ScheduleDefinition {
+        job: "j".into(),
+        definition: "{}".into(),
+        hash: "1".into(),
+        next: Some(at),
+        fire_at: None,
+    };
+    store.apply_schedules(vec![schedule], "ada").await.unwrap();
+    let decision = |read: i64, n: i32| rota_store::Decision {
+        job: "j".into(),
+        read,
+        nominal: minute(n),
+        outcome: rota_store::DecisionOutcome::Fire(Box::new(support::of_job("j"))),
+        next: Some(minute(n + 1)),
+        fire_at: None,
+        also: Vec::new(),
+        missed_more: 0,
+    };
+    let read = store.schedule("j").await.unwrap().cursor.version;
+    store.decide(vec![decision(read, 0), decision(read + 1, 1)], "host").await.unwrap();
+    database
+        .execute("update rota.schedules set decided = null, next = (select min(nominal) from rota.fires)")
+        .await
+        .unwrap();
+    let answers = store.decide(vec![decision(read + 2, 0), decision(read + 3, 1), decision(read + 4, 2)], "host").await;
+    let twice = rota_protocol::FireRefused::NotNext;
+    assert_eq!(answers.unwrap(), [Err(twice), Err(twice), Ok(())]);
+    assert_eq!(store.runs(&Filter::default()).await.unwrap().len(), 3, "each instant once");
+    assert_eq!(store.schedule("j").await.unwrap().cursor.next.map(rota_store::date), Some(minute(3)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_said_and_passes() {
     let Some(disk) = SmallDisk::mount(220).unwrap() else {

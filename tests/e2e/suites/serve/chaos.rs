@@ -167,6 +167,18 @@ async fn three_hosts_lose_and_double_nothing() {
     })
     .await
     .unwrap();
+    // And the schedule goes on: its instants are decided about up to now, by the store's clock.
+    eventually(SOON * 2, "the schedule to be decided about up to now", async || {
+        let mut records = store.connect("rota").await?;
+        let behind: f64 = sqlx::query_scalar(
+            "select extract(epoch from clock_timestamp())::float8 - decided / 1e6::float8 from rota.schedules where job = 'tick'",
+        )
+        .fetch_one(&mut records)
+        .await?;
+        Ok((behind < 10.0).then_some(()))
+    })
+    .await
+    .unwrap();
     for host in &mut hosts {
         if let Some(running) = host.running.take() {
             let _ = running.signal(Signal::TERM);
