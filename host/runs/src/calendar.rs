@@ -27,7 +27,26 @@ pub(crate) struct Calendar {
 }
 
 /// The schedules of one configuration, by job.
-type Known = (Option<Arc<Settings>>, HashMap<String, Planned>);
+#[derive(Default)]
+struct Known {
+    settings: Option<Arc<Settings>>,
+    planned: HashMap<String, Planned>,
+    /// Whether the end of any job's runs is waited for; looked at when it is asked for.
+    follows: Option<bool>,
+}
+
+impl Known {
+    fn is_of(&self, settings: &Arc<Settings>) -> bool {
+        self.settings.as_ref().is_some_and(|before| Arc::ptr_eq(before, settings))
+    }
+
+    fn of(&mut self, settings: &Arc<Settings>) -> &mut Self {
+        if !self.is_of(settings) {
+            *self = Self { settings: Some(settings.clone()), ..Self::default() };
+        }
+        self
+    }
+}
 
 impl Calendar {
     /// The schedule of a job; none for a job without.
@@ -35,26 +54,30 @@ impl Calendar {
         self.planned(settings, job).map(|planned| planned.schedule)
     }
 
+    /// Whether something follows the end of any job's runs.
+    pub(crate) fn follows(&self, settings: &Arc<Settings>) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.of(settings).follows.get_or_insert_with(|| settings.follows())
+    }
+
     fn planned(&self, settings: &Arc<Settings>, job: &str) -> Option<Planned> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.0.as_ref().is_some_and(|before| Arc::ptr_eq(before, settings)) {
-            *known = (Some(settings.clone()), HashMap::new());
-        }
-        if let Some(planned) = known.1.get(job) {
+        let known = known.of(settings);
+        if let Some(planned) = known.planned.get(job) {
             return Some(planned.clone());
         }
         let configured = settings.jobs.get(job)?;
         // The configuration was checked by making it.
         let schedule = configured.schedule.as_ref()?.resolve(&job.parse().ok()?).ok()?;
         let planned = Planned { schedule: Arc::new(schedule), template: None };
-        known.1.insert(job.to_owned(), planned.clone());
+        known.planned.insert(job.to_owned(), planned.clone());
         Some(planned)
     }
 
     fn keep_template(&self, settings: &Arc<Settings>, job: &str, template: Arc<NewRun>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0.as_ref().is_some_and(|before| Arc::ptr_eq(before, settings))
-            && let Some(planned) = known.1.get_mut(job)
+        if known.is_of(settings)
+            && let Some(planned) = known.planned.get_mut(job)
         {
             planned.template = Some(template);
         }

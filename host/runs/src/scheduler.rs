@@ -9,8 +9,9 @@ use crate::instants::{Steps, before};
 use crate::job::Occasion;
 use crate::metrics::FireLabels;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::try_join_all;
 use rota_protocol::{FireRefused, Incarnation, Span, WaitReason};
-use rota_schedule::{Fire, OverlapDecision, Schedule, ScheduleState};
+use rota_schedule::{Fire, Overlap, OverlapDecision, Schedule, ScheduleState};
 use rota_store::{
     Decision, DecisionOutcome, Hint, Load, ScheduleChanges, ScheduleDefinition, ScheduleRow, StoreError, date,
 };
@@ -26,6 +27,13 @@ const LATE: TimeDelta = TimeDelta::seconds(2);
 
 /// Schedules that are decided about at once.
 const BATCH: u32 = 500;
+
+/// Schedules whose jobs are looked at together: reads of the store that are under way at once.
+const AT_ONCE: usize = 8;
+
+/// So many polls are looked ahead, and waited when nothing is due in them: what changes meanwhile is hinted at. Late by so much is what changes without its
+/// hint arriving.
+const AHEAD: u32 = 3;
 
 /// How often is looked which hosts share the schedules.
 const RESHARD: Duration = Duration::from_secs(5);
@@ -106,15 +114,22 @@ impl Scheduler {
     pub async fn fire_for_ever(self: Arc<Self>, stopped: watch::Receiver<bool>) {
         let mut hints = self.host.store().hints();
         let mut reconciled = Instant::now();
+        let mut followed: Option<Instant> = None;
         let mut trouble = Duration::ZERO;
         loop {
-            if let Err(error) = self.host.follow_ended(&self.calendar, &self.name).await {
-                tracing::warn!(%error, "what follows ended runs cannot be seen to now");
+            // Where this host's jobs wait for no end, another configuration's may have left some.
+            let waited_for = self.calendar.follows(&self.host.settings());
+            if waited_for || followed.is_none_or(|followed| followed.elapsed() >= RECONCILE) {
+                followed = Some(Instant::now());
+                if let Err(error) = self.host.follow_ended(&self.calendar, &self.name).await {
+                    tracing::warn!(%error, "what follows ended runs cannot be seen to now");
+                }
             }
             let wait = match self.fire().await {
                 Ok(wait) => {
                     trouble = Duration::ZERO;
-                    wait
+                    // An end that is waited for has no hint.
+                    if waited_for { wait.min(self.poll) } else { wait }
                 }
                 Err(error) => {
                     trouble = (trouble * 2).clamp(self.poll, Duration::from_secs(30));
@@ -149,8 +164,9 @@ impl Scheduler {
 
     /// Decide about everything that is due; how long nothing more is.
     async fn fire(&self) -> Result<Duration, StoreError> {
+        let ahead = self.poll * AHEAD;
         loop {
-            let (now, due) = self.host.store().due_schedules(Span::from(self.poll), BATCH, None).await?;
+            let (now, due) = self.host.store().due_schedules(Span::from(ahead), BATCH, None).await?;
             let now = date(now);
             let shard = self.shard().await;
             let (mine, rest): (Vec<ScheduleRow>, Vec<ScheduleRow>) = due.into_iter().partition(|row| {
@@ -160,15 +176,14 @@ impl Scheduler {
             });
             if mine.is_empty() {
                 let next = rest.iter().filter_map(|row| row.fire_at).filter(|at| *at > now).min();
-                let wait = next.and_then(|at| (at - now).to_std().ok()).unwrap_or(self.poll);
+                // What is another host's to decide about becomes this one's, should it be late.
+                let others = rest.iter().any(|row| row.fire_at.is_some_and(|at| at <= now));
+                let longest = if others { self.poll } else { ahead };
+                let wait = next.and_then(|at| (at - now).to_std().ok()).unwrap_or(longest);
                 // A moment later, so that the database's clock has certainly passed it.
-                return Ok((wait + Duration::from_millis(1)).min(self.poll));
+                return Ok((wait + Duration::from_millis(1)).min(longest));
             }
-            let full = mine.len() + rest.len() >= BATCH as usize;
             self.decide(mine, now).await?;
-            if !full {
-                continue;
-            }
         }
     }
 
@@ -196,9 +211,10 @@ impl Scheduler {
 
     async fn decide(&self, rows: Vec<ScheduleRow>, now: DateTime<Utc>) -> Result<(), StoreError> {
         let mut decisions = Vec::new();
-        for row in rows {
+        for rows in rows.chunks(AT_ONCE) {
+            let decided = try_join_all(rows.iter().map(|row| self.decisions(row, now))).await?;
             // None where nothing is decided, because the instant is put off.
-            decisions.extend(self.decisions(&row, now).await?.into_iter().flatten());
+            decisions.extend(decided.into_iter().flatten().flatten());
         }
         if decisions.is_empty() {
             return Ok(());
@@ -255,7 +271,8 @@ impl Scheduler {
             let outcome = match &step.fire {
                 None => DecisionOutcome::Skip(step.reason.into()),
                 Some(fire) => {
-                    if load.is_none() {
+                    // What is under way does not matter to a schedule that may overlap.
+                    if load.is_none() && schedule.overlap != Overlap::Allow {
                         load = Some(self.host.store().schedule_load(&row.job).await?);
                     }
                     self.outcome(&row.job, &schedule, fire, load.get_or_insert_default()).await

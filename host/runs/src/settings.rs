@@ -122,6 +122,15 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether something follows the end of any job's runs.
+    pub(crate) fn follows(&self) -> bool {
+        self.jobs.values().any(|job| {
+            job.enabled && !job.after.is_empty() || job.schedule.as_ref().is_some_and(|s| s.pause_after_failures > 0)
+        })
+    }
+}
+
 impl JobSettings {
     fn from_config(config: &rota_config::Config, job: &rota_config::Job) -> Self {
         let mut limits = limits(&config.limits.with(&job.limits));

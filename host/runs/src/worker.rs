@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | claim | as many as there is room for, at each hint and at each poll: the hint may be lost, the poll is the truth |
 //! | hold | the heart (`heart.rs`) extends the leases and stops what cannot be proven |
-//! | reap | runs whose lease is over are taken from their vanished workers, by every worker, at each poll |
+//! | reap | runs whose lease is over are taken from their vanished workers, by every worker, a few times within a lease |
 //! | drain | nothing more is claimed; what runs may finish for a while, then is handed back or cancelled |
 
 use crate::attempt::Doing;
@@ -20,6 +20,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
+
+/// How long is waited, once there is room again, for more of it: what ended together is replaced by one claim.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// How often within a lease is looked for leases that are over.
+const REAPS: u32 = 5;
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -152,11 +158,12 @@ impl Worker {
 
     async fn claim_for_ever(self: Arc<Self>) {
         let mut hints = self.host.store().hints();
-        let mut reaped = Instant::now() - self.options.poll;
+        let reap = self.options.poll.max(self.options.lease / REAPS);
+        let mut reaped: Option<Instant> = None;
         let mut trouble = Duration::ZERO;
         loop {
-            if reaped.elapsed() >= self.options.poll {
-                reaped = Instant::now();
+            if reaped.is_none_or(|reaped| reaped.elapsed() >= reap) {
+                reaped = Some(Instant::now());
                 self.reap().await;
             }
             match self.claim().await {
@@ -178,7 +185,10 @@ impl Worker {
             loop {
                 tokio::select! {
                     () = &mut poll => break,
-                    () = self.room.notified() => break,
+                    () = self.room.notified() => {
+                        tokio::time::sleep(GATHER).await;
+                        break;
+                    }
                     hint = hints.recv() => match hint {
                         Ok(Hint::Queue) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => break,
                         Ok(_) => {}

@@ -71,11 +71,12 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
     if config.server.scheduler && !args.no_scheduler {
         tasks.spawn(scheduler.clone().fire_for_ever(stopped.clone()));
     }
-    tasks.spawn(host.clone().prune_for_ever(config.store.keep.clone(), stopped.clone()));
-    tasks.spawn(reload_on_signal(common.to_owned(), host.clone(), scheduler.clone(), stopped.clone()));
+    let (keep, name) = (config.store.keep.clone(), config.server.host_name());
+    tasks.spawn(reload_on_signal(common.to_owned(), config, host.clone(), scheduler.clone(), stopped.clone()));
+    tasks.spawn(host.clone().prune_for_ever(keep, stopped.clone()));
     let working = tokio::spawn(worker.clone().work(stopped.clone()));
     tasks.spawn(watchdog(worker.clone(), lease, stopped.clone()));
-    say(&format!("serving as {} (incarnation {})", config.server.host_name(), worker.incarnation().0));
+    say(&format!("serving as {name} (incarnation {})", worker.incarnation().0));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     tokio::select! {
@@ -166,27 +167,27 @@ async fn stop_on_signal(stop: watch::Sender<bool>) {
 }
 
 /// Take on a changed configuration, whole or not at all.
-async fn reload_on_signal(common: Common, host: Arc<Host>, scheduler: Arc<Scheduler>, stopped: watch::Receiver<bool>) {
+async fn reload_on_signal(
+    common: Common,
+    mut current: Config,
+    host: Arc<Host>,
+    scheduler: Arc<Scheduler>,
+    stopped: watch::Receiver<bool>,
+) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    let mut current = crate::settings::load(&common).ok();
     loop {
         tokio::select! {
             _ = hangup.recv() => {}
             () = wait(stopped.clone()) => return,
         }
-        match reload(&common, &host, &scheduler, current.as_ref()).await {
-            Ok(config) => current = Some(config),
+        match reload(&common, &host, &scheduler, &current).await {
+            Ok(config) => current = config,
             Err(error) => say(&format!("the configuration is not taken on, nothing of it: {error:#}")),
         }
     }
 }
 
-async fn reload(
-    common: &Common,
-    host: &Host,
-    scheduler: &Scheduler,
-    current: Option<&Config>,
-) -> anyhow::Result<Config> {
+async fn reload(common: &Common, host: &Host, scheduler: &Scheduler, current: &Config) -> anyhow::Result<Config> {
     let config = crate::settings::load(common)?;
     let settings = Settings::from_config(&config)?;
     let before = host.settings();
@@ -200,16 +201,12 @@ async fn reload(
     match scheduler.apply().await {
         Ok(changes) => {
             say(&format!("the configuration is taken on; schedules: {changes}"));
-            if let Some(current) = current {
-                let difference = current.difference(&config);
-                for line in difference.to_string().lines() {
-                    say(&format!("  {line}"));
-                }
-                if difference.needs_restart().next().is_some() {
-                    say(
-                        "  what concerns this process itself ([server], [store], [sandbox]) is taken on at its next start",
-                    );
-                }
+            let difference = current.difference(&config);
+            for line in difference.to_string().lines() {
+                say(&format!("  {line}"));
+            }
+            if difference.needs_restart().next().is_some() {
+                say("  what concerns this process itself ([server], [store], [sandbox]) is taken on at its next start");
             }
             Ok(config)
         }

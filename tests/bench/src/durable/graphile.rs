@@ -18,11 +18,8 @@ const VERSION: &str = "0.17.3";
 /// Places on each side.
 const AT_ONCE: u32 = 16;
 
-/// Jobs a round.
-const JOBS: u64 = 10_000;
-
 /// Runs that are enqueued in one commit, before anything is measured.
-const ENQUEUED: usize = 500;
+const ENQUEUED: u64 = 500;
 
 const SCRIPT: &str = include_str!("graphile.cjs");
 
@@ -55,12 +52,12 @@ struct Said {
     seconds: f64,
 }
 
-async fn theirs(script: &Path, folder: &Path, url: &str, how: &str) -> anyhow::Result<f64> {
+async fn theirs(script: &Path, folder: &Path, url: &str, jobs: u64, how: &str) -> anyhow::Result<f64> {
     let output = Command::new("node")
         .arg(script)
         .arg(folder)
         .arg(url)
-        .args([JOBS.to_string(), AT_ONCE.to_string(), how.to_owned()])
+        .args([jobs.to_string(), AT_ONCE.to_string(), how.to_owned()])
         .env("NODE_ENV", "production")
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -69,27 +66,29 @@ async fn theirs(script: &Path, folder: &Path, url: &str, how: &str) -> anyhow::R
         .context("node")?;
     ensure!(output.status.success(), "graphile-worker: {}", String::from_utf8_lossy(&output.stderr));
     let said: Said = serde_json::from_slice(&output.stdout).context("graphile-worker's figures")?;
-    ensure!(said.called == JOBS && said.left == 0, "graphile-worker did {} jobs and left {}", said.called, said.left);
-    Ok(JOBS as f64 / said.seconds)
+    ensure!(said.called == jobs && said.left == 0, "graphile-worker did {} jobs and left {}", said.called, said.left);
+    Ok(jobs as f64 / said.seconds)
 }
 
-async fn ours(place: &Place, before: u64) -> anyhow::Result<f64> {
+async fn ours(place: &Place, jobs: u64, before: u64) -> anyhow::Result<f64> {
     let host = open(place, NOOP).await?;
     let run = run_of(&host, "noop").await?;
-    for _ in 0..JOBS / ENQUEUED as u64 {
-        host.store().enqueue((0..ENQUEUED).map(|_| another(&run)).collect()).await?;
+    let mut left = jobs;
+    for _ in 0..jobs.div_ceil(ENQUEUED) {
+        host.store().enqueue((0..ENQUEUED.min(left)).map(|_| another(&run)).collect()).await?;
+        left = left.saturating_sub(ENQUEUED);
     }
-    place.server()?.execute(super::place::DATABASE, "vacuum analyze rota.queue, rota.runs").await?;
+    place.settle().await?;
     let began = Instant::now();
     let working = Working::start(host, AT_ONCE).await?;
-    working.until(JOBS).await?;
-    let rate = JOBS as f64 / began.elapsed().as_secs_f64();
+    working.until(jobs).await?;
+    let rate = jobs as f64 / began.elapsed().as_secs_f64();
     working.stop().await?;
-    place.expect(before, JOBS).await?;
+    place.expect(before, jobs).await?;
     Ok(rate)
 }
 
-pub(crate) async fn measure(place: &Place, rounds: usize) -> anyhow::Result<Figure> {
+pub(crate) async fn measure(place: &Place, jobs: u64, rounds: usize) -> anyhow::Result<Figure> {
     let folder = installed().await?;
     let script = place.folder().join("graphile.cjs");
     std::fs::write(&script, SCRIPT)?;
@@ -97,12 +96,12 @@ pub(crate) async fn measure(place: &Place, rounds: usize) -> anyhow::Result<Figu
     server.create_database("graphile").await?;
     let url = server.url("graphile");
     let (mut mine, mut single, mut batched) = (Vec::new(), Vec::new(), Vec::new());
-    let mut before = place.runs("succeeded").await?;
+    let mut before = 0;
     for round in 0..=rounds {
-        let rate = ours(place, before).await?;
-        before += JOBS;
-        let once = theirs(&script, &folder, &url, "once").await?;
-        let together = theirs(&script, &folder, &url, "batched").await?;
+        let rate = ours(place, jobs, before).await?;
+        before += jobs;
+        let once = theirs(&script, &folder, &url, jobs, "once").await?;
+        let together = theirs(&script, &folder, &url, jobs, "batched").await?;
         eprintln!("graphile: {rate:.0} runs/s against {once:.0} jobs/s, {together:.0} batched");
         if round > 0 {
             mine.push(rate);
@@ -114,7 +113,7 @@ pub(crate) async fn measure(place: &Place, rounds: usize) -> anyhow::Result<Figu
     let batched_times = Spread::of(mine.iter().zip(&batched).map(|(ours, theirs)| ours / theirs));
     Ok(Figure {
         name: "graphile",
-        what: format!("{JOBS} durable no-op runs from a full queue on PostgreSQL, batched claims, {AT_ONCE} places"),
+        what: format!("{jobs} durable no-op runs from a full queue on PostgreSQL, batched claims, {AT_ONCE} places"),
         against: format!("graphile-worker {VERSION}, the same server, {AT_ONCE} at once, no batches"),
         goal: ">= 1x",
         value: times,

@@ -32,6 +32,9 @@ pub(crate) struct Lengths {
     /// How long runs go on beside a pinned xmin, seconds; 600 for the whole figure
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(12..=7200))]
     pinned: u64,
+    /// How many runs and jobs are in the queue that is emptied
+    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    queue: u64,
     /// Schedules whose lateness is measured
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     schedules: u32,
@@ -49,7 +52,7 @@ pub(crate) async fn measure(name: &str, lengths: &Lengths, rounds: usize) -> any
     let figure = match name {
         "runs-sqlite" => runs::measure("runs-sqlite", &Place::sqlite()?, rounds).await,
         "runs-postgres" => runs::measure("runs-postgres", &Place::postgres(&[]).await?, rounds).await,
-        "graphile" => graphile::measure(&Place::postgres(&[]).await?, rounds.min(3)).await,
+        "graphile" => graphile::measure(&Place::postgres(&[]).await?, lengths.queue, rounds.min(3)).await,
         "pickup" => pickup::measure().await,
         "idle" => idle::measure(Duration::from_secs(lengths.idle)).await,
         "pinned" => pinned::measure(Duration::from_secs(lengths.pinned)).await,

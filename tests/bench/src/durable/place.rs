@@ -90,6 +90,14 @@ impl Place {
         Ok(Config::load(&Source::empty().with_text("bench.toml", self.configuration(jobs)))?)
     }
 
+    /// What autovacuum does within a minute: a server that has planned for empty tables goes on to do so until then.
+    pub(crate) async fn settle(&self) -> anyhow::Result<()> {
+        match &self.server {
+            Some(server) => server.execute(DATABASE, "vacuum analyze").await,
+            None => Ok(()),
+        }
+    }
+
     /// How many runs on record are in a state: what was not measured is found out here.
     pub(crate) async fn runs(&self, state: &str) -> anyhow::Result<u64> {
         let count: i64 = match &self.server {
