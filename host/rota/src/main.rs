@@ -73,7 +73,10 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             let settings = Settings::from_config(&settings::load(&cli.common)?)?;
             let store = open_store(&settings).await?;
             // What was lost with its worker is shown as such.
-            store.reap().await?;
+            if let Err(error) = store.reap().await {
+                // What cannot be written now can be read all the same.
+                tracing::warn!(%error, "runs whose worker is gone could not be looked for");
+            }
             let artifacts = settings.state_dir.join("artifacts");
             let status = commands::runs::runs(&RunRecords::new(store.clone()), &artifacts, command, printing).await;
             store.close().await;

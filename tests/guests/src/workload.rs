@@ -6,10 +6,17 @@ use crate::bindings::rota::runbook::sql::{Session, Value as Parameter};
 use crate::calls::said;
 use serde_json::{Value, json};
 
+/// The attempt says that it has begun. The number of the attempt is the fencing token, and this table is what compares it: what an earlier
+/// attempt has under way, with the proof of its lease behind it and its effect still before it, is refused from here on. Without that, a
+/// worker that is frozen at that very instant would act when it thaws (docs/runs.md).
+const FENCE: &str = "insert into fence (run, attempt) values ($1, $2)";
+
 /// A step's row, where it is not there yet: what a step in doubt asks.
 const MISSING: &str = "insert into done (run, step, attempt) select $1, $2, $3 \
-                       where not exists (select from done where run = $1 and step = $2)";
-const FRESH: &str = "insert into done (run, step, attempt) values ($1, $2, $3)";
+                       where not exists (select from done where run = $1 and step = $2) \
+                         and not exists (select from fence where run = $1 and attempt > $3)";
+const FRESH: &str = "insert into done (run, step, attempt) select $1, $2, $3 \
+                     where not exists (select from fence where run = $1 and attempt > $3)";
 
 /// Do it; with `fail`, the caller fails afterwards and leaves the undo.
 pub(crate) async fn work(parameters: &Value) -> Value {
@@ -26,6 +33,10 @@ pub(crate) async fn work(parameters: &Value) -> Value {
         Ok(undo) => undo,
         Err(error) => return said(&error),
     };
+    let token = vec![Parameter::Text(info.id.clone()), Parameter::Int64(i64::from(info.attempt))];
+    if let Err(error) = session.execute(FENCE.into(), token).await {
+        return said(&error);
+    }
     let mut steps = Vec::new();
     for step in 0..count {
         let (begun, statement) = match Step::begin(format!("step {step}")).await {

@@ -18,7 +18,7 @@ use rota_config::{Config, Listen};
 use rota_runs::{Host, HostError, Scheduler, Settings, StoreChoice, Worker, WorkerOptions};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// How long a store that is away at the start is waited for between two tries, at most.
@@ -39,7 +39,10 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
         StoreChoice::Postgres { .. } => None,
     };
     let (stop, stopped) = watch::channel(false);
-    let mut signals = tokio::spawn(stop_on_signal(stop.clone()));
+    // Before anything else: a signal that nobody listens to ends the process.
+    let hangup = signal(SignalKind::hangup())?;
+    let stops = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = tokio::spawn(stop_on_signal(stops, stop.clone()));
     let Some(host) = open(&config, stopped.clone()).await? else { return Ok(0) };
     let host = Arc::new(host);
     let options = options(&config, &args);
@@ -72,7 +75,7 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
         tasks.spawn(scheduler.clone().fire_for_ever(stopped.clone()));
     }
     let (keep, name) = (config.store.keep.clone(), config.server.host_name());
-    tasks.spawn(reload_on_signal(common.to_owned(), config, host.clone(), scheduler.clone(), stopped.clone()));
+    tasks.spawn(reload_on_signal(hangup, common.to_owned(), config, host.clone(), scheduler.clone(), stopped.clone()));
     tasks.spawn(host.clone().prune_for_ever(keep, stopped.clone()));
     let working = tokio::spawn(worker.clone().work(stopped.clone()));
     tasks.spawn(watchdog(worker.clone(), lease, stopped.clone()));
@@ -149,11 +152,7 @@ fn listen(config: &Config, args: &ServeArgs) -> anyhow::Result<Option<std::net::
 }
 
 /// The first signal stops; a second one ends the process at once.
-async fn stop_on_signal(stop: watch::Sender<bool>) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
+async fn stop_on_signal((mut interrupt, mut terminate): (Signal, Signal), stop: watch::Sender<bool>) {
     loop {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -168,13 +167,13 @@ async fn stop_on_signal(stop: watch::Sender<bool>) {
 
 /// Take on a changed configuration, whole or not at all.
 async fn reload_on_signal(
+    mut hangup: Signal,
     common: Common,
     mut current: Config,
     host: Arc<Host>,
     scheduler: Arc<Scheduler>,
     stopped: watch::Receiver<bool>,
 ) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     loop {
         tokio::select! {
             _ = hangup.recv() => {}

@@ -6,7 +6,7 @@
 //!
 //! `ROTA_PREVIOUS=/path/of/rota` makes one of the hosts that binary, of the version before: a rolling upgrade that is stopped half-way.
 //!
-//! So many events as `ROTA_CHAOS` says, 200 without it; `ROTA_CHAOS=1000 scripts/test -p rota -E 'test(chaos::three_hosts)'` is the long form.
+//! So many events as `ROTA_CHAOS` says, 60 without it; `ROTA_CHAOS=1000 scripts/test -p rota -E 'test(chaos::three_hosts)'` is the long form.
 
 use super::{SOON, Serving, WORK};
 use rota_testbed::{Postgres, PostgresOptions, SmallDisk, TcpProxy, eventually, random_secret};
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const HOSTS: usize = 3;
-const EVENTS: usize = 200;
+const EVENTS: usize = 60;
 
 /// Longer than the hosts' lease of two seconds.
 const FROZEN: Duration = Duration::from_millis(2_600);

@@ -41,6 +41,7 @@ impl Serving {
             )
             .await
             .unwrap();
+        database.execute("create table fence (run text, attempt bigint)").await.unwrap();
         database.execute("create table undone (run text, at timestamptz default clock_timestamp())").await.unwrap();
         let mut rota = rota();
         rota.set("SHOP_URL", database.url());

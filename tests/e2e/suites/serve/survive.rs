@@ -79,13 +79,31 @@ async fn an_undo_that_keeps_failing_is_loud_and_can_be_tried_again_or_settled() 
     stop(host).await;
 }
 
+/// Freeze a host while it does not hold the lock of its file, which nobody could take from it.
+async fn freeze_between_writes(serving: &Serving, host: &rota_tests::Running) {
+    let file = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(serving.rota.state().join("rota.db"))
+        .busy_timeout(Duration::from_millis(200));
+    for _ in 0..20 {
+        host.signal(Signal::STOP).unwrap();
+        let mut connection = sqlx::ConnectOptions::connect(&file).await.unwrap();
+        let locked = sqlx::raw_sql("begin immediate; rollback").execute(&mut connection).await.is_err();
+        if !locked {
+            return;
+        }
+        host.signal(Signal::CONT).unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the host holds the lock of its file whenever it is looked at");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_host_loses_its_run_and_writes_nothing_more() {
     let serving = Serving::new("frozen", WORK).await;
     let frozen = serving.serve().await;
     let run = serving.queue("work", &["count=20"]).await;
     serving.has_done(&run, 2).await;
-    frozen.signal(Signal::STOP).unwrap();
+    freeze_between_writes(&serving, &frozen).await;
     // The store is its own: a second process may serve it only once the first is gone, so a short command takes over the reaping, and
     // the frozen one finds out when it goes on.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
