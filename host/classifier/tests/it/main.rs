@@ -1,4 +1,5 @@
 //! What statements are judged to be. One binary: linking is what takes time in a build of tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test says so by a panic")]
 
 mod corpus;
 mod properties;

@@ -1,4 +1,5 @@
 //! One contract for both engines, and what only one has. One binary: linking is what takes time in a build of tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test says so by a panic")]
 
 mod contract_keep;
 mod contract_lease;

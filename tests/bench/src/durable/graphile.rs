@@ -123,7 +123,7 @@ pub(crate) async fn measure(place: &Place, jobs: u64, rounds: usize) -> anyhow::
         theirs: Some(Spread::of(single)),
         met: times.median >= 1.0,
         notes: vec![format!(
-            "{rounds} rounds; against graphile-worker with a local queue and batched ends ({:.0} jobs/s), which may do a job twice after a crash: {:.2}x",
+            "{rounds} rounds; against graphile-worker with a local queue and batched ends ({:.0} jobs/s): {:.2}x",
             Spread::of(batched).median,
             batched_times.median
         )],
