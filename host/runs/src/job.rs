@@ -100,13 +100,13 @@ fn approval(prepared: &Prepared, settings: &Settings) -> Option<WaitReason> {
 }
 
 fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
-    let job = prepared.job.as_ref().and_then(|name| Some((name, settings.jobs.get(name)?)));
+    let job = prepared.job.as_ref().and_then(|name| settings.jobs.get(name));
     let idempotent = prepared.loaded.descriptor.idempotent;
     let limits = serde_json::to_value(&prepared.limits).unwrap_or_default();
     let keys = keys(prepared, settings);
     match job {
         None => RunPolicy { idempotent, limits, keys, alone: !prepared.ad_hoc.is_empty(), ..RunPolicy::default() },
-        Some((name, job)) => RunPolicy {
+        Some(job) => RunPolicy {
             idempotent,
             retry: job.retry.clone(),
             undo: job.undo,
@@ -116,7 +116,7 @@ fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
             host_labels: job.host_labels.clone(),
             // A plan is followed by nothing.
             alone: !prepared.ad_hoc.is_empty(),
-            followed: prepared.mode == Mode::Execute && settings.is_followed(name),
+            followed: prepared.mode == Mode::Execute && job.followed,
             limits,
         },
     }

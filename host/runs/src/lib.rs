@@ -3,6 +3,7 @@
 //! [`Host`] is a host's parts put together: settings, sandbox, catalog, store. [`Host::prepare`] finds everything that is wrong before anything is
 //! contacted; [`Host::execute`] runs what was prepared, each effect recorded before it happens, and answers a [`RunView`].
 
+mod agenda;
 mod attempt;
 mod bindings;
 mod calendar;

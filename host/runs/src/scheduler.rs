@@ -3,6 +3,7 @@
 //! Every host's scheduler may decide about every schedule: each decision is compare-and-set in the store, so the others' come to
 //! nothing. To save them the work, a host decides at once about the schedules of its own shard, and about others' only when they are late.
 
+use crate::agenda::Agenda;
 use crate::calendar::{Calendar, first};
 use crate::host::Host;
 use crate::instants::{Steps, before};
@@ -113,19 +114,22 @@ impl Scheduler {
     /// Decide until told to stop.
     pub async fn fire_for_ever(self: Arc<Self>, stopped: watch::Receiver<bool>) {
         let mut hints = self.host.store().hints();
+        let mut agenda = None;
         let mut reconciled = Instant::now();
         let mut followed: Option<Instant> = None;
         let mut trouble = Duration::ZERO;
         loop {
             // Where this host's jobs wait for no end, another configuration's may have left some.
             let waited_for = self.calendar.follows(&self.host.settings());
-            if waited_for || followed.is_none_or(|followed| followed.elapsed() >= RECONCILE) {
+            // Half: what wakes this up between two polls does not put the next one off.
+            let pause = if waited_for { self.poll / 2 } else { RECONCILE };
+            if followed.is_none_or(|followed| followed.elapsed() >= pause) {
                 followed = Some(Instant::now());
                 if let Err(error) = self.host.follow_ended(&self.calendar, &self.name).await {
                     tracing::warn!(%error, "what follows ended runs cannot be seen to now");
                 }
             }
-            let wait = match self.fire().await {
+            let wait = match self.fire(&mut agenda).await {
                 Ok(wait) => {
                     trouble = Duration::ZERO;
                     // An end that is waited for has no hint.
@@ -150,7 +154,10 @@ impl Scheduler {
                     () = &mut sleep => break,
                     () = crate::told(stopped.clone()) => return,
                     hint = hints.recv() => match hint {
-                        Ok(Hint::Schedules) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => break,
+                        Ok(Hint::Schedules) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
+                            agenda.iter_mut().for_each(Agenda::hinted);
+                            break;
+                        }
                         Ok(_) => {}
                         Err(tokio::sync::broadcast::error::RecvError::Closed) => {
                             sleep.as_mut().await;
@@ -162,29 +169,45 @@ impl Scheduler {
         }
     }
 
-    /// Decide about everything that is due; how long nothing more is.
-    async fn fire(&self) -> Result<Duration, StoreError> {
-        let ahead = self.poll * AHEAD;
+    /// Decide about everything that is due; how long nothing more is. What was read ahead is empty where that could not be done.
+    async fn fire(&self, ahead: &mut Option<Agenda>) -> Result<Duration, StoreError> {
+        let mut agenda = match ahead.take() {
+            Some(agenda) => agenda,
+            None => self.read().await?,
+        };
         loop {
-            let (now, due) = self.host.store().due_schedules(Span::from(ahead), BATCH, None).await?;
-            let now = date(now);
-            let shard = self.shard().await;
-            let (mine, rest): (Vec<ScheduleRow>, Vec<ScheduleRow>) = due.into_iter().partition(|row| {
-                row.fire_at.is_some_and(|at| {
-                    at <= now && (shard.is_none_or(|(part, parts)| row.shard % parts == part) || now - at >= LATE)
-                })
-            });
-            if mine.is_empty() {
-                let next = rest.iter().filter_map(|row| row.fire_at).filter(|at| *at > now).min();
-                // What is another host's to decide about becomes this one's, should it be late.
-                let others = rest.iter().any(|row| row.fire_at.is_some_and(|at| at <= now));
-                let longest = if others { self.poll } else { ahead };
-                let wait = next.and_then(|at| (at - now).to_std().ok()).unwrap_or(longest);
-                // A moment later, so that the database's clock has certainly passed it.
-                return Ok((wait + Duration::from_millis(1)).min(longest));
+            let due = agenda.due();
+            if !due.is_empty() {
+                agenda.ends(self.decide(due, agenda.now()).await?);
+            } else if let Some(wait) = agenda.wait() {
+                *ahead = Some(agenda);
+                return Ok(wait);
+            } else {
+                agenda = self.read().await?;
             }
-            self.decide(mine, now).await?;
         }
+    }
+
+    /// What this host is to decide about within the next polls.
+    async fn read(&self) -> Result<Agenda, StoreError> {
+        let ahead = self.poll * AHEAD;
+        let (now, rows) = self.host.store().due_schedules(Span::from(ahead), BATCH, None).await?;
+        let now = date(now);
+        let shard = self.shard().await;
+        let mut until = now + ahead;
+        if rows.len() >= BATCH as usize {
+            // There are more.
+            until = rows.last().and_then(|row| row.fire_at).unwrap_or(until);
+        }
+        let (mine, others): (Vec<ScheduleRow>, Vec<ScheduleRow>) = rows.into_iter().partition(|row| {
+            shard.is_none_or(|(part, parts)| row.shard % parts == part)
+                || row.fire_at.is_some_and(|at| now - at >= LATE)
+        });
+        // What is another host's to decide about becomes this one's, should it be late. Looking for that is no reason to ask without a pause.
+        if others.iter().any(|row| row.fire_at.is_some_and(|at| at <= now)) {
+            until = if mine.is_empty() { now + self.poll } else { until.min(now + self.poll) };
+        }
+        Ok(Agenda::new(now, mine, until))
     }
 
     /// Which part of how many this host is, among those that were seen lately.
@@ -209,15 +232,20 @@ impl Scheduler {
         mine
     }
 
-    async fn decide(&self, rows: Vec<ScheduleRow>, now: DateTime<Utc>) -> Result<(), StoreError> {
+    /// Decide; from which instant on there is more to decide about these schedules.
+    async fn decide(&self, rows: Vec<ScheduleRow>, now: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
         let mut decisions = Vec::new();
+        let mut more = DateTime::<Utc>::MAX_UTC;
         for rows in rows.chunks(AT_ONCE) {
             let decided = try_join_all(rows.iter().map(|row| self.decisions(row, now))).await?;
             // None where nothing is decided, because the instant is put off.
-            decisions.extend(decided.into_iter().flatten().flatten());
+            for decided in decided.into_iter().flatten() {
+                more = decided.last().and_then(|last| last.fire_at.or(last.next)).map_or(more, |next| more.min(next));
+                decisions.extend(decided);
+            }
         }
         if decisions.is_empty() {
-            return Ok(());
+            return Ok(more);
         }
         let labels: Vec<(String, &'static str, DateTime<Utc>)> =
             decisions.iter().map(|d| (d.job.clone(), outcome_word(&d.outcome), d.nominal)).collect();
@@ -229,12 +257,16 @@ impl Scheduler {
                     metrics.fires.get_or_create(&FireLabels { job, outcome: outcome.into() }).inc();
                     metrics.lateness.observe((now - nominal).num_milliseconds().max(0) as f64 / 1000.0);
                 }
-                // Another host was first, or the schedule changed: what is on record is the truth.
-                Err(FireRefused::Stale) => {}
-                Err(refused) => tracing::warn!(job, %refused, "a decision about a schedule was refused"),
+                Err(refused) => {
+                    // Another host was first, or the schedule changed: what is on record is the truth.
+                    more = now;
+                    if refused != FireRefused::Stale {
+                        tracing::warn!(job, %refused, "a decision about a schedule was refused");
+                    }
+                }
             }
         }
-        Ok(())
+        Ok(more)
     }
 
     /// What is to be written about one schedule: none when it only waits longer.

@@ -5,7 +5,7 @@ use rota_config::Binding;
 use rota_protocol::{RetryPolicy, UndoPolicy};
 use rota_telemetry::Secret;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ pub struct JobSettings {
     pub exclusive: Option<bool>,
     /// Whether its runs wait until somebody approves them.
     pub approval: bool,
+    /// Whether something follows the end of its runs: another job, or a pause after failures. Known beforehand: it is asked for with each run.
+    pub followed: bool,
 }
 
 impl Settings {
@@ -89,8 +91,20 @@ impl Settings {
     /// When the store's secret cannot be read.
     pub fn from_config(config: &rota_config::Config) -> Result<Self, rota_config::TargetError> {
         let bindings = config.bindings.iter().map(|(name, binding)| (name.to_string(), binding.clone())).collect();
-        let jobs =
-            config.jobs.iter().map(|(name, job)| (name.to_string(), JobSettings::from_config(config, job))).collect();
+        let waited_for: HashSet<&str> = config
+            .jobs
+            .values()
+            .filter(|job| job.enabled)
+            .flat_map(|job| &job.after)
+            .map(|after| after.job.as_str())
+            .collect();
+        let jobs = config
+            .jobs
+            .iter()
+            .map(|(name, job)| {
+                (name.to_string(), JobSettings::from_config(config, job, waited_for.contains(name.as_str())))
+            })
+            .collect();
         let store = match config.store.connection()? {
             Some(url) => StoreChoice::Postgres { url },
             None => StoreChoice::Sqlite {
@@ -114,15 +128,6 @@ impl Settings {
 }
 
 impl Settings {
-    /// Whether something follows the end of a job's runs: another job, or a pause after failures.
-    pub(crate) fn is_followed(&self, job: &str) -> bool {
-        let counted =
-            self.jobs.get(job).and_then(|job| job.schedule.as_ref()).is_some_and(|s| s.pause_after_failures > 0);
-        counted || self.jobs.values().any(|other| other.enabled && other.after.iter().any(|(before, _)| before == job))
-    }
-}
-
-impl Settings {
     /// Whether something follows the end of any job's runs.
     pub(crate) fn follows(&self) -> bool {
         self.jobs.values().any(|job| {
@@ -132,7 +137,7 @@ impl Settings {
 }
 
 impl JobSettings {
-    fn from_config(config: &rota_config::Config, job: &rota_config::Job) -> Self {
+    fn from_config(config: &rota_config::Config, job: &rota_config::Job, waited_for: bool) -> Self {
         let mut limits = limits(&config.limits.with(&job.limits));
         limits.wall = job.longest_attempt(&config.limits).into();
         let labels = |labels: &rota_config::Labels| {
@@ -162,6 +167,7 @@ impl JobSettings {
             concurrency: job.concurrency,
             exclusive: job.exclusive,
             approval: job.approval,
+            followed: waited_for || job.schedule.as_ref().is_some_and(|schedule| schedule.pause_after_failures > 0),
         }
     }
 }

@@ -24,8 +24,8 @@ use tokio_util::task::TaskTracker;
 /// How long is waited, once there is room again, for more of it: what ended together is replaced by one claim.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// How often within a lease is looked for leases that are over.
-const REAPS: u32 = 5;
+/// How often within a lease is looked for leases that are over: as often as they are extended.
+const REAPS: u32 = 3;
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -147,6 +147,8 @@ impl Worker {
         let claiming = self.clone().claim_for_ever();
         tokio::select! {
             () = claiming => {}
+            // Beside the claims: none of them is to wait for it.
+            () = self.reap_for_ever() => {}
             () = crate::told(stop) => {}
         }
         self.finish().await;
@@ -158,14 +160,8 @@ impl Worker {
 
     async fn claim_for_ever(self: Arc<Self>) {
         let mut hints = self.host.store().hints();
-        let reap = self.options.poll.max(self.options.lease / REAPS);
-        let mut reaped: Option<Instant> = None;
         let mut trouble = Duration::ZERO;
         loop {
-            if reaped.is_none_or(|reaped| reaped.elapsed() >= reap) {
-                reaped = Some(Instant::now());
-                self.reap().await;
-            }
             match self.claim().await {
                 Ok(more) => {
                     trouble = Duration::ZERO;
@@ -227,7 +223,14 @@ impl Worker {
         Ok(got == room)
     }
 
-    /// Take the runs of vanished workers from them.
+    /// Take the runs of vanished workers from them, for ever.
+    async fn reap_for_ever(&self) {
+        loop {
+            self.reap().await;
+            tokio::time::sleep(self.options.poll.max(self.options.lease / REAPS)).await;
+        }
+    }
+
     async fn reap(&self) {
         match self.host.store().reap().await {
             Ok(reaped) => {

@@ -206,6 +206,7 @@ pub(crate) async fn measure(
         sides: Sides::Seconds,
         ours: measured.our_wall(),
         theirs: Some(measured.their_wall()),
+        shown: None,
         met: speeds.median >= 0.97 && grown.abs() <= 32.0,
         notes: vec![
             format!(

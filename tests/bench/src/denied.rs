@@ -60,6 +60,7 @@ pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure
         sides: Sides::Seconds,
         ours: worst,
         theirs: None,
+        shown: None,
         met: worst.median < 5e-6 && heard == 0,
         notes,
     })

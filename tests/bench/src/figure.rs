@@ -1,6 +1,7 @@
 //! One row of the table, and how rows are printed.
 
 use crate::measure::Spread;
+use crate::store::StoreFigure;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -22,6 +23,8 @@ pub(crate) struct Figure {
     pub(crate) ours: Spread,
     /// The other side.
     pub(crate) theirs: Option<Spread>,
+    /// What stands in the table for `value`, where its middle and ends say too little.
+    pub(crate) shown: Option<String>,
     pub(crate) met: bool,
     /// What else was seen.
     pub(crate) notes: Vec<String>,
@@ -53,6 +56,8 @@ impl Sides {
 pub(crate) struct Results {
     pub(crate) machine: Machine,
     pub(crate) figures: Vec<Figure>,
+    /// Of the store alone.
+    pub(crate) store: Vec<StoreFigure>,
 }
 
 /// Where it was measured.
@@ -111,16 +116,18 @@ impl Figure {
     /// The line of the table.
     pub(crate) fn line(&self) -> String {
         let theirs = self.theirs.map_or_else(|| "-".into(), |theirs| self.sides.show(theirs.median));
+        let measured = self.shown.clone().unwrap_or_else(|| {
+            let [median, min, max] =
+                [self.value.median, self.value.min, self.value.max].map(|number| self.value(number));
+            format!("{median} ({min} to {max})")
+        });
         format!(
-            "| {} | {} | {} | {} | {} | {} ({} to {}) | {} |",
+            "| {} | {} | {} | {} | {} | {measured} | {} |",
             self.what,
             self.against,
             self.sides.show(self.ours.median),
             theirs,
             self.goal,
-            self.value(self.value.median),
-            self.value(self.value.min),
-            self.value(self.value.max),
             if self.met { "met" } else { "**missed**" }
         )
     }
@@ -133,6 +140,12 @@ impl Results {
             "| what | against | Rota | the other | goal | measured (least to most) | |\n|---|---|---|---|---|---|---|\n",
         );
         for figure in &self.figures {
+            let _ = writeln!(text, "{}", figure.line());
+        }
+        if !self.store.is_empty() {
+            text.push_str("\n| of the store alone | Rota | the other | | goal |\n|---|---|---|---|---|\n");
+        }
+        for figure in &self.store {
             let _ = writeln!(text, "{}", figure.line());
         }
         text.push('\n');

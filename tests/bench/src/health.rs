@@ -140,6 +140,7 @@ pub(crate) async fn measure(server: &Postgres, rounds: usize) -> anyhow::Result<
         sides: Sides::Seconds,
         ours: measured.our_wall(),
         theirs: Some(measured.their_wall()),
+        shown: None,
         met: over.median < 0.1,
         notes: vec![format!("{} statements, {} rounds", statements.matches("\\g\n").count(), rounds * 4)],
     })

@@ -13,6 +13,7 @@ mod noop;
 mod pump;
 mod rows;
 mod source;
+mod store;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -21,7 +22,7 @@ use rota_testbed::{Postgres, PostgresOptions};
 use std::path::PathBuf;
 
 /// The figures' names.
-const NAMES: [&str; 6] = ["noop", "backup", "pump", "rows", "health", "denied"];
+const NAMES: [&str; 7] = ["noop", "backup", "pump", "rows", "health", "denied", "store"];
 
 fn names() -> clap::builder::PossibleValuesParser {
     NAMES.into_iter().chain(durable::NAMES).collect::<Vec<_>>().into()
@@ -68,7 +69,7 @@ fn main() -> anyhow::Result<()> {
 async fn measure(cli: &Cli) -> anyhow::Result<()> {
     let wanted = |name: &str| cli.only.is_empty() || cli.only.iter().any(|only| only == name);
     let rounds = usize::from(cli.rounds);
-    let mut results = Results { machine: Machine::here(), figures: Vec::new() };
+    let mut results = Results { machine: Machine::here(), figures: Vec::new(), store: Vec::new() };
     let mut take = |figure: figure::Figure| {
         eprintln!("{}", figure.line());
         results.figures.push(figure);
@@ -101,6 +102,9 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
         if wanted(name) {
             take(durable::measure(name, &cli.lengths, rounds).await?);
         }
+    }
+    if wanted("store") {
+        results.store = store::measure().await.context("store")?;
     }
     results.machine.load_after = load();
     write(cli, &results)

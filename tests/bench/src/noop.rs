@@ -93,6 +93,7 @@ pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure
         sides: Sides::Seconds,
         ours: measured.our_wall(),
         theirs: Some(measured.their_wall()),
+        shown: None,
         met: times.median <= 1.5,
         notes: vec![format!(
             "{rounds} rounds of {RUNS} runs a side, in turn; by CPU time {:.2}x",

@@ -72,6 +72,7 @@ pub(crate) async fn measure(host: &Host, server: &PostgresAccess, rounds: usize)
         sides: Sides::Seconds,
         ours: measured.our_wall(),
         theirs: Some(measured.their_wall()),
+        shown: None,
         met: times.median <= 2.0,
         notes: vec![format!(
             "{:.0} thousand rows a second against {:.0}; by CPU time of this process {:.2}x",

@@ -121,6 +121,7 @@ pub(crate) async fn measure(place: &Place, jobs: u64, rounds: usize) -> anyhow::
         sides: Sides::PerSecond,
         ours: Spread::of(mine),
         theirs: Some(Spread::of(single)),
+        shown: None,
         met: times.median >= 1.0,
         notes: vec![format!(
             "{rounds} rounds; against graphile-worker with a local queue and batched ends ({:.0} jobs/s): {:.2}x",

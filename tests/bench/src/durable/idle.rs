@@ -78,7 +78,7 @@ pub(crate) async fn measure(length: Duration) -> anyhow::Result<Figure> {
     let one = Spread::of([cpu]);
     Ok(Figure {
         name: "idle",
-        what: format!("idle `rota serve` on PostgreSQL: its CPU; {memory:.0} MiB resident, {asked:.1} statements/s"),
+        what: format!("idle `rota serve` on PostgreSQL over {seconds:.0} s"),
         against: "-".into(),
         goal: "< 0.5 % of a core, < 80 MB, < 5 statements/s",
         value: Spread::of([cpu]),
@@ -86,6 +86,7 @@ pub(crate) async fn measure(length: Duration) -> anyhow::Result<Figure> {
         sides: Sides::Share,
         ours: one,
         theirs: None,
+        shown: Some(format!("{:.2} % of a core, {memory:.0} MiB, {asked:.2} statements/s", cpu * 100.0)),
         met: cpu < GOAL_CPU && memory < GOAL_MEMORY && asked < GOAL_STATEMENTS,
         notes,
     })

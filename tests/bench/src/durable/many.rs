@@ -77,7 +77,7 @@ pub(crate) async fn measure(schedules: u32) -> anyhow::Result<Figure> {
     Ok(Figure {
         name: "many",
         what: format!(
-            "start of `rota serve` with {schedules} schedules, {overdue} of them overdue: until all of those were decided about; {memory} MiB at most"
+            "start of `rota serve` with {schedules} schedules, {overdue} of them overdue: until all of those were decided about"
         ),
         against: "-".into(),
         goal: "first fire < 5 s, all decided < 60 s, memory < 500 MB (of 1,000,000 and 100,000)",
@@ -86,6 +86,7 @@ pub(crate) async fn measure(schedules: u32) -> anyhow::Result<Figure> {
         sides: Sides::Seconds,
         ours: Spread::of([all]),
         theirs: None,
+        shown: Some(format!("first {first:.1} s, all {all:.1} s, {memory} MiB")),
         met: first < GOAL_FIRST && all < GOAL_ALL && memory < GOAL_MEMORY && schedules >= 1_000_000,
         notes: vec![
             format!(

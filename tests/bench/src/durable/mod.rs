@@ -20,8 +20,10 @@ use place::Place;
 use std::time::Duration;
 
 /// The figures' names.
-pub(crate) const NAMES: [&str; 8] =
-    ["runs-sqlite", "runs-postgres", "graphile", "pickup", "idle", "pinned", "lateness", "many"];
+pub(crate) const NAMES: [&str; 9] =
+    ["runs-sqlite", "runs-postgres", "graphile", "pickup", "idle", "pinned", "lateness", "lateness-runs", "many"];
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// How long and how much.
 #[derive(Debug, Args)]
@@ -41,6 +43,9 @@ pub(crate) struct Lengths {
     /// Into how many seconds their hour is compressed
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(10..=3600))]
     hour: u64,
+    /// Schedules whose lateness is measured while their runs are carried out, in a minute
+    #[arg(long, default_value_t = 6_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    busy: u32,
     /// Schedules that a host is started with, a tenth of them overdue; 1000000 for the whole figure
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     many: u32,
@@ -56,7 +61,8 @@ pub(crate) async fn measure(name: &str, lengths: &Lengths, rounds: usize) -> any
         "pickup" => pickup::measure().await,
         "idle" => idle::measure(Duration::from_secs(lengths.idle)).await,
         "pinned" => pinned::measure(Duration::from_secs(lengths.pinned)).await,
-        "lateness" => lateness::measure(lengths.schedules, Duration::from_secs(lengths.hour)).await,
+        "lateness" => lateness::measure("lateness", lengths.schedules, Duration::from_secs(lengths.hour), false).await,
+        "lateness-runs" => lateness::measure("lateness-runs", lengths.busy, MINUTE, true).await,
         "many" => many::measure(lengths.many).await,
         other => anyhow::bail!("there is no figure {other}"),
     };

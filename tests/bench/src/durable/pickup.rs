@@ -102,6 +102,7 @@ pub(crate) async fn measure() -> anyhow::Result<Figure> {
         sides: Sides::Seconds,
         ours: all.spread(),
         theirs: None,
+        shown: Some(all.said()),
         met,
         notes: vec![
             format!("{HINTED} runs: {}", all.said()),

@@ -106,6 +106,7 @@ pub(crate) async fn measure(length: Duration) -> anyhow::Result<Figure> {
         sides: Sides::PerSecond,
         ours: Spread::of([last]),
         theirs: Some(Spread::of([first])),
+        shown: None,
         met: last >= 0.8 * first,
         notes: vec![
             format!("full rate before {full:.0} runs/s, after it and still pinned {after:.0} runs/s"),

@@ -59,6 +59,7 @@ pub(crate) async fn measure(name: &'static str, place: &Place, rounds: usize) ->
         sides: Sides::PerSecond,
         ours: Spread::of(ours),
         theirs: Some(Spread::of(theirs)),
+        shown: None,
         met: shares.median >= GOAL,
         notes: vec![format!(
             "{rounds} rounds of {} s a side; {expected} runs, each enqueued in a commit of its own by one of {AT_ONCE} tasks, all of them succeeded on record",

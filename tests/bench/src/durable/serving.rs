@@ -41,13 +41,9 @@ impl Serving {
 
     /// Seconds of CPU that it has used.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
-        // The program's name, in parentheses, may hold anything; user and system time are the 12th and 13th field after it.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok());
-        let ticks = ticks(11).zip(ticks(12)).map(|(user, system)| user + system).context("/proc/PID/stat")?;
-        // The kernel's unit, whatever its own clock.
-        Ok(ticks / 100.0)
+        let seconds = crate::measure::cpu_seconds_of(self.pid()?);
+        anyhow::ensure!(!seconds.is_nan(), "rota serve has ended");
+        Ok(seconds)
     }
 
     /// A size of its memory, as /proc/PID/status names it, bytes.
