@@ -39,8 +39,9 @@ const AHEAD: u32 = 3;
 /// How often is looked which hosts share the schedules.
 const RESHARD: Duration = Duration::from_secs(5);
 
-/// How often each schedule is looked at for a cursor that has gone astray.
+/// How often is looked for schedules whose cursor has gone astray, and how many are mended then.
 const RECONCILE: Duration = Duration::from_secs(60);
+const ASTRAY: u32 = 1_000;
 
 /// Fires the schedules of a host's configuration.
 pub struct Scheduler {
@@ -113,9 +114,15 @@ impl Scheduler {
 
     /// Decide until told to stop.
     pub async fn fire_for_ever(self: Arc<Self>, stopped: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.decide_for_ever(stopped) => {}
+            () = self.reconcile_for_ever() => {}
+        }
+    }
+
+    async fn decide_for_ever(&self, stopped: watch::Receiver<bool>) {
         let mut hints = self.host.store().hints();
         let mut agenda = None;
-        let mut reconciled = Instant::now();
         let mut followed: Option<Instant> = None;
         let mut trouble = Duration::ZERO;
         loop {
@@ -141,12 +148,6 @@ impl Scheduler {
                     trouble
                 }
             };
-            if reconciled.elapsed() >= RECONCILE {
-                reconciled = Instant::now();
-                if let Err(error) = self.reconcile().await {
-                    tracing::warn!(%error, "schedules could not be reconciled");
-                }
-            }
             let sleep = tokio::time::sleep(wait);
             tokio::pin!(sleep);
             loop {
@@ -363,26 +364,32 @@ impl Scheduler {
         }
     }
 
-    /// Look at every schedule: exactly one next instant each. What has gone astray is mended, and said.
+    /// Look for schedules that have gone astray, for ever. Beside the deciding, which is not to wait for it.
+    async fn reconcile_for_ever(&self) {
+        loop {
+            tokio::time::sleep(RECONCILE).await;
+            if let Err(error) = self.reconcile().await {
+                tracing::warn!(%error, "schedules could not be reconciled");
+            }
+        }
+    }
+
+    /// Exactly one next instant for each schedule: where it has gone astray, it is mended, and said.
     async fn reconcile(&self) -> Result<(), StoreError> {
         let settings = self.host.settings();
         let now = date(self.host.store().now().await?);
-        for row in self.host.store().schedules().await? {
+        for row in self.host.store().astray_schedules(ASTRAY).await? {
             let Some(schedule) = self.calendar.schedule(&settings, &row.job).filter(|_| row.enabled) else { continue };
             let after = row.cursor.decided.map_or(now, date);
-            let due = schedule.next_nominal(after);
-            let astray = match (row.cursor.next, row.fire_at) {
-                (None, _) => due.is_some(),
-                (Some(_), None) => true,
-                (Some(next), Some(_)) => row.cursor.decided.is_some_and(|decided| next <= decided),
-            };
-            if astray {
-                let (next, fire_at) = first(&schedule, after);
-                tracing::error!(job = row.job, "the schedule had lost its next instant; it is mended");
-                match self.host.store().reschedule(&row.job, row.cursor.version, next, fire_at).await {
-                    Ok(()) | Err(StoreError::Stale(_)) => {}
-                    Err(error) => return Err(error),
-                }
+            let (next, fire_at) = first(&schedule, after);
+            if next.is_none() && row.cursor.next.is_none() {
+                // It is over.
+                continue;
+            }
+            tracing::error!(job = row.job, "the schedule had lost its next instant; it is mended");
+            match self.host.store().reschedule(&row.job, row.cursor.version, next, fire_at).await {
+                Ok(()) | Err(StoreError::Stale(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -12,17 +12,20 @@ use crate::heart::Heart;
 use crate::held::{Held, HeldRuns, Stop};
 use crate::host::Host;
 use crate::observer::Unwatched;
+use futures::FutureExt as _;
 use rota_protocol::{Incarnation, Span};
 use rota_sandbox::Cancel;
 use rota_store::{AttemptEnded, Claim, Claimed, Hint, NewHost, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
-/// How long is waited, once there is room again, for more of it: what ended together is replaced by one claim.
-const GATHER: Duration = Duration::from_millis(1);
+/// Between two claims while runs are under way: a claim costs the store about as much for one run as for many, and what ended or came
+/// together is replaced by one. A host that has nothing to do claims at once.
+const PACE: Duration = Duration::from_millis(4);
 
 /// How often within a lease is looked for leases that are over: as often as they are extended.
 const REAPS: u32 = 3;
@@ -161,7 +164,13 @@ impl Worker {
     async fn claim_for_ever(self: Arc<Self>) {
         let mut hints = self.host.store().hints();
         let mut trouble = Duration::ZERO;
+        let mut claimed = Instant::now();
         loop {
+            self.pace(claimed).await;
+            // What was hinted at until now, this claim finds.
+            while !matches!(hints.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+            let _ = self.room.notified().now_or_never();
+            claimed = Instant::now();
             match self.claim().await {
                 Ok(more) => {
                     trouble = Duration::ZERO;
@@ -181,14 +190,11 @@ impl Worker {
             loop {
                 tokio::select! {
                     () = &mut poll => break,
-                    () = self.room.notified() => {
-                        tokio::time::sleep(GATHER).await;
-                        break;
-                    }
+                    () = self.room.notified() => break,
                     hint = hints.recv() => match hint {
-                        Ok(Hint::Queue) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => break,
+                        Ok(Hint::Queue) | Err(RecvError::Lagged(_)) => break,
                         Ok(_) => {}
-                        Err(tokio::sync::broadcast::error::RecvError::Closed) => {
+                        Err(RecvError::Closed) => {
                             hints = self.host.store().hints();
                             poll.as_mut().await;
                             break;
@@ -196,6 +202,13 @@ impl Worker {
                     },
                 }
             }
+        }
+    }
+
+    /// Wait until it is worth claiming again, since the last claim began.
+    async fn pace(&self, claimed: Instant) {
+        if self.held.count() > 0 {
+            tokio::time::sleep(PACE.saturating_sub(claimed.elapsed())).await;
         }
     }
 

@@ -122,6 +122,8 @@ pub trait Store: Send + Sync + 'static {
     async fn pause(&self, job: &str, pause: Option<Pause>) -> Result<(), StoreError>;
     /// All schedules, by name.
     async fn schedules(&self) -> Result<Vec<ScheduleRow>, StoreError>;
+    /// Enabled schedules that no decision will reach: without a next instant (they may be over), or with one that was decided about; at most so many.
+    async fn astray_schedules(&self, most: u32) -> Result<Vec<ScheduleRow>, StoreError>;
     /// One.
     async fn schedule(&self, job: &str) -> Result<ScheduleRow, StoreError>;
     /// Set the next instant of a schedule without a decision, if its cursor is still at the version read. [`StoreError::Stale`] otherwise.

@@ -64,6 +64,23 @@ pub(crate) async fn schedules(session: &mut Session<'_>) -> Result<Vec<ScheduleR
     rows.iter().map(schedule_row).collect()
 }
 
+/// Enabled schedules that no decision will reach. Those with an instant first: the others may just be over.
+pub(crate) async fn astray(session: &mut Session<'_>, most: u32) -> Result<Vec<ScheduleRow>, StoreError> {
+    let rows = session
+        .all(
+            sql!(
+                "select ",
+                schedule_columns!(),
+                " from rota.schedules s
+                 where s.enabled = 1 and (s.next is null or s.fire_at is null or s.next <= s.decided)
+                 order by case when s.next is null then 1 else 0 end, s.job limit $1"
+            ),
+            args![most],
+        )
+        .await?;
+    rows.iter().map(schedule_row).collect()
+}
+
 /// One schedule.
 pub(crate) async fn schedule(session: &mut Session<'_>, job: &str) -> Result<ScheduleRow, StoreError> {
     let row = session

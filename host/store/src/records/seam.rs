@@ -220,6 +220,10 @@ impl<E: Kept> Store for Records<E> {
         reading!(self, |session| read::schedule::schedules(session))
     }
 
+    async fn astray_schedules(&self, most: u32) -> Result<Vec<ScheduleRow>, StoreError> {
+        reading!(self, |session| read::schedule::astray(session, most))
+    }
+
     async fn schedule(&self, job: &str) -> Result<ScheduleRow, StoreError> {
         reading!(self, |session| read::schedule::schedule(session, job))
     }
