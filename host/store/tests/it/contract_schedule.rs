@@ -99,6 +99,22 @@ contract! {
         assert!(matches!(store.pause("nobody", None).await, Err(StoreError::NoSchedule(_))));
     }
 
+    async fn what_no_decision_will_reach_is_found(world) {
+        let store = &world.store;
+        let at = now(store).await;
+        let over = |job| ScheduleDefinition { next: None, ..definition(job, at) };
+        let all = vec![definition("due", at - minutes(1)), definition("soon", at + minutes(1)), over("over"), over("also")];
+        store.apply_schedules(all.clone(), "ada").await.unwrap();
+        let astray = async |most| -> Vec<String> {
+            store.astray_schedules(most).await.unwrap().into_iter().map(|row| row.job).collect()
+        };
+        assert_eq!(astray(10).await, ["also", "over"]);
+        assert_eq!(astray(1).await, ["also"]);
+        store.decide(vec![fire("due", 1, at - minutes(1))], "alpha").await.unwrap();
+        store.apply_schedules(all[..3].to_vec(), "ada").await.unwrap();
+        assert_eq!(astray(10).await, ["over"], "one that is disabled is nobody's to decide about");
+    }
+
     async fn a_decision_makes_its_run_and_moves_on(world) {
         let store = &world.store;
         let at = now(store).await - minutes(3);

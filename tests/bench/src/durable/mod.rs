@@ -37,11 +37,11 @@ pub(crate) struct Lengths {
     /// How many runs and jobs are in the queue that is emptied
     #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     queue: u64,
-    /// Schedules whose lateness is measured
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    /// Schedules whose lateness is measured; 100000, with `--hour 120`, for the whole figure at the same rate
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     schedules: u32,
     /// Into how many seconds their hour is compressed
-    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(10..=3600))]
     hour: u64,
     /// Schedules whose lateness is measured while their runs are carried out, in a minute
     #[arg(long, default_value_t = 6_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
