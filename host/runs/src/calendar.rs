@@ -54,6 +54,11 @@ impl Calendar {
         self.planned(settings, job).map(|planned| planned.schedule)
     }
 
+    /// Whether a job is configured to have one.
+    pub(crate) fn has(&self, settings: &Arc<Settings>, job: &str) -> bool {
+        settings.jobs.get(job).is_some_and(|job| job.schedule.is_some())
+    }
+
     /// Whether something follows the end of any job's runs.
     pub(crate) fn follows(&self, settings: &Arc<Settings>) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

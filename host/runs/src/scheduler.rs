@@ -192,23 +192,30 @@ impl Scheduler {
     /// What this host is to decide about within the next polls.
     async fn read(&self) -> Result<Agenda, StoreError> {
         let ahead = self.poll * AHEAD;
-        let (now, rows) = self.host.store().due_schedules(Span::from(ahead), BATCH, None).await?;
-        let now = date(now);
-        let shard = self.shard().await;
-        let mut until = now + ahead;
-        if rows.len() >= BATCH as usize {
-            // There are more.
-            until = rows.last().and_then(|row| row.fire_at).unwrap_or(until);
+        let mut most = BATCH;
+        loop {
+            let (now, rows) = self.host.store().due_schedules(Span::from(ahead), most).await?;
+            let now = date(now);
+            let shard = self.shard().await;
+            let more = rows.len() >= most as usize;
+            let mut until = rows.last().and_then(|row| row.fire_at).filter(|_| more).unwrap_or(now + ahead);
+            let settings = self.host.settings();
+            let (mine, others): (Vec<ScheduleRow>, Vec<ScheduleRow>) = rows.into_iter().partition(|row| {
+                let of_shard = shard.is_none_or(|(part, parts)| row.shard % parts == part);
+                // Another configuration's is nothing that this host could decide about.
+                (of_shard || row.fire_at.is_some_and(|at| now - at >= LATE)) && self.calendar.has(&settings, &row.job)
+            });
+            if more && mine.is_empty() {
+                // What is this host's may come behind them.
+                most = most.saturating_mul(4);
+                continue;
+            }
+            // What is another host's to decide about becomes this one's, should it be late. Looking for that is no reason to ask without a pause.
+            if others.iter().any(|row| row.fire_at.is_some_and(|at| at <= now)) {
+                until = if mine.is_empty() { now + self.poll } else { until.min(now + self.poll) };
+            }
+            return Ok(Agenda::new(now, mine, until));
         }
-        let (mine, others): (Vec<ScheduleRow>, Vec<ScheduleRow>) = rows.into_iter().partition(|row| {
-            shard.is_none_or(|(part, parts)| row.shard % parts == part)
-                || row.fire_at.is_some_and(|at| now - at >= LATE)
-        });
-        // What is another host's to decide about becomes this one's, should it be late. Looking for that is no reason to ask without a pause.
-        if others.iter().any(|row| row.fire_at.is_some_and(|at| at <= now)) {
-            until = if mine.is_empty() { now + self.poll } else { until.min(now + self.poll) };
-        }
-        Ok(Agenda::new(now, mine, until))
     }
 
     /// Which part of how many this host is, among those that were seen lately.

@@ -106,14 +106,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// The schedules of a configuration: all there are, or none on error.
     async fn apply_schedules(&self, all: Vec<ScheduleDefinition>, by: &str) -> Result<ScheduleChanges, StoreError>;
-    /// Schedules to be decided about within a time, paused ones too (their instants are skipped, which is recorded), the earliest first, with the database's time; with `shards` = (part, parts)
-    /// only those whose shard is `part` modulo `parts`.
-    async fn due_schedules(
-        &self,
-        within: Span,
-        most: u32,
-        shards: Option<(i32, i32)>,
-    ) -> Result<(Instant, Vec<ScheduleRow>), StoreError>;
+    /// Schedules to be decided about within a time, paused ones too (their instants are skipped, which is recorded), the earliest first, with the database's time.
+    async fn due_schedules(&self, within: Span, most: u32) -> Result<(Instant, Vec<ScheduleRow>), StoreError>;
     /// Decisions, each written only if nobody decided first, with its run in the same transaction.
     async fn decide(&self, decisions: Vec<Decision>, by: &str) -> Result<Vec<Result<(), FireRefused>>, StoreError>;
     /// What a job has under way.

@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 const CHANNEL: &str = "rota";
 
-/// How long hints are gathered that are not urgent, and those that are.
+/// How long hints are gathered that are not urgent, and how far apart those are that are: the first of them waits for nothing.
 const GATHER: Duration = Duration::from_millis(50);
-const GATHER_URGENT: Duration = Duration::from_millis(1);
+const APART: Duration = Duration::from_millis(4);
 
 /// How long until it is tried again to listen.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -116,12 +116,14 @@ fn is_urgent(hint: &Hint) -> bool {
 }
 
 async fn tell(pool: PgPool, own: String, mut waiting: mpsc::UnboundedReceiver<Hint>) {
+    let mut sent: Option<Instant> = None;
     while let Some(first) = waiting.recv().await {
         let begun = Instant::now();
+        let soonest = sent.map_or(begun, |sent| begun.max(sent + APART));
         let mut urgent = is_urgent(&first);
         let mut hints = HashSet::from([first]);
         while hints.len() < 1_000 {
-            let deadline = begun + if urgent { GATHER_URGENT } else { GATHER };
+            let deadline = if urgent { soonest } else { begun + GATHER };
             match timeout_at(deadline, waiting.recv()).await {
                 Ok(Some(hint)) => {
                     urgent |= is_urgent(&hint);
@@ -140,6 +142,7 @@ async fn tell(pool: PgPool, own: String, mut waiting: mpsc::UnboundedReceiver<Hi
             payload.push_str(&word);
         }
         send(&pool, &payload).await;
+        sent = Some(Instant::now());
     }
 }
 

@@ -40,22 +40,30 @@ pub(crate) async fn due(
     session: &mut Session<'_>,
     within: Span,
     most: u32,
-    shards: Option<(i32, i32)>,
 ) -> Result<(Instant, Vec<ScheduleRow>), StoreError> {
-    let now = session.now().await?;
-    let (part, parts) = shards.unwrap_or((0, 1));
+    // One row at least, which says what time it is.
     let rows = session
         .all(
             sql!(
-                "select ",
+                "select clock.now, ",
                 schedule_columns!(),
-                " from rota.schedules s where s.enabled = 1 and s.fire_at is not null and s.fire_at <= $1
-                    and s.shard % $2 = $3 order by s.fire_at limit $4"
+                " from (select @now as now) clock left join (
+                    select * from rota.schedules d
+                    where d.enabled = 1 and d.fire_at is not null and d.fire_at <= @now + $1
+                    order by d.fire_at limit $2) s on 1 = 1
+                  order by s.fire_at"
             ),
-            args![now.after(within), i64::from(parts.max(1)), i64::from(part), most],
+            args![within.0, most],
         )
         .await?;
-    Ok((now, rows.iter().map(schedule_row).collect::<Result<_, _>>()?))
+    let now = rows.first().map_or(Ok(Instant(0)), |row| row.instant("now"))?;
+    let mut due = Vec::with_capacity(rows.len());
+    for row in &rows {
+        if row.maybe_text("job")?.is_some() {
+            due.push(schedule_row(row)?);
+        }
+    }
+    Ok((now, due))
 }
 
 /// All schedules.

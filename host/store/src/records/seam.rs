@@ -188,13 +188,8 @@ impl<E: Kept> Store for Records<E> {
         self.writer.ask(schedule::Apply { all }).await
     }
 
-    async fn due_schedules(
-        &self,
-        within: Span,
-        most: u32,
-        shards: Option<(i32, i32)>,
-    ) -> Result<(Instant, Vec<ScheduleRow>), StoreError> {
-        reading!(self, |session| read::schedule::due(session, within, most, shards))
+    async fn due_schedules(&self, within: Span, most: u32) -> Result<(Instant, Vec<ScheduleRow>), StoreError> {
+        reading!(self, |session| read::schedule::due(session, within, most))
     }
 
     async fn decide(&self, decisions: Vec<Decision>, by: &str) -> Result<Vec<Result<(), FireRefused>>, StoreError> {

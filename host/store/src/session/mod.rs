@@ -57,6 +57,8 @@ pub(crate) enum Link<'a> {
 pub(crate) struct Session<'a> {
     link: Link<'a>,
     shared: &'a Shared,
+    /// A transaction was asked for, and begins with its first statement.
+    to_begin: bool,
     /// Hints to send once it is committed.
     pub(crate) hints: Vec<Hint>,
     /// The first statement that failed, and whether it may succeed when the transaction is done again.
@@ -65,7 +67,7 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(crate) fn new(link: Link<'a>, shared: &'a Shared) -> Self {
-        Self { link, shared, hints: Vec::new(), failed: None }
+        Self { link, shared, to_begin: false, hints: Vec::new(), failed: None }
     }
 
     /// Which engine it is.
@@ -92,6 +94,16 @@ impl<'a> Session<'a> {
 
     /// All rows.
     pub(crate) async fn all(
+        &mut self,
+        statement: &'static Statement,
+        arguments: &[Value<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.begun().await?;
+        self.look(statement, arguments).await
+    }
+
+    /// All rows, of what need not be seen by the transaction: where nothing is to be done, none is begun.
+    pub(crate) async fn look(
         &mut self,
         statement: &'static Statement,
         arguments: &[Value<'_>],
@@ -125,6 +137,7 @@ impl<'a> Session<'a> {
         statement: &'static Statement,
         arguments: &[Value<'_>],
     ) -> Result<u64, StoreError> {
+        self.begun().await?;
         let done = match &mut self.link {
             Link::Sqlite(connection) => value::sqlite(statement, arguments, &*self.shared.clock)
                 .execute(&mut **connection)
@@ -152,13 +165,24 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Begin a transaction that writes.
+    /// Begin a transaction that writes: on a server with its first statement, so that one that writes nothing costs nothing.
     pub(crate) async fn begin(&mut self) -> Result<(), StoreError> {
-        let begin = match self.engine() {
-            Engine::Sqlite => "begin immediate",
-            Engine::Postgres => "begin",
-        };
-        self.raw(begin).await
+        match self.engine() {
+            Engine::Sqlite => self.raw("begin immediate").await,
+            Engine::Postgres => {
+                self.to_begin = true;
+                Ok(())
+            }
+        }
+    }
+
+    async fn begun(&mut self) -> Result<(), StoreError> {
+        if std::mem::take(&mut self.to_begin) { self.raw("begin").await } else { Ok(()) }
+    }
+
+    /// End the transaction by `commit` or `rollback`, if it was begun.
+    pub(crate) async fn end(&mut self, how: &'static str) -> Result<(), StoreError> {
+        if std::mem::take(&mut self.to_begin) { Ok(()) } else { self.raw(how).await }
     }
 
     /// A statement without arguments that is not prepared: `begin`, `commit` and their like.

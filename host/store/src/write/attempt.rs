@@ -1,12 +1,12 @@
 //! The end of attempts. Those that end together are written together, since this happens to every run.
 
-use super::hold::{Locked, Said, finish_all};
+use super::hold::{Locked, Said, end_attempts, finish_all};
 use crate::rows::{AfterRun, AttemptEnded, AttemptRecord};
 use crate::session::{Session, args, sql};
 use crate::writer::Op;
 use crate::{RunState, StoreError};
 use rota_protocol::{AttemptEnd, CompensationState, End, Event, Fence};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An attempt is over.
 pub(crate) struct EndAttempt {
@@ -82,7 +82,14 @@ async fn end_all(
             },
         }
     }
-    conclude(session, &over).await?;
+    let mut attempts = Vec::new();
+    if fates.iter().all(|(.., fate)| matches!(fate, Fate::Over(_))) {
+        // Nothing comes between them and the ends of their runs: both are written together.
+        interrupt(session, &over).await?;
+        attempts = ends(&over);
+    } else {
+        conclude(session, &over).await?;
+    }
     let mut finished = Vec::new();
     for (op, run, fate) in &fates {
         match *fate {
@@ -98,7 +105,7 @@ async fn end_all(
         }
     }
     dismiss(session, &finished).await?;
-    finish_all(session, &finished).await?;
+    finish_all(session, &finished, &attempts).await?;
     Ok(answers)
 }
 
@@ -169,6 +176,13 @@ pub(super) async fn conclude(
     if over.is_empty() {
         return Ok(());
     }
+    interrupt(session, over).await?;
+    session.run(end_attempts!("$1"), args![&json!(ends(over)).to_string()]).await?;
+    Ok(())
+}
+
+/// What attempts had under way is over with them.
+async fn interrupt(session: &mut Session<'_>, over: &[(&Locked, AttemptEnd, Option<&str>)]) -> Result<(), StoreError> {
     for (run, end, _) in over.iter().filter(|(run, ..)| run.open.effects) {
         // What was begun and never concluded was dropped with the attempt, or its worker vanished.
         let word = if *end == AttemptEnd::Vanished { "unknown" } else { "interrupted" };
@@ -179,24 +193,16 @@ pub(super) async fn conclude(
             )
             .await?;
     }
-    let ends: Vec<_> = over
-        .iter()
+    Ok(())
+}
+
+/// What is written of attempts that are over.
+fn ends(over: &[(&Locked, AttemptEnd, Option<&str>)]) -> Vec<Value> {
+    over.iter()
         .map(|(run, end, error)| {
             json!({ "run": run.id, "number": run.attempt, "at": run.now.0, "outcome": word(*end), "error": error })
         })
-        .collect();
-    session
-        .run(
-            sql!(
-                "update rota.attempts set finished_at = cast(each.value ->> 'at' as bigint), outcome = each.value ->> 'outcome',
-                        error = each.value ->> 'error'
-                 from @each($1) where attempts.run = each.value ->> 'run'
-                   and attempts.number = cast(each.value ->> 'number' as bigint) and attempts.finished_at is null"
-            ),
-            args![&json!(ends).to_string()],
-        )
-        .await?;
-    Ok(())
+        .collect()
 }
 
 /// Runs that succeeded have nothing to undo.

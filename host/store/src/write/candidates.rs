@@ -49,21 +49,26 @@ pub(super) async fn candidates(
     most: u32,
 ) -> Result<Vec<Candidate>, StoreError> {
     let window = most.saturating_mul(CANDIDATES.0).max(CANDIDATES.1);
+    // One row at least, which says whether anything is blocked.
     let mut rows = session
-        .all(
+        .look(
             sql!(
-                "select q.run, q.job, q.priority, q.due, q.keys, q.blocked,
-                        (select min(b.blocked) from rota.queue b where b.hold is null and b.blocked is not null) as bar
-                 from rota.queue q
-                 where q.hold is null and q.blocked is null and q.due <= @now
-                   and (q.host_labels = '{}' or @suits(q.host_labels, $1))
-                 order by q.priority desc, q.due, q.run limit $2"
+                "select bars.bar, f.run, f.job, f.priority, f.due, f.keys, f.blocked
+                 from (select min(b.blocked) as bar from rota.queue b where b.hold is null and b.blocked is not null) bars
+                 left join (
+                   select q.run, q.job, q.priority, q.due, q.keys, q.blocked from rota.queue q
+                   where q.hold is null and q.blocked is null and q.due <= @now
+                     and (q.host_labels = '{}' or @suits(q.host_labels, $1))
+                   order by q.priority desc, q.due, q.run limit $2) f on 1 = 1
+                 order by f.priority desc, f.due, f.run"
             ),
             args![labels, window],
         )
         .await?;
-    // Whether anything is blocked is known where there is any row.
     let blocked = rows.first().map_or(Ok(true), |row| row.maybe_text("bar").map(|bar| bar.is_some()))?;
+    if rows.first().is_some_and(|row| row.maybe_text("run").is_ok_and(|run| run.is_none())) {
+        rows.clear();
+    }
     if rows.len() >= window as usize {
         // There are more than were looked at: the first of each other job, so that one job's backlog does not hide them.
         rows.extend(heads(session, labels, window).await?);
@@ -108,7 +113,7 @@ async fn heads_from(session: &mut Session<'_>, labels: &str, from: &str, most: u
     // A walk along the index from one job to the next. The order is the index's to the letter, so that it is taken also where the server
     // believes the table to be empty.
     session
-        .all(
+        .look(
             sql!(
                 "with recursive jobs(job, run) as (
                    select q.job, q.run from rota.queue q where q.run = (
@@ -132,7 +137,7 @@ async fn heads_from(session: &mut Session<'_>, labels: &str, from: &str, most: u
 async fn freed(session: &mut Session<'_>, labels: &str) -> Result<Vec<Row>, StoreError> {
     // A walk along the index from one key to the next.
     let keys = session
-        .all(
+        .look(
             sql!(
                 "with recursive bars(key) as (
                    select (select min(blocked) from rota.queue where hold is null and blocked is not null)
@@ -157,7 +162,7 @@ async fn freed(session: &mut Session<'_>, labels: &str) -> Result<Vec<Row>, Stor
 
 async fn freed_by(session: &mut Session<'_>, labels: &str, key: &str) -> Result<Vec<Row>, StoreError> {
     session
-        .all(
+        .look(
             sql!(
                 "select q.run, q.job, q.priority, q.due, q.keys, q.blocked from rota.queue q
                  where q.hold is null and q.blocked = $2 and q.due <= @now and (q.host_labels = '{}' or @suits(q.host_labels, $1))
@@ -168,9 +173,15 @@ async fn freed_by(session: &mut Session<'_>, labels: &str, key: &str) -> Result<
         .await
 }
 
-/// How many runs of each job are held.
-pub(super) async fn held_by_job(session: &mut Session<'_>) -> Result<HashMap<String, u64>, StoreError> {
-    let rows = session.all(sql!("select job, count(*) as held from rota.leases group by job"), &[]).await?;
+/// How many runs of each job are held, where that decides between candidates.
+pub(super) async fn held_by_job(
+    session: &mut Session<'_>,
+    candidates: &[Candidate],
+) -> Result<HashMap<String, u64>, StoreError> {
+    if candidates.iter().all(|candidate| candidate.job == candidates[0].job) {
+        return Ok(HashMap::new());
+    }
+    let rows = session.look(sql!("select job, count(*) as held from rota.leases group by job"), &[]).await?;
     rows.iter().map(|row| Ok((row.text("job")?, row.count("held")?))).collect()
 }
 

@@ -78,8 +78,8 @@ impl ClaimRuns {
             return Ok(Vec::new());
         }
         let wanted: BTreeSet<&str> = candidates.iter().flat_map(|c| &c.keys).map(|key| key.key.as_str()).collect();
+        let held = held_by_job(session, &candidates).await?;
         let mut holders = Holders::lock(session, &wanted).await?;
-        let held = if candidates.len() > 1 { held_by_job(session).await? } else { HashMap::new() };
         let (chosen, blocked) = choose(&candidates, held, &mut holders, most as usize);
         block(session, &blocked).await?;
         if chosen.is_empty() {

@@ -4,7 +4,7 @@ use super::control::cancel;
 use super::enqueue::insert;
 use super::hold::Locked;
 use crate::StoreError;
-use crate::rows::{CancelWish, Decision, DecisionOutcome, Hint, NewRun, instant, micros};
+use crate::rows::{CancelWish, Decision, DecisionOutcome, NewRun, instant, micros};
 use crate::session::{Session, args, sql};
 use crate::writer::{Op, PATIENCE};
 use rota_protocol::{Cursor, FireRefused, Instant};
@@ -229,6 +229,5 @@ async fn write(session: &mut Session<'_>, outcome: &Outcome<'_>) -> Result<(), S
             args![&json!(outcome.cursors.values().collect::<Vec<_>>()).to_string()],
         )
         .await?;
-    session.hints.push(Hint::Schedules);
     Ok(())
 }

@@ -40,6 +40,10 @@ impl Op for Enqueue {
         let all = insert(session, ops.iter().flat_map(|op| &op.runs)).await;
         ops.iter().map(|_| all.clone()).collect()
     }
+
+    fn are_one_statement(ops: &[&Self]) -> bool {
+        ops.iter().map(|op| op.runs.len()).sum::<usize>() <= CHUNK
+    }
 }
 
 /// The last wall in front of the disk.

@@ -192,7 +192,7 @@ impl Locked {
         state: RunState,
         said: Said<'_>,
     ) -> Result<(), StoreError> {
-        finish_all(session, &[(self, state, said)]).await
+        finish_all(session, &[(self, state, said)], &[]).await
     }
 
     /// It waits for a worker: to run, or to be undone.
@@ -244,10 +244,26 @@ impl Locked {
     }
 }
 
-/// Runs are over.
+/// An attempt that is over.
+macro_rules! end_attempts {
+    ($list:literal) => {
+        sql!(
+            "update rota.attempts set finished_at = cast(each.value ->> 'at' as bigint), outcome = each.value ->> 'outcome',
+                    error = each.value ->> 'error'
+             from @each(",
+            $list,
+            ") where attempts.run = each.value ->> 'run'
+               and attempts.number = cast(each.value ->> 'number' as bigint) and attempts.finished_at is null"
+        )
+    };
+}
+pub(super) use end_attempts;
+
+/// Runs are over, and attempts of theirs with them ([`super::attempt::ends`]), as far as that is not on record.
 pub(crate) async fn finish_all(
     session: &mut Session<'_>,
     runs: &[(&Locked, RunState, Said<'_>)],
+    attempts: &[serde_json::Value],
 ) -> Result<(), StoreError> {
     if runs.is_empty() {
         return Ok(());
@@ -290,8 +306,9 @@ pub(crate) async fn finish_all(
                      select each.value ->> 'run', each.value ->> 'job', each.value ->> 'state', cast(each.value ->> 'at' as bigint)
                      from @each($1) where cast(each.value ->> 'followed' as bigint) = 1 and each.value ->> 'job' <> ''"
                 ),
+                end_attempts!("$2"),
             ),
-            args![&json!(ends).to_string()],
+            args![&json!(ends).to_string(), &json!(attempts).to_string()],
         )
         .await?;
     if runs.iter().any(|(run, ..)| run.policy.followed) {

@@ -315,22 +315,25 @@ async fn transaction(
     lost_lines: &HashMap<Arc<str>, u64>,
     committing: &mut bool,
 ) -> Result<(), Failure> {
-    if let [write] = &mut *writes
-        && write.is_one_statement()
+    if let Some((first, others)) = writes.split_first_mut()
         && session.engine() == Engine::Postgres
         && lines.is_empty()
         && lost_lines.is_empty()
     {
-        // One round trip.
-        write.apply(Vec::new(), session).await;
-        return check(session, write.error());
+        let once = first.are_one_statement(others);
+        if once || others.is_empty() && first.is_one_statement() {
+            // One round trip.
+            *committing = once;
+            first.apply(others.iter_mut().collect(), session).await;
+            return check(session, first.error());
+        }
     }
     session.begin().await.map_err(Failure::OfAll)?;
     let done = apply(session, writes, lines, lost_lines).await;
     if let Err(failure) = done {
         session.hints.clear();
         // Where even this fails, the connection is gone, and the transaction with it.
-        if session.raw("rollback").await.is_err() {
+        if session.end("rollback").await.is_err() {
             return Err(match failure {
                 Failure::OfAll(error) | Failure::OfOne(error) | Failure::Again(error) => Failure::OfAll(error),
             });
@@ -338,7 +341,7 @@ async fn transaction(
         return Err(failure);
     }
     *committing = true;
-    session.raw("commit").await.map_err(|error| match session.failed.take() {
+    session.end("commit").await.map_err(|error| match session.failed.take() {
         Some((error, true)) => Failure::Again(error),
         _ => Failure::OfAll(error),
     })

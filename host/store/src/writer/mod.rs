@@ -69,6 +69,11 @@ pub(crate) trait Op: Send + Sync + Sized + 'static {
         false
     }
 
+    /// Whether several (or one) write by one statement, which is then a transaction of its own. It is not said again where its answer is lost.
+    fn are_one_statement(_: &[&Self]) -> bool {
+        false
+    }
+
     /// What is delivered later where the place is away now, and what is answered for that; none where the answer is needed to go on.
     fn late(&self) -> Option<(Late, Self::Answer)> {
         None
@@ -84,6 +89,8 @@ trait Write: Any + Send {
     fn order(&self) -> (u8, TypeId);
     fn patience(&self) -> Duration;
     fn is_one_statement(&self) -> bool;
+    /// Whether it and the others are all of a kind that writes by one statement.
+    fn are_one_statement(&self, others: &[Box<dyn Write>]) -> bool;
     /// Whether whoever waited is gone.
     fn is_forsaken(&self) -> bool;
     fn is_awaited(&self) -> bool;
@@ -131,6 +138,15 @@ impl<O: Op> Write for Waiting<O> {
 
     fn is_one_statement(&self) -> bool {
         self.op.is_one_statement()
+    }
+
+    fn are_one_statement(&self, others: &[Box<dyn Write>]) -> bool {
+        let mut ops = vec![&self.op];
+        for other in others {
+            let Some(other) = (other.as_ref() as &dyn Any).downcast_ref::<Self>() else { return false };
+            ops.push(&other.op);
+        }
+        O::are_one_statement(&ops)
     }
 
     fn is_forsaken(&self) -> bool {

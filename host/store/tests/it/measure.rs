@@ -287,7 +287,7 @@ async fn schedules(what: &str, store: Arc<dyn Store>) {
     let mut first = None;
     let mut decided = 0;
     loop {
-        let (_, due) = store.due_schedules(Span(0), 1_000, None).await.unwrap();
+        let (_, due) = store.due_schedules(Span(0), 1_000).await.unwrap();
         if due.is_empty() {
             break;
         }

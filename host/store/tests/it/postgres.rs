@@ -385,7 +385,7 @@ async fn the_newest_version_serves() {
         fire_at: None,
     };
     store.apply_schedules(vec![schedule], "ada").await.unwrap();
-    assert_eq!(store.due_schedules(Span(0), 10, None).await.unwrap().1.len(), 1);
+    assert_eq!(store.due_schedules(Span(0), 10).await.unwrap().1.len(), 1);
     let folder = tempfile::tempdir().unwrap();
     store.backup(&folder.path().join("b")).await.unwrap();
 }
