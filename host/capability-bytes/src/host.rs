@@ -3,7 +3,7 @@
 use crate::filter::{self, Filtered, Recipients};
 use rota_authority::{Key, KeyAccess};
 use rota_capability::streams::{Reader, give_bytes, give_outcome, take_bytes};
-use rota_capability::{CallGuard, Guest, begin, denied};
+use rota_capability::{CallGuard, Guest, begin, denied, unless_stopped};
 use rota_contract::Error;
 use wasmtime::AsContextMut as _;
 use wasmtime::component::{Access, Accessor, AccessorTask, FutureReader, HasData, Linker, StreamReader};
@@ -196,9 +196,12 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
     }
 
     async fn drain(accessor: &Accessor<T, Self>, data: StreamReader<u8>) -> wasmtime::Result<Result<Passed, Error>> {
-        let (_guard, ()) = begin(accessor, |_| Ok(()))?;
-        let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
-        Ok(taken.offload(filter::drain).await)
+        unless_stopped(accessor, async {
+            let (_guard, ()) = begin(accessor, |_| Ok(()))?;
+            let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
+            Ok(taken.offload(filter::drain).await)
+        })
+        .await
     }
 }
 

@@ -6,12 +6,13 @@ use crate::pending;
 use crate::put::{Put, readable};
 use rota_authority::{Authorized, Decision, Effect, EffectClass, Storage, StorageAccess};
 use rota_capability::streams::{give_bytes, give_outcome, take_bytes, watched};
-use rota_capability::{CallGuard, Capability, Guest, Services, begin, denied, refused};
+use rota_capability::{CallGuard, Capability, Guest, Services, begin, denied, refused, unless_stopped};
 use rota_contract::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime::component::{
     Accessor, Destination, FutureReader, HasData, Linker, Resource, StreamProducer, StreamReader, StreamResult,
     VecBuffer,
@@ -137,11 +138,14 @@ async fn delete(call: &Call, name: &str) -> Result<(), Error> {
 
 impl<T: Send + 'static> storage::HostBucketWithStore<T> for Host {
     async fn open(accessor: &Accessor<T, Self>, slot: String) -> Answer<Resource<Bucket>> {
-        let (guard, connections) = begin(accessor, |guest| Ok(guest.services.get::<Connections>()))?;
-        match open(&guard, connections, &slot).await {
-            Ok(bucket) => accessor.with(|mut access| access.get().push(bucket)).map(Ok),
-            Err(error) => Ok(Err(error)),
-        }
+        unless_stopped(accessor, async {
+            let (guard, connections) = begin(accessor, |guest| Ok(guest.services.get::<Connections>()))?;
+            match open(&guard, connections, &slot).await {
+                Ok(bucket) => accessor.with(|mut access| access.get().push(bucket)).map(Ok),
+                Err(error) => Ok(Err(error)),
+            }
+        })
+        .await
     }
 
     async fn put(
@@ -151,28 +155,31 @@ impl<T: Send + 'static> storage::HostBucketWithStore<T> for Host {
         data: StreamReader<u8>,
         options: PutOptions,
     ) -> Answer<Stored> {
-        // Whatever happens to this call, the guest's end of the stream learns that nobody reads it.
-        let data = data.guard(accessor);
-        let call = Call::begin(accessor, &bucket)?;
-        let (name, put, permit) = match decide_put(&call, &name, options).await {
-            Ok((name, put, Decision::Perform(permit))) => (name, put, permit),
-            Ok((_, put, Decision::Planned)) => {
-                return Ok(Ok(Stored { size: put.estimate.unwrap_or(0), sha256: String::new(), etag: None }));
-            }
-            Err(error) => return Ok(Err(error)),
-        };
-        let data = data.into_stream();
-        let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
-        let client = call.bucket.client.clone();
-        let token = pending::tasks().token();
-        let stored = taken.offload(|reader| async move {
-            // A run that ends only asks this task to end; until it has, and its permit has said so, it is not settled.
-            let _token = token;
-            let permit = permit;
-            let result = client.put(&permit, &name, reader, &put).await;
-            permit.conclude(result, |stored| format!("{} stored", readable(stored.size))).await
-        });
-        Ok(stored.await)
+        unless_stopped(accessor, async {
+            // Whatever happens to this call, the guest's end of the stream learns that nobody reads it.
+            let data = data.guard(accessor);
+            let call = Call::begin(accessor, &bucket)?;
+            let (name, put, permit) = match decide_put(&call, &name, options).await {
+                Ok((name, put, Decision::Perform(permit))) => (name, put, permit),
+                Ok((_, put, Decision::Planned)) => {
+                    return Ok(Ok(Stored { size: put.estimate.unwrap_or(0), sha256: String::new(), etag: None }));
+                }
+                Err(error) => return Ok(Err(error)),
+            };
+            let data = data.into_stream();
+            let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
+            let client = call.bucket.client.clone();
+            let token = pending::tasks().token();
+            let stored = taken.offload(|reader| async move {
+                // A run that ends only asks this task to end; until it has, and its permit has said so, it is not settled.
+                let _token = token;
+                let permit = permit;
+                let result = client.put(&permit, &name, reader, &put).await;
+                permit.conclude(result, |stored| format!("{} stored", readable(stored.size))).await
+            });
+            Ok(stored.await)
+        })
+        .await
     }
 
     async fn get(
@@ -181,49 +188,65 @@ impl<T: Send + 'static> storage::HostBucketWithStore<T> for Host {
         name: String,
         range: Option<Range>,
     ) -> Answer<Read> {
-        let call = Call::begin(accessor, &bucket)?;
-        let found = async {
-            let authorized = call.authorise("storage.get", StorageAccess::Read)?;
-            call.bucket.client.get(&authorized, &Name::parse(&name)?, range).await
-        };
-        let (object, reader) = match found.await {
-            Ok(found) => found,
-            Err(error) => return Ok(Err(error)),
-        };
-        let (reader, outcome) = watched(reader, |passed| passed);
-        accessor
-            .with(|mut access| Ok(Ok((object, give_bytes(&mut access, reader)?, give_outcome(&mut access, outcome)?))))
+        unless_stopped(accessor, async {
+            let call = Call::begin(accessor, &bucket)?;
+            let found = async {
+                let authorized = call.authorise("storage.get", StorageAccess::Read)?;
+                call.bucket.client.get(&authorized, &Name::parse(&name)?, range).await
+            };
+            let (object, reader) = match found.await {
+                Ok(found) => found,
+                Err(error) => return Ok(Err(error)),
+            };
+            let (reader, outcome) = watched(call.guard.run().until_stopped(reader), |passed| passed);
+            accessor.with(|mut access| {
+                Ok(Ok((object, give_bytes(&mut access, reader)?, give_outcome(&mut access, outcome)?)))
+            })
+        })
+        .await
     }
 
     async fn stat(accessor: &Accessor<T, Self>, bucket: Resource<Bucket>, name: String) -> Answer<Object> {
-        let call = Call::begin(accessor, &bucket)?;
-        let stat = async {
-            let authorized = call.authorise("storage.stat", StorageAccess::Read)?;
-            call.bucket.client.stat(&authorized, &Name::parse(&name)?).await
-        };
-        Ok(stat.await)
+        unless_stopped(accessor, async {
+            let call = Call::begin(accessor, &bucket)?;
+            let stat = async {
+                let authorized = call.authorise("storage.stat", StorageAccess::Read)?;
+                call.bucket.client.stat(&authorized, &Name::parse(&name)?).await
+            };
+            Ok(stat.await)
+        })
+        .await
     }
 
     async fn list(accessor: &Accessor<T, Self>, bucket: Resource<Bucket>, prefix: String) -> Answer<List> {
-        let call = Call::begin(accessor, &bucket)?;
-        let list = async {
-            let authorized = call.authorise("storage.list", StorageAccess::Read)?;
-            call.bucket.client.list(&authorized, &Prefix::parse(&prefix)?).await
-        };
-        let listing = match list.await {
-            Ok(listing) => listing,
-            Err(error) => return Ok(Err(error)),
-        };
-        let (tell, told) = oneshot::channel();
-        accessor.with(|mut access| {
-            let objects = StreamReader::new(access.as_context_mut(), Objects { listing, listed: 0, tell: Some(tell) })?;
-            Ok(Ok((objects, give_outcome(&mut access, told)?)))
+        unless_stopped(accessor, async {
+            let call = Call::begin(accessor, &bucket)?;
+            let list = async {
+                let authorized = call.authorise("storage.list", StorageAccess::Read)?;
+                call.bucket.client.list(&authorized, &Prefix::parse(&prefix)?).await
+            };
+            let listing = match list.await {
+                Ok(listing) => listing,
+                Err(error) => return Ok(Err(error)),
+            };
+            let (tell, told) = oneshot::channel();
+            accessor.with(|mut access| {
+                let objects = StreamReader::new(
+                    access.as_context_mut(),
+                    Objects { listing, listed: 0, tell: Some(tell), stopped: Box::pin(call.guard.run().stopped()) },
+                )?;
+                Ok(Ok((objects, give_outcome(&mut access, told)?)))
+            })
         })
+        .await
     }
 
     async fn delete(accessor: &Accessor<T, Self>, bucket: Resource<Bucket>, name: String) -> Answer<()> {
-        let call = Call::begin(accessor, &bucket)?;
-        Ok(delete(&call, &name).await)
+        unless_stopped(accessor, async {
+            let call = Call::begin(accessor, &bucket)?;
+            Ok(delete(&call, &name).await)
+        })
+        .await
     }
 }
 
@@ -234,6 +257,7 @@ const AT_ONCE: usize = 64;
 struct Objects {
     listing: Listing,
     listed: u64,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     tell: Option<oneshot::Sender<Result<u64, Error>>>,
 }
 
@@ -257,6 +281,9 @@ impl<D> StreamProducer<D> for Objects {
         mut destination: Destination<'a, Object, VecBuffer<Object>>,
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
+        if self.stopped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(self.end(Err(Error::Cancelled))));
+        }
         let room = destination.remaining(store.as_context_mut()).unwrap_or(AT_ONCE).min(AT_ONCE);
         if room == 0 {
             return Poll::Ready(Ok(StreamResult::Completed));

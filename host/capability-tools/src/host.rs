@@ -3,7 +3,7 @@
 use crate::client::{Client, Connection, Shared};
 use crate::{Child, Ended, Settings};
 use rota_capability::streams::{Taken, give_bytes, take_bytes};
-use rota_capability::{Capability, Guest, Services, begin, guest};
+use rota_capability::{Capability, Guest, Services, begin, guest, unless_stopped};
 
 use rota_contract::Error;
 use wasmtime::component::{Access, Accessor, AccessorTask, HasData, Linker, Resource, StreamReader};
@@ -98,9 +98,12 @@ fn client(guest: &mut Guest) -> wasmtime::Result<Client> {
 
 impl<T: Send + 'static> tools::HostWithStore<T> for Tools {
     async fn info(accessor: &Accessor<T, Self>, slot: String) -> wasmtime::Result<Result<tools::ToolInfo, Error>> {
-        let (_guard, client) = begin(accessor, client)?;
-        let version = client.info(&slot).await;
-        Ok(version.map(|version| tools::ToolInfo { version: version.text, major: version.major }))
+        unless_stopped(accessor, async {
+            let (_guard, client) = begin(accessor, client)?;
+            let version = client.info(&slot).await;
+            Ok(version.map(|version| tools::ToolInfo { version: version.text, major: version.major }))
+        })
+        .await
     }
 
     async fn spawn(
@@ -110,21 +113,24 @@ impl<T: Send + 'static> tools::HostWithStore<T> for Tools {
         connection: Option<tools::Connection>,
         stdin: Option<StreamReader<u8>>,
     ) -> wasmtime::Result<Result<Resource<Child>, Error>> {
-        let (_guard, client) = begin(accessor, client)?;
-        // Taken whatever comes of the call: a stream that is refused must tell its writer so.
-        let taken = accessor.with(|mut access| stdin.map(|stream| take_bytes(&mut access, stream)).transpose())?;
-        let (reader, confirmations) =
-            taken.map(Taken::split).map_or((None, None), |(reader, confirmations)| (Some(reader), confirmations));
-        let connection =
-            connection.map(|connection| Connection { slot: connection.slot, database: connection.database });
-        let child = match client.spawn(&slot, &arguments, connection, reader).await {
-            Ok(child) => child,
-            Err(error) => return Ok(Err(error)),
-        };
-        if let Some(confirmations) = confirmations {
-            accessor.spawn(Confirm(confirmations))?;
-        }
-        accessor.with(|mut access| access.get().push(child)).map(Ok)
+        unless_stopped(accessor, async {
+            let (_guard, client) = begin(accessor, client)?;
+            // Taken whatever comes of the call: a stream that is refused must tell its writer so.
+            let taken = accessor.with(|mut access| stdin.map(|stream| take_bytes(&mut access, stream)).transpose())?;
+            let (reader, confirmations) =
+                taken.map(Taken::split).map_or((None, None), |(reader, confirmations)| (Some(reader), confirmations));
+            let connection =
+                connection.map(|connection| Connection { slot: connection.slot, database: connection.database });
+            let child = match client.spawn(&slot, &arguments, connection, reader).await {
+                Ok(child) => child,
+                Err(error) => return Ok(Err(error)),
+            };
+            if let Some(confirmations) = confirmations {
+                accessor.spawn(Confirm(confirmations))?;
+            }
+            accessor.with(|mut access| access.get().push(child)).map(Ok)
+        })
+        .await
     }
 }
 
@@ -146,16 +152,22 @@ impl<T: Send + 'static> process::HostChildWithStore<T> for Tools {
         accessor: &Accessor<T, Self>,
         child: Resource<Child>,
     ) -> wasmtime::Result<Result<process::Ended, Error>> {
-        let (_guard, waiting) = begin(accessor, |guest| Ok(guest.table.get_mut(&child)?.wait()))?;
-        Ok(waiting.await.map(|finished| match finished {
-            None => process::Ended { status: process::ExitStatus::Planned, stderr: String::new() },
-            Some(finished) => process::Ended { status: status(finished.status), stderr: finished.stderr },
-        }))
+        unless_stopped(accessor, async {
+            let (_guard, waiting) = begin(accessor, |guest| Ok(guest.table.get_mut(&child)?.wait()))?;
+            Ok(waiting.await.map(|finished| match finished {
+                None => process::Ended { status: process::ExitStatus::Planned, stderr: String::new() },
+                Some(finished) => process::Ended { status: status(finished.status), stderr: finished.stderr },
+            }))
+        })
+        .await
     }
 
     async fn kill(accessor: &Accessor<T, Self>, child: Resource<Child>) -> wasmtime::Result<Result<(), Error>> {
-        let (_guard, killing) = begin(accessor, |guest| Ok(guest.table.get_mut(&child)?.kill()))?;
-        Ok(killing.await)
+        unless_stopped(accessor, async {
+            let (_guard, killing) = begin(accessor, |guest| Ok(guest.table.get_mut(&child)?.kill()))?;
+            Ok(killing.await)
+        })
+        .await
     }
 }
 

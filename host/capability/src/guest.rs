@@ -4,11 +4,17 @@ use crate::durable::{Durable, Transient};
 use crate::limits::{LimitExceeded, Limiter, Limits};
 use crate::observer::{LogLevel, MetricKind, Observer};
 use crate::services::Services;
+use crate::streams::{Reader, run_over};
 use rota_authority::{Denied, EffectRefused, Gate, Mode};
 use rota_contract::Error;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use wasmtime::component::{Accessor, HasData, Resource, ResourceTable, ResourceTableError};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -69,6 +75,7 @@ pub struct RunContext {
     steps: AtomicU64,
     compensations: AtomicU64,
     durable_bytes: AtomicU64,
+    stopping: CancellationToken,
 }
 
 impl RunContext {
@@ -94,7 +101,24 @@ impl RunContext {
             steps: AtomicU64::new(0),
             compensations: AtomicU64::new(0),
             durable_bytes: AtomicU64::new(0),
+            stopping: CancellationToken::new(),
         })
+    }
+
+    /// End what is under way for the run: each call answers `cancelled`, those to come too, streams break off, and programs are killed. The
+    /// guest itself goes on.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Resolves when what is under way is to end.
+    pub fn stopped(&self) -> WaitForCancellationFutureOwned {
+        self.stopping.clone().cancelled_owned()
+    }
+
+    /// A reader that breaks off when what is under way is to end.
+    pub fn until_stopped(&self, reader: impl AsyncRead + Send + 'static) -> impl AsyncRead + Send + 'static {
+        Breaking { reader: Some(Box::pin(reader)), stopped: Box::pin(self.stopped()) }
     }
 
     /// Write a line to the run's log, within its rate and size; the text must be masked and sanitised by the caller.
@@ -322,6 +346,44 @@ where
         let guest = access.get();
         Ok((guest.enter()?, take(guest)?))
     })
+}
+
+/// Do what a host call asks for, unless its run is told to stop: then the call is dropped, which tells its target, and answers `cancelled`.
+///
+/// # Errors
+/// What the call traps with.
+pub async fn unless_stopped<T, D, R>(
+    accessor: &Accessor<T, D>,
+    call: impl Future<Output = wasmtime::Result<Result<R, Error>>>,
+) -> wasmtime::Result<Result<R, Error>>
+where
+    T: Send + 'static,
+    D: for<'a> HasData<Data<'a> = &'a mut Guest>,
+{
+    let stopped = accessor.with(|mut access| access.get().run.stopped());
+    tokio::select! {
+        biased;
+        () = stopped => Ok(Err(Error::Cancelled)),
+        answer = call => answer,
+    }
+}
+
+/// A reader that is dropped when its run is told to stop.
+struct Breaking {
+    reader: Option<Reader>,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl AsyncRead for Breaking {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.stopped.as_mut().poll(cx).is_ready() {
+            self.reader = None;
+        }
+        match &mut self.reader {
+            Some(reader) => reader.as_mut().poll_read(cx, buffer),
+            None => Poll::Ready(Err(run_over())),
+        }
+    }
 }
 
 impl WasiView for Guest {

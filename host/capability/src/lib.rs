@@ -12,7 +12,9 @@ mod services;
 pub mod streams;
 
 pub use durable::{Begun, Durable, DurableError, EffectSeen, SeenOutcome, Transient, TransientCompensation};
-pub use guest::{CallGuard, Guest, RunContext, RunFacts, Trigger, Undoing, begin, deadline, denied, guest, refused};
+pub use guest::{
+    CallGuard, Guest, RunContext, RunFacts, Trigger, Undoing, begin, deadline, denied, guest, refused, unless_stopped,
+};
 pub use limits::{LimitExceeded, Limiter, Limits};
 pub use observer::{LogLevel, MetricKind, Observer, Quiet};
 pub use services::Services;

@@ -12,6 +12,7 @@ use wasmtime::ResourceLimiter;
 /// | `stack` | `stack` of `[sandbox]` | wasm stack (one for the whole host) |
 /// | `cpu` | `cpu` | time in which guest code is running |
 /// | `wall` | `wall` (`timeout` of a job) | time since the run started |
+/// | `grace` | `grace` | time that a procedure has to end by itself once its run is cancelled |
 /// | `calls_in_flight` | `host_calls_in_flight` | async host calls at once |
 /// | `handles` | `handles` | resources, streams and futures held at once |
 /// | `call_bytes` | `host_call_bytes` | bytes copied out of the guest by one host call |
@@ -35,6 +36,9 @@ pub struct Limits {
     pub cpu: Duration,
     /// Wall time.
     pub wall: Duration,
+    /// Time to end by itself, once its run is cancelled: its calls end at once.
+    #[serde(default = "grace")]
+    pub grace: Duration,
     /// Async host calls at once.
     pub calls_in_flight: usize,
     /// Resources held at once.
@@ -63,6 +67,11 @@ pub struct Limits {
     pub durable: u64,
 }
 
+/// Of a run that was recorded by a host that knew of none, too.
+fn grace() -> Duration {
+    Duration::from_secs(5)
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -70,6 +79,7 @@ impl Default for Limits {
             table_elements: 100_000,
             cpu: Duration::from_secs(60),
             wall: Duration::from_secs(3600),
+            grace: grace(),
             calls_in_flight: 64,
             handles: 1024,
             call_bytes: 16 << 20,

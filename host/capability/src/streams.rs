@@ -271,7 +271,7 @@ impl AsyncRead for Piped {
     }
 }
 
-fn run_over() -> io::Error {
+pub(crate) fn run_over() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, Interrupted)
 }
 

@@ -72,6 +72,21 @@ impl Look<'_> {
         if let Some(message) = store.check_url() {
             self.refuse("store.url", message, "");
         }
+        if let Some(name) = &store.artifacts {
+            match self.settings.bindings.get(name) {
+                Some(Binding::Storage(_)) => {}
+                Some(other) => {
+                    let message =
+                        format!("store.artifacts names the binding \"{name}\", which is of kind {}", other.kind());
+                    self.refuse("store.artifacts", message, "name one of kind storage");
+                }
+                None => {
+                    let names: Vec<&str> = self.settings.bindings.keys().map(|name| name.as_str()).collect();
+                    let message = format!("there is no binding \"{name}\"");
+                    self.refuse("store.artifacts", message, &advice(name.as_str(), &names, "bindings"));
+                }
+            }
+        }
         for (name, binding) in &self.settings.bindings {
             if store.is_target_of(binding) {
                 let message = format!("bindings.{name} leads to the database of store.url, which no run may touch");
@@ -172,7 +187,8 @@ impl Look<'_> {
     /// Bindings are for jobs once there are jobs; before, they are for `rota run --bind`.
     fn unused(&self) {
         let jobs = self.settings.jobs.values();
-        let used: BTreeSet<_> = jobs.flat_map(|job| job.slots.values().map(|put| &put.binding)).collect();
+        let mut used: BTreeSet<_> = jobs.flat_map(|job| job.slots.values().map(|put| &put.binding)).collect();
+        used.extend(&self.settings.store.artifacts);
         if self.settings.jobs.is_empty() {
             return;
         }

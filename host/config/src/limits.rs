@@ -61,6 +61,8 @@ limits! {
     cpu: Duration = Duration::from_secs(60), within(Duration::from_millis(10), Duration::from_secs(86_400));
     /// The longest that a run may take; a job's timeout sets the same.
     wall: Duration = Duration::from_secs(3_600), within(Duration::from_millis(100), Duration::from_secs(30 * 86_400));
+    /// How long a procedure may go on once its run is cancelled; its calls are ended at once.
+    grace: Duration = Duration::from_secs(5), within(Duration::from_secs(0), Duration::from_secs(600));
     /// The most host calls at a time.
     host_calls_in_flight: u32 = 64, within(1, 10_000);
     /// The most sessions, streams, processes and other handles at a time.

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use rota_telemetry::Secret;
 
-use crate::Duration;
 use crate::address::{Address, TargetError};
 use crate::binding::{Binding, SqlTarget, target_of};
 use crate::section::section;
+use crate::{BindingName, Duration};
 
 section! {
     /// Where runs and effects are recorded. With neither path nor url: in SQLite in the state folder.
@@ -16,6 +16,8 @@ section! {
         pub path: Option<PathBuf> = None;
         /// A PostgreSQL database, for several hosts: postgres://USER@HOST:PORT/DATABASE, or a reference to such a URL (env:NAME, file:PATH). It is never one that a binding leads to.
         pub url: Option<Address> = None;
+        /// A storage binding for the files that runs keep, so that every host finds them (below artifacts/); without it, they stay in the state folder of the host that ran.
+        pub artifacts: Option<BindingName> = None;
         /// How long runs that have ended are kept.
         pub keep: Keep = Keep::default();
     }

@@ -10,7 +10,7 @@ use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Command, Common, ConfigCommand, RunsCommand};
 use commands::Printing;
 use rota_config::Config;
-use rota_runs::{Host, JobError, RunRecords, Settings, open_store};
+use rota_runs::{Artifacts, Host, JobError, RunRecords, Settings, open_store};
 use rota_sandbox::SandboxOptions;
 use std::process::ExitCode;
 
@@ -77,7 +77,7 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
                 // What cannot be written now can be read all the same.
                 tracing::warn!(%error, "runs whose worker is gone could not be looked for");
             }
-            let artifacts = settings.state_dir.join("artifacts");
+            let artifacts = Artifacts::new(&settings);
             let status = commands::runs::runs(&RunRecords::new(store.clone()), &artifacts, command, printing).await;
             store.close().await;
             status

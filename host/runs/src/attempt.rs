@@ -1,5 +1,6 @@
 //! One attempt of a run that this process holds: the guest runs under the lease, and what it does is recorded under it.
 
+use crate::artifacts::Artifacts;
 use crate::durable::Durable;
 use crate::ended::{EndOfAttempt, doubt, end_of, error};
 use crate::held::{Held, Stop};
@@ -117,7 +118,7 @@ impl Host {
             held: held.clone(),
             metrics: self.metrics().clone(),
             job: run.job.clone().unwrap_or_else(|| run.plugin.clone()),
-            artifacts: self.state_dir().join("artifacts").join(&held.run),
+            artifacts: Artifacts::new(&self.settings()),
             dropped: AtomicU64::new(0),
         })
     }

@@ -56,7 +56,7 @@ pub(crate) fn end_of(
                 Some("raise it with --timeout, or `timeout` of the job".into()),
             ),
         ),
-        Ended::Cancelled => cancelled(stopped),
+        Ended::Cancelled(report) => EndOfAttempt { report, ..cancelled(stopped) },
         Ended::Host(said) => ended(AttemptEnd::Failed(Fault::Retryable), error("host", said, None)),
     }
 }

@@ -75,6 +75,8 @@ impl Held {
     pub(crate) fn stop(&self, why: Stop) {
         let mut state = self.state();
         let wish = matches!(why, Stop::Wish(_));
+        // A wish may give it time to end by itself; whatever else stops it cannot.
+        let at_once = !matches!(&why, Stop::Wish(wish) if !wish.terminate);
         if state.undoing && wish {
             return;
         }
@@ -82,9 +84,13 @@ impl Held {
             state.stop = Some(why);
         }
         drop(state);
-        self.cancel.cancel();
+        if at_once {
+            self.cancel.terminate();
+        } else {
+            self.cancel.cancel();
+        }
         if !wish {
-            self.cancel_undo.cancel();
+            self.cancel_undo.terminate();
         }
     }
 

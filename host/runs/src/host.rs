@@ -1,5 +1,6 @@
 //! A host's parts put together.
 
+use crate::artifacts::Artifacts;
 use crate::metrics::Metrics;
 use crate::prepare::{PrepareError, Prepared, Request, prepare};
 use crate::records::RunRecords;
@@ -238,12 +239,13 @@ impl Host {
 
     /// Files of runs that are on record no more.
     async fn forget_files(&self) {
+        let artifacts = Artifacts::new(&self.settings());
         let folders = std::fs::read_dir(self.state_dir.join("artifacts")).into_iter().flatten().flatten();
         for folder in folders {
             let name = folder.file_name().to_string_lossy().into_owned();
             if uuid::Uuid::parse_str(&name).is_ok()
                 && let Err(StoreError::NotFound(_)) = self.store.run(&name).await
-                && let Err(error) = std::fs::remove_dir_all(folder.path())
+                && let Err(error) = artifacts.forget(&name).await
             {
                 tracing::warn!(run = name, %error, "the files of a forgotten run could not be removed");
             }

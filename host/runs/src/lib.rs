@@ -4,6 +4,7 @@
 //! contacted; [`Host::execute`] runs what was prepared, each effect recorded before it happens, and answers a [`RunView`].
 
 mod agenda;
+mod artifacts;
 mod attempt;
 mod bindings;
 mod calendar;
@@ -35,6 +36,7 @@ mod undo;
 mod view;
 mod worker;
 
+pub use artifacts::{ArtifactError, Artifacts};
 pub use doctor::Check;
 pub use execute::ExecuteError;
 pub use host::{Capabilities, Host, HostError, open_store};

@@ -32,11 +32,12 @@ pub enum LimitError {
     },
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "memory",
     "table_elements",
     "cpu",
     "wall",
+    "grace",
     "host_calls_in_flight",
     "handles",
     "host_call_bytes",

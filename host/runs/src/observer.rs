@@ -1,5 +1,6 @@
 //! A run's sayings on their way to the store and to whoever watches.
 
+use crate::artifacts::Artifacts;
 use crate::held::Held;
 use crate::metrics::Metrics;
 use async_trait::async_trait;
@@ -37,7 +38,7 @@ pub(crate) struct Recorder {
     pub(crate) metrics: Arc<Metrics>,
     /// The job, or the plugin of a run without one: what its values are published under.
     pub(crate) job: String,
-    pub(crate) artifacts: PathBuf,
+    pub(crate) artifacts: Artifacts,
     pub(crate) dropped: AtomicU64,
 }
 
@@ -89,10 +90,12 @@ impl Observer for Recorder {
     }
 
     fn artifact_path(&self, name: &str) -> Option<PathBuf> {
-        Some(self.artifacts.join(name))
+        Some(self.artifacts.folder(&self.run).join(name))
     }
 
     async fn artifact(&self, name: &str, media_type: &str, size: u64, sha256: &str) -> Result<(), String> {
+        let path = self.artifacts.folder(&self.run).join(name);
+        self.artifacts.share(&self.run, &path).await.map_err(|error| error.to_string())?;
         let row = ArtifactRow { name: name.into(), media_type: media_type.into(), size, sha256: sha256.into() };
         self.store.add_artifact(&self.run, row).await.map_err(|error| error.to_string())
     }

@@ -3,6 +3,7 @@
 use rota_authority::Mode;
 use rota_capability::{
     Capability, Guest, LogLevel, MetricKind, RunContext, Services, Trigger, begin, deadline, guest, streams,
+    unless_stopped,
 };
 use rota_contract::{Error, Fault};
 use rota_telemetry::{mask, sanitize_line};
@@ -162,9 +163,13 @@ impl<T: Send + 'static> wit::HostWithStore<T> for Run {
 
     async fn sleep(accessor: &Accessor<T, Self>, milliseconds: u64) -> wasmtime::Result<Result<(), Error>> {
         let (call, ()) = begin(accessor, |_| Ok(()))?;
-        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        let slept = unless_stopped(accessor, async {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            Ok(Ok(()))
+        });
+        let slept = slept.await;
         drop(call);
-        Ok(Ok(()))
+        slept
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Where is remembered.
     pub store: StoreChoice,
+    /// The storage binding for files that runs keep.
+    pub artifacts: Option<String>,
 }
 
 /// Where a host remembers.
@@ -122,6 +124,7 @@ impl Settings {
             limits: limits(&config.limits),
             max_memory: config.sandbox.pool_memory.as_u64(),
             state_dir: config.state_dir(),
+            artifacts: config.store.artifacts.as_ref().map(ToString::to_string),
             store,
         })
     }
@@ -179,6 +182,7 @@ pub(crate) fn limits(limits: &rota_config::Limits) -> Limits {
         table_elements: u64::from(limits.table_elements),
         cpu: limits.cpu.into(),
         wall: limits.wall.into(),
+        grace: limits.grace.into(),
         calls_in_flight: limits.host_calls_in_flight as usize,
         handles: limits.handles as usize,
         call_bytes: limits.host_call_bytes.as_usize(),

@@ -119,7 +119,7 @@ impl Host {
             Ended::Limit(limit) => Some(limit.to_string()),
             Ended::Trapped(said) => Some(format!("the plugin broke off: {said}")),
             Ended::TimedOut(limit) => Some(format!("it was ended after {limit:?} (setting `undo.timeout` of the job)")),
-            Ended::Cancelled => Some("its host stopped it".into()),
+            Ended::Cancelled(_) => Some("its host stopped it".into()),
             Ended::Host(said) => Some(said),
         };
         match &error {

@@ -27,8 +27,8 @@ pub enum Ended<R = Report> {
     Trapped(String),
     /// Its wall time was over.
     TimedOut(Duration),
-    /// It was cancelled.
-    Cancelled,
+    /// It was cancelled; with what it reported in the time that it was given to end, if it did.
+    Cancelled(Option<R>),
     /// The host could not run it: no free instance, or the store is broken.
     Host(String),
 }
@@ -46,31 +46,56 @@ pub struct Finished<R = Report> {
 
 /// Cancels a run.
 #[derive(Clone, Debug)]
-pub struct Cancel(watch::Sender<bool>);
+pub struct Cancel(watch::Sender<Stage>);
+
+/// How far a run is told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    GoesOn,
+    Cancelled,
+    Terminated,
+}
 
 impl Default for Cancel {
     fn default() -> Self {
-        Self(watch::Sender::new(false))
+        Self(watch::Sender::new(Stage::GoesOn))
     }
 }
 
 impl Cancel {
-    /// Cancel it: the guest and every call of its are dropped.
+    /// Cancel it: every call of its is dropped, and the guest has its limit of grace to end by itself.
     pub fn cancel(&self) {
-        self.0.send_replace(true);
+        self.reach(Stage::Cancelled);
     }
 
-    /// Whether it was cancelled.
+    /// End it at once: the guest and every call of its are dropped.
+    pub fn terminate(&self) {
+        self.reach(Stage::Terminated);
+    }
+
+    fn reach(&self, stage: Stage) {
+        self.0.send_if_modified(|now| {
+            let further = *now < stage;
+            *now = stage.max(*now);
+            further
+        });
+    }
+
+    /// Whether it was cancelled, or ended.
     pub fn is_cancelled(&self) -> bool {
-        *self.0.borrow()
+        *self.0.borrow() >= Stage::Cancelled
     }
 
-    /// Resolves when it is cancelled.
+    /// Resolves when it is cancelled, or ended.
     pub fn cancelled(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.reached(Stage::Cancelled)
+    }
+
+    fn reached(&self, stage: Stage) -> impl Future<Output = ()> + Send + 'static {
         let mut receiver = self.0.subscribe();
         async move {
             // The sender lives as long as `self`; one that is gone never cancels.
-            if receiver.wait_for(|cancelled| *cancelled).await.is_err() {
+            if receiver.wait_for(|now| *now >= stage).await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
@@ -81,13 +106,13 @@ impl Sandbox {
     /// Run a plugin: one store, dropped at the end with every resource, stream and call that the guest still held.
     pub async fn run(&self, plugin: &Plugin, context: Arc<RunContext>, parameters: &str, cancel: &Cancel) -> Finished {
         let undoing = if plugin.undoable() { Undoing::Registers } else { Undoing::NotExported };
-        let mut held = self.hold(context, undoing);
-        let (meter, limits, store) = (held.meter.clone(), held.limits.clone(), &mut held.store);
+        let mut held = self.hold(context.clone(), undoing);
+        let (meter, store) = (held.meter.clone(), &mut held.store);
         let call = meter.metered(async {
             let instance = plugin.pre.instantiate_async(&mut *store).await?;
             store.run_concurrent(async |accessor| instance.call_run(accessor, parameters.to_owned()).await).await?
         });
-        let ended = self.end(call, &limits, cancel, report_end).await;
+        let ended = self.end(call, &context, cancel, report_end).await;
         held.finish(ended)
     }
 
@@ -101,18 +126,18 @@ impl Sandbox {
         state: &str,
         cancel: &Cancel,
     ) -> Finished<()> {
-        let mut held = self.hold(context, Undoing::CarriesOut(name.to_owned()));
+        let mut held = self.hold(context.clone(), Undoing::CarriesOut(name.to_owned()));
         let Some(undo) = &plugin.undo else {
             let said = "the plugin does not export `compensate`, so that nothing of it can be undone";
             return held.finish(Ended::Host(said.into()));
         };
-        let (meter, limits, store) = (held.meter.clone(), held.limits.clone(), &mut held.store);
+        let (meter, store) = (held.meter.clone(), &mut held.store);
         let (name, state) = (name.to_owned(), state.to_owned());
         let call = meter.metered(async {
             let instance = undo.instantiate_async(&mut *store).await?;
             store.run_concurrent(async |accessor| instance.call_compensate(accessor, name, state).await).await?
         });
-        let ended = self.end(call, &limits, cancel, compensation_end).await;
+        let ended = self.end(call, &context, cancel, compensation_end).await;
         held.finish(ended)
     }
 
@@ -120,19 +145,33 @@ impl Sandbox {
     async fn end<R>(
         &self,
         call: impl Future<Output = wasmtime::Result<Result<R, Failure>>>,
-        limits: &Limits,
+        run: &RunContext,
         cancel: &Cancel,
         end_of: fn(Result<R, Failure>, &Limits) -> Ended<R>,
     ) -> Ended<R> {
+        let limits = &run.limits;
+        let mut call = std::pin::pin!(call);
+        let mut over = std::pin::pin!(tokio::time::sleep(limits.wall));
         tokio::select! {
             // A run that is over its time and has ended at once counts as ended.
             biased;
-            result = call => match result {
+            result = &mut call => return match result {
                 Ok(result) => end_of(result, limits),
                 Err(error) => end_of_error(&error, limits, self.stack),
             },
-            () = cancel.cancelled() => Ended::Cancelled,
-            () = tokio::time::sleep(limits.wall) => Ended::TimedOut(limits.wall),
+            () = cancel.cancelled() => {}
+            () = &mut over => return Ended::TimedOut(limits.wall),
+        }
+        run.stop();
+        tokio::select! {
+            biased;
+            () = cancel.reached(Stage::Terminated) => Ended::Cancelled(None),
+            result = &mut call => Ended::Cancelled(result.ok().and_then(|result| match end_of(result, limits) {
+                Ended::Reported(report) => Some(report),
+                _ => None,
+            })),
+            () = tokio::time::sleep(limits.grace) => Ended::Cancelled(None),
+            () = &mut over => Ended::Cancelled(None),
         }
     }
 
@@ -182,7 +221,7 @@ impl Sandbox {
             // Others get their turn at each tick.
             Ok(UpdateDeadline::Yield(1))
         });
-        Held { store, stdio, meter, limits, _ticking: self.ticker.run() }
+        Held { store, stdio, meter, _ticking: self.ticker.run() }
     }
 }
 
@@ -191,7 +230,6 @@ struct Held {
     store: Store<Guest>,
     stdio: [LogStream; 2],
     meter: Meter,
-    limits: Limits,
     _ticking: Ticking,
 }
 

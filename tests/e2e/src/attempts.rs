@@ -85,9 +85,13 @@ impl Attempts {
 
     /// An attempt of the run, and how it ended.
     pub async fn run(&self, what: &str, parameters: Value) -> Finished {
-        let mut parameters = parameters;
+        self.run_until(what, parameters, &Cancel::default()).await
+    }
+
+    /// The same, until it is cancelled.
+    pub async fn run_until(&self, what: &str, mut parameters: Value, cancel: &Cancel) -> Finished {
         parameters["do"] = json!(what);
-        self.sandbox.run(&self.plugin, self.context(), &parameters.to_string(), &Cancel::default()).await
+        self.sandbox.run(&self.plugin, self.context(), &parameters.to_string(), cancel).await
     }
 
     /// An attempt that must report; its data.

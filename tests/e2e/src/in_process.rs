@@ -30,6 +30,7 @@ impl InProcess {
     pub async fn open(compiled: &str) -> anyhow::Result<Self> {
         let state = tempfile::Builder::new().prefix("rota-e2e-host-").tempdir()?;
         let settings = Settings {
+            artifacts: None,
             bindings: BTreeMap::new(),
             jobs: BTreeMap::new(),
             limits: Limits::default(),

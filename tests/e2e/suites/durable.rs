@@ -251,7 +251,52 @@ async fn a_compensation_is_ended_by_cancel() {
         cancel.cancel();
     };
     let (finished, ()) = tokio::join!(run.compensate_until("it", json!({ "do": "never" }), &cancel), soon);
-    assert!(matches!(finished.ended, Ended::Cancelled), "{:?}", finished.ended);
+    assert!(matches!(finished.ended, Ended::Cancelled(Some(()))), "{:?}", finished.ended);
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+/// Wait until a guest has begun, then do something about it.
+async fn soon(then: impl FnOnce()) {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    then();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_procedure_hears_so_and_may_end_by_itself() {
+    let run = attempts().await;
+    let cancel = Cancel::default();
+    let calls = json!({ "calls": [
+        probe::call("run.sleep", json!({ "milliseconds": 3_600_000 })),
+        probe::call("run.step.begin", json!({ "name": "one" })),
+        probe::call("run.sleep", json!({ "milliseconds": 1 })),
+    ] });
+    let began = Instant::now();
+    let (finished, ()) = tokio::join!(run.run_until("calls", calls, &cancel), soon(|| cancel.cancel()));
+    assert!(began.elapsed() < Duration::from_secs(2));
+    let Ended::Cancelled(Some(report)) = finished.ended else { panic!("{:?}", finished.ended) };
+    let data: Value = serde_json::from_str(&report.data).unwrap();
+    // What it did before may still be put on record, and nothing new begins.
+    assert_eq!((&data[0]["error"], &data[2]["error"]), (&json!("cancelled"), &json!("cancelled")), "{data}");
+    assert_eq!(data[1], json!({ "ok": "fresh" }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_goes_on_is_ended_after_its_grace_or_at_once_when_terminated() {
+    let mut run = attempts().await;
+    run.limits.grace = Duration::from_millis(500);
+    let cancel = Cancel::default();
+    let began = Instant::now();
+    let (finished, ()) = tokio::join!(run.run_until("spin", json!({}), &cancel), soon(|| cancel.cancel()));
+    assert!(matches!(finished.ended, Ended::Cancelled(None)), "{:?}", finished.ended);
+    assert!((600..3_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    run.limits.grace = Duration::from_secs(600);
+    let (cancel, began) = (Cancel::default(), Instant::now());
+    let both = || {
+        cancel.cancel();
+        cancel.terminate();
+    };
+    let (finished, ()) = tokio::join!(run.run_until("spin", json!({}), &cancel), soon(both));
+    assert!(matches!(finished.ended, Ended::Cancelled(None)), "{:?}", finished.ended);
     assert!(began.elapsed() < Duration::from_secs(2));
 }
 

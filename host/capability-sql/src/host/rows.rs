@@ -2,10 +2,12 @@
 
 use crate::query::{Batches, Row, Rows};
 use crate::wit::Column;
+use rota_capability::RunContext;
 use rota_capability::streams::give_outcome;
 use rota_contract::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime::component::{
     Access, Destination, FutureReader, HasData, StreamProducer, StreamReader, StreamResult, VecBuffer,
 };
@@ -15,16 +17,27 @@ use wasmtime::{AsContextMut as _, StoreContextMut};
 pub(super) type Answer = (Vec<Column>, StreamReader<Row>, FutureReader<Result<u64, Error>>);
 
 /// Hand an answer to the guest.
-pub(super) fn give<T: 'static, D>(access: &mut Access<'_, T, D>, rows: Rows) -> wasmtime::Result<Answer>
+pub(super) fn give<T: 'static, D>(
+    access: &mut Access<'_, T, D>,
+    rows: Rows,
+    run: &RunContext,
+) -> wasmtime::Result<Answer>
 where
     D: HasData + ?Sized,
 {
-    let stream = StreamReader::new(access.as_context_mut(), RowStream(rows.batches))?;
+    let stream = StreamReader::new(
+        access.as_context_mut(),
+        RowStream { batches: Some(rows.batches), stopped: Box::pin(run.stopped()) },
+    )?;
     let outcome = give_outcome(access, rows.outcome)?;
     Ok((rows.columns, stream, outcome))
 }
 
-struct RowStream(Batches<Vec<Row>>);
+struct RowStream {
+    /// None once the run was told to stop: the statement ends with it.
+    batches: Option<Batches<Vec<Row>>>,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+}
 
 impl<D> StreamProducer<D> for RowStream {
     type Item = Row;
@@ -44,8 +57,12 @@ impl<D> StreamProducer<D> for RowStream {
         if finish {
             return Poll::Ready(Ok(StreamResult::Cancelled));
         }
+        if self.stopped.as_mut().poll(cx).is_ready() {
+            self.batches = None;
+        }
+        let Some(batches) = &mut self.batches else { return Poll::Ready(Ok(StreamResult::Dropped)) };
         // What the guest has no room for stays in the buffer, and is given before this is asked again.
-        Poll::Ready(Ok(match ready!(self.0.poll_recv(cx)) {
+        Poll::Ready(Ok(match ready!(batches.poll_recv(cx)) {
             Some(batch) => {
                 destination.set_buffer(VecBuffer::from(batch));
                 StreamResult::Completed

@@ -9,7 +9,7 @@ use crate::transaction::{Transaction, TransactionOptions};
 use crate::wit::{self, Notice, ServerInfo, Value};
 use rota_authority::{Decision, Effect, EffectClass, Gate, SqlAccess};
 use rota_capability::streams::{give_bytes, give_outcome, take_bytes, watched};
-use rota_capability::{CallGuard, Guest, begin, denied, refused};
+use rota_capability::{CallGuard, Guest, begin, denied, refused, unless_stopped};
 use rota_classifier::CopyDirection;
 use rota_contract::Error;
 use std::sync::Arc;
@@ -49,10 +49,13 @@ pub(super) use answer;
 
 impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
     async fn open(accessor: &Accessor<T, Self>, slot: String) -> Answered<Resource<Session>> {
-        let (call, sessions) = sessions(accessor)?;
-        let authorized = answer!(gate(&call).authorise("sql.open", &slot, &[]).map_err(denied));
-        let session = answer!(sessions.open(&authorized).await);
-        accessor.with(|mut access| access.get().push(session)).map(Ok)
+        unless_stopped(accessor, async {
+            let (call, sessions) = sessions(accessor)?;
+            let authorized = answer!(gate(&call).authorise("sql.open", &slot, &[]).map_err(denied));
+            let session = answer!(sessions.open(&authorized).await);
+            accessor.with(|mut access| access.get().push(session)).map(Ok)
+        })
+        .await
     }
 
     async fn open_database(
@@ -60,16 +63,22 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         slot: String,
         database: String,
     ) -> Answered<Resource<Session>> {
-        let (call, sessions) = sessions(accessor)?;
-        let authorized = answer!(gate(&call).authorise("sql.open-database", &slot, &[]).map_err(denied));
-        let session = answer!(sessions.open_database(&authorized, &database).await);
-        accessor.with(|mut access| access.get().push(session)).map(Ok)
+        unless_stopped(accessor, async {
+            let (call, sessions) = sessions(accessor)?;
+            let authorized = answer!(gate(&call).authorise("sql.open-database", &slot, &[]).map_err(denied));
+            let session = answer!(sessions.open_database(&authorized, &database).await);
+            accessor.with(|mut access| access.get().push(session)).map(Ok)
+        })
+        .await
     }
 
     async fn server(accessor: &Accessor<T, Self>, session: Resource<Session>) -> Answered<ServerInfo> {
-        let (call, session) = enter(accessor, &session)?;
-        let authorized = answer!(gate(&call).authorise("sql.server", session.slot(), &[]).map_err(denied));
-        Ok(session.server(&authorized).await)
+        unless_stopped(accessor, async {
+            let (call, session) = enter(accessor, &session)?;
+            let authorized = answer!(gate(&call).authorise("sql.server", session.slot(), &[]).map_err(denied));
+            Ok(session.server(&authorized).await)
+        })
+        .await
     }
 
     async fn query(
@@ -78,12 +87,15 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         statement: String,
         parameters: Vec<Value>,
     ) -> Answered<rows::Answer> {
-        let (call, session) = enter(accessor, &session)?;
-        let judged = judge::statement(gate(&call), "sql.query", session.slot(), &statement).await;
-        let judged = answer!(judged.and_then(judge::Judged::must_read));
-        let limit = call.run().limits.call_bytes;
-        let rows = answer!(session.query(&judged.authorized, statement, parameters, judged.selects(), limit).await);
-        accessor.with(|mut access| rows::give(&mut access, rows)).map(Ok)
+        unless_stopped(accessor, async {
+            let (call, session) = enter(accessor, &session)?;
+            let judged = judge::statement(gate(&call), "sql.query", session.slot(), &statement).await;
+            let judged = answer!(judged.and_then(judge::Judged::must_read));
+            let limit = call.run().limits.call_bytes;
+            let rows = answer!(session.query(&judged.authorized, statement, parameters, judged.selects(), limit).await);
+            accessor.with(|mut access| rows::give(&mut access, rows, call.run())).map(Ok)
+        })
+        .await
     }
 
     async fn execute(
@@ -92,12 +104,15 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         statement: String,
         parameters: Vec<Value>,
     ) -> Answered<u64> {
-        let (call, session) = enter(accessor, &session)?;
-        let judged = answer!(judge::statement(gate(&call), "sql.execute", session.slot(), &statement).await);
-        match answer!(judged.decide(session.other_database(), statement_detail(&statement, &parameters)).await) {
-            Decision::Planned => Ok(Ok(0)),
-            Decision::Perform(permit) => Ok(session.execute(permit, &statement, &parameters).await),
-        }
+        unless_stopped(accessor, async {
+            let (call, session) = enter(accessor, &session)?;
+            let judged = answer!(judge::statement(gate(&call), "sql.execute", session.slot(), &statement).await);
+            match answer!(judged.decide(session.other_database(), statement_detail(&statement, &parameters)).await) {
+                Decision::Planned => Ok(Ok(0)),
+                Decision::Perform(permit) => Ok(session.execute(permit, &statement, &parameters).await),
+            }
+        })
+        .await
     }
 
     async fn begin(
@@ -105,10 +120,13 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         session: Resource<Session>,
         options: TransactionOptions,
     ) -> Answered<Resource<Transaction>> {
-        let (call, session) = enter(accessor, &session)?;
-        let authorized = answer!(gate(&call).authorise("sql.begin", session.slot(), &[]).map_err(denied));
-        let transaction = answer!(session.begin(&authorized, options).await);
-        accessor.with(|mut access| access.get().push(transaction)).map(Ok)
+        unless_stopped(accessor, async {
+            let (call, session) = enter(accessor, &session)?;
+            let authorized = answer!(gate(&call).authorise("sql.begin", session.slot(), &[]).map_err(denied));
+            let transaction = answer!(session.begin(&authorized, options).await);
+            accessor.with(|mut access| access.get().push(transaction)).map(Ok)
+        })
+        .await
     }
 
     async fn copy_out(
@@ -116,12 +134,15 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         session: Resource<Session>,
         statement: String,
     ) -> Answered<(StreamReader<u8>, FutureReader<Result<u64, Error>>)> {
-        let (call, session) = enter(accessor, &session)?;
-        let judged =
-            answer!(judge::copy(gate(&call), "sql.copy-out", session.slot(), &statement, CopyDirection::Out).await);
-        let reader = answer!(session.copy_out(&judged.authorized, statement).await);
-        let (reader, outcome) = watched(reader, |bytes| bytes);
-        accessor.with(|mut access| Ok(Ok((give_bytes(&mut access, reader)?, give_outcome(&mut access, outcome)?))))
+        unless_stopped(accessor, async {
+            let (call, session) = enter(accessor, &session)?;
+            let judged =
+                answer!(judge::copy(gate(&call), "sql.copy-out", session.slot(), &statement, CopyDirection::Out).await);
+            let reader = answer!(session.copy_out(&judged.authorized, statement).await);
+            let (reader, outcome) = watched(call.run().until_stopped(reader), |bytes| bytes);
+            accessor.with(|mut access| Ok(Ok((give_bytes(&mut access, reader)?, give_outcome(&mut access, outcome)?))))
+        })
+        .await
     }
 
     async fn copy_in(
@@ -130,26 +151,31 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         statement: String,
         mut data: StreamReader<u8>,
     ) -> Answered<u64> {
-        let (call, session) = enter(accessor, &session)?;
-        let decided = match judge::copy(gate(&call), "sql.copy-in", session.slot(), &statement, CopyDirection::In).await
-        {
-            Ok(judged) => judged.decide(session.other_database(), statement_detail(&statement, &[])).await,
-            Err(error) => Err(error),
-        };
-        match decided {
-            Ok(Decision::Perform(permit)) => {
-                let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
-                Ok(taken.offload(move |reader| async move { session.copy_in(permit, statement, reader).await }).await)
+        unless_stopped(accessor, async {
+            let (call, session) = enter(accessor, &session)?;
+            let decided =
+                match judge::copy(gate(&call), "sql.copy-in", session.slot(), &statement, CopyDirection::In).await {
+                    Ok(judged) => judged.decide(session.other_database(), statement_detail(&statement, &[])).await,
+                    Err(error) => Err(error),
+                };
+            match decided {
+                Ok(Decision::Perform(permit)) => {
+                    let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
+                    Ok(taken
+                        .offload(move |reader| async move { session.copy_in(permit, statement, reader).await })
+                        .await)
+                }
+                Ok(Decision::Planned) => {
+                    accessor.with(|access| data.close(access))?;
+                    Ok(Ok(0))
+                }
+                Err(error) => {
+                    accessor.with(|access| data.close(access))?;
+                    Ok(Err(error))
+                }
             }
-            Ok(Decision::Planned) => {
-                accessor.with(|access| data.close(access))?;
-                Ok(Ok(0))
-            }
-            Err(error) => {
-                accessor.with(|access| data.close(access))?;
-                Ok(Err(error))
-            }
-        }
+        })
+        .await
     }
 
     async fn configure(
@@ -158,9 +184,12 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         name: String,
         value: String,
     ) -> Answered<()> {
-        let (call, session) = enter(accessor, &session)?;
-        let authorized = answer!(gate(&call).authorise("sql.configure", session.slot(), &[]).map_err(denied));
-        Ok(session.configure(&authorized, &name, &value).await)
+        unless_stopped(accessor, async {
+            let (call, session) = enter(accessor, &session)?;
+            let authorized = answer!(gate(&call).authorise("sql.configure", session.slot(), &[]).map_err(denied));
+            Ok(session.configure(&authorized, &name, &value).await)
+        })
+        .await
     }
 
     async fn cancel_backend(
@@ -169,7 +198,7 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         pid: u32,
         backend_start: i64,
     ) -> Answered<bool> {
-        signal(accessor, session, Signal::Cancel, pid, backend_start).await
+        unless_stopped(accessor, async { signal(accessor, session, Signal::Cancel, pid, backend_start).await }).await
     }
 
     async fn terminate_backend(
@@ -178,19 +207,22 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         pid: u32,
         backend_start: i64,
     ) -> Answered<bool> {
-        signal(accessor, session, Signal::Terminate, pid, backend_start).await
+        unless_stopped(accessor, async { signal(accessor, session, Signal::Terminate, pid, backend_start).await }).await
     }
 
     async fn promote(accessor: &Accessor<T, Self>, session: Resource<Session>, wait_seconds: u32) -> Answered<bool> {
-        let (call, session) = enter(accessor, &session)?;
-        let authorized =
-            answer!(gate(&call).authorise("sql.promote", session.slot(), &[SqlAccess::Promote]).map_err(denied));
-        let detail = format!("promote the standby, waiting up to {wait_seconds} s");
-        let effect = Effect { object: String::new(), detail, class: EffectClass::Destructive };
-        match answer!(authorized.effect(effect).await.map_err(refused)) {
-            Decision::Planned => Ok(Ok(false)),
-            Decision::Perform(permit) => Ok(session.promote(permit, wait_seconds).await),
-        }
+        unless_stopped(accessor, async {
+            let (call, session) = enter(accessor, &session)?;
+            let authorized =
+                answer!(gate(&call).authorise("sql.promote", session.slot(), &[SqlAccess::Promote]).map_err(denied));
+            let detail = format!("promote the standby, waiting up to {wait_seconds} s");
+            let effect = Effect { object: String::new(), detail, class: EffectClass::Destructive };
+            match answer!(authorized.effect(effect).await.map_err(refused)) {
+                Decision::Planned => Ok(Ok(false)),
+                Decision::Perform(permit) => Ok(session.promote(permit, wait_seconds).await),
+            }
+        })
+        .await
     }
 }
 

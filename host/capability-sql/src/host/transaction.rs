@@ -6,7 +6,7 @@ use crate::detail::statement_detail;
 use crate::transaction::Transaction;
 use crate::wit::{self, Value};
 use rota_authority::Decision;
-use rota_capability::{CallGuard, Guest, begin, denied};
+use rota_capability::{CallGuard, Guest, begin, denied, unless_stopped};
 use rota_classifier::TransactionRule;
 use rota_contract::Error;
 use wasmtime::component::{Accessor, Resource};
@@ -27,12 +27,16 @@ impl<T: Send + 'static> wit::HostTransactionWithStore<T> for Sql {
         statement: String,
         parameters: Vec<Value>,
     ) -> Answered<rows::Answer> {
-        let (call, transaction) = enter(accessor, &transaction)?;
-        let judged = judge::statement(&call.run().gate, "sql.query", transaction.slot(), &statement).await;
-        let judged = answer!(judged.and_then(judge::Judged::must_read));
-        let limit = call.run().limits.call_bytes;
-        let rows = answer!(transaction.query(&judged.authorized, statement, parameters, judged.selects(), limit).await);
-        accessor.with(|mut access| rows::give(&mut access, rows)).map(Ok)
+        unless_stopped(accessor, async {
+            let (call, transaction) = enter(accessor, &transaction)?;
+            let judged = judge::statement(&call.run().gate, "sql.query", transaction.slot(), &statement).await;
+            let judged = answer!(judged.and_then(judge::Judged::must_read));
+            let limit = call.run().limits.call_bytes;
+            let rows =
+                answer!(transaction.query(&judged.authorized, statement, parameters, judged.selects(), limit).await);
+            accessor.with(|mut access| rows::give(&mut access, rows, call.run())).map(Ok)
+        })
+        .await
     }
 
     async fn execute(
@@ -41,39 +45,51 @@ impl<T: Send + 'static> wit::HostTransactionWithStore<T> for Sql {
         statement: String,
         parameters: Vec<Value>,
     ) -> Answered<u64> {
-        let (call, transaction) = enter(accessor, &transaction)?;
-        let judged = answer!(judge::statement(&call.run().gate, "sql.execute", transaction.slot(), &statement).await);
-        if judged.statement.transaction == TransactionRule::Forbidden {
-            let verb = judged.statement.verb;
-            return Ok(Err(Error::InvalidArgument(format!(
-                "{verb} cannot run inside of a transaction; use the session's `execute`"
-            ))));
-        }
-        if transaction.is_read_only() {
-            if judged.only_reads() {
-                return Ok(transaction.execute_reading(&judged.authorized, &statement, &parameters).await);
+        unless_stopped(accessor, async {
+            let (call, transaction) = enter(accessor, &transaction)?;
+            let judged =
+                answer!(judge::statement(&call.run().gate, "sql.execute", transaction.slot(), &statement).await);
+            if judged.statement.transaction == TransactionRule::Forbidden {
+                let verb = judged.statement.verb;
+                return Ok(Err(Error::InvalidArgument(format!(
+                    "{verb} cannot run inside of a transaction; use the session's `execute`"
+                ))));
             }
-            return Ok(Err(Error::InvalidArgument(format!(
-                "the transaction is READ ONLY, and this {} needs {}",
-                judged.statement.verb, judged.statement.accesses
-            ))));
-        }
-        match answer!(judged.decide(transaction.other_database(), statement_detail(&statement, &parameters)).await) {
-            Decision::Planned => Ok(Ok(0)),
-            Decision::Perform(permit) => Ok(transaction.execute(permit, &statement, &parameters).await),
-        }
+            if transaction.is_read_only() {
+                if judged.only_reads() {
+                    return Ok(transaction.execute_reading(&judged.authorized, &statement, &parameters).await);
+                }
+                return Ok(Err(Error::InvalidArgument(format!(
+                    "the transaction is READ ONLY, and this {} needs {}",
+                    judged.statement.verb, judged.statement.accesses
+                ))));
+            }
+            match answer!(judged.decide(transaction.other_database(), statement_detail(&statement, &parameters)).await)
+            {
+                Decision::Planned => Ok(Ok(0)),
+                Decision::Perform(permit) => Ok(transaction.execute(permit, &statement, &parameters).await),
+            }
+        })
+        .await
     }
 
     async fn commit(accessor: &Accessor<T, Self>, transaction: Resource<Transaction>) -> Answered<()> {
-        let (call, transaction) = enter(accessor, &transaction)?;
-        let authorized = answer!(call.run().gate.authorise("sql.commit", transaction.slot(), &[]).map_err(denied));
-        Ok(transaction.commit(&authorized).await)
+        unless_stopped(accessor, async {
+            let (call, transaction) = enter(accessor, &transaction)?;
+            let authorized = answer!(call.run().gate.authorise("sql.commit", transaction.slot(), &[]).map_err(denied));
+            Ok(transaction.commit(&authorized).await)
+        })
+        .await
     }
 
     async fn rollback(accessor: &Accessor<T, Self>, transaction: Resource<Transaction>) -> Answered<()> {
-        let (call, transaction) = enter(accessor, &transaction)?;
-        let authorized = answer!(call.run().gate.authorise("sql.rollback", transaction.slot(), &[]).map_err(denied));
-        Ok(transaction.rollback(&authorized).await)
+        unless_stopped(accessor, async {
+            let (call, transaction) = enter(accessor, &transaction)?;
+            let authorized =
+                answer!(call.run().gate.authorise("sql.rollback", transaction.slot(), &[]).map_err(denied));
+            Ok(transaction.rollback(&authorized).await)
+        })
+        .await
     }
 }
 

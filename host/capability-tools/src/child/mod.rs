@@ -300,7 +300,8 @@ fn watch_over(name: String, begun: Begun, run: Arc<RunContext>, warrant: Warrant
         launcher: begun.launcher,
         control: begun.control.clone(),
         replies: begun.replies,
-        stderr: Stderr::new(begun.stderr, run, name.clone()),
+        stderr: Stderr::new(begun.stderr, run.clone(), name.clone()),
+        run,
         stdin,
         warrant,
     };

@@ -6,8 +6,10 @@ use super::{Finished, Warrant};
 use crate::connection::PrivateFolder;
 use crate::launch::{Reply, read_reply};
 use rota_authority::Outcome;
+use rota_capability::RunContext;
 use rota_capability::streams::Offloaded;
 use rota_contract::{Error, Fault};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
@@ -25,6 +27,7 @@ pub(super) struct Monitor {
     pub(super) replies: BufReader<UnixStream>,
     pub(super) stderr: Stderr,
     pub(super) stdin: Option<Offloaded<()>>,
+    pub(super) run: Arc<RunContext>,
     pub(super) warrant: Warrant,
 }
 
@@ -32,10 +35,16 @@ impl Monitor {
     /// Watch to the end, put the effect's outcome on record, then tell who waits. Aborted before, the folder goes, and the
     /// effect is on record as interrupted.
     pub(super) async fn watch(self, tell: watch::Sender<Option<Result<Finished, Error>>>) {
-        let Self { name, folder, mut launcher, control, mut replies, stderr, stdin, warrant } = self;
+        let Self { name, folder, mut launcher, control, mut replies, stderr, stdin, run, warrant } = self;
         let said = stderr.said();
         let reading = Offloaded::spawn(async move {
             stderr.read().await;
+            Ok(())
+        });
+        let (stopped, killing) = (run.stopped(), control.clone());
+        let _killer = Offloaded::spawn(async move {
+            stopped.await;
+            killing.kill();
             Ok(())
         });
         let (status, fed) = ended(&mut replies, &control, stdin).await;

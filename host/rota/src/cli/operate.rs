@@ -29,7 +29,7 @@ pub(crate) enum RunsCommand {
     Cancel {
         /// The run's id, or four characters or more of its beginning or end, or `last`
         run: String,
-        /// Put on record that it was to end at once (a cancel gives a procedure no time to go on either)
+        /// End it at once: without it, the procedure has its limit `grace` (5 s) to end by itself; its calls are ended at once either way
         #[arg(long)]
         terminate: bool,
         /// Why, for the record

@@ -133,23 +133,28 @@ fn ask_grants(prepared: &Prepared) -> std::io::Result<bool> {
     Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
 }
 
-/// The first signal cancels; a second one ends the process at once.
+/// The first signal cancels, which gives the procedure time to end; the second ends the run at once, the third the process.
 async fn cancel_on_signal(cancel: Cancel, live: Arc<Live>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return;
     };
+    let mut signals = 0;
     loop {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        if cancel.is_cancelled() {
-            std::process::exit(130);
+        signals += 1;
+        match signals {
+            1 => {
+                live.say("cancelling: telling the targets, ending children (again: at once)");
+                cancel.cancel();
+            }
+            2 => cancel.terminate(),
+            _ => std::process::exit(130),
         }
-        live.say("cancelling: telling the targets, ending children (again: at once)");
-        cancel.cancel();
     }
 }
 

@@ -5,7 +5,7 @@ use crate::cli::{RunsCommand, RunsList, Settled};
 use crate::output::{coloured, dim, format, report, safe, table, timeline};
 use anyhow::Context as _;
 use rota_protocol::End;
-use rota_runs::{LogLine, RunFilter, RunRecords, RunView};
+use rota_runs::{ArtifactError, Artifacts, LogLine, RunFilter, RunRecords, RunView};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::Path;
@@ -19,7 +19,7 @@ const CANCELLED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) async fn runs(
     records: &RunRecords,
-    artifacts: &Path,
+    artifacts: &Artifacts,
     command: RunsCommand,
     printing: Printing,
 ) -> anyhow::Result<u8> {
@@ -227,7 +227,7 @@ fn is_one_segment(name: &str) -> bool {
 
 async fn artifacts(
     records: &RunRecords,
-    folder: &Path,
+    kept: &Artifacts,
     run: &str,
     name: Option<&str>,
     to: Option<&Path>,
@@ -260,14 +260,16 @@ async fn artifacts(
         is_one_segment(&view.id) && is_one_segment(&known.name),
         "the record names a file outside of the run's folder"
     );
-    let path = folder.join(&view.id).join(&known.name);
-    let bytes = std::fs::read(&path).with_context(|| {
-        format!("the file is not at {}: it is kept on the host that ran it ({})", path.display(), view.host)
+    let bytes = kept.read(&view.id, &known.name).await.map_err(|error| match error {
+        ArtifactError::Elsewhere { .. } => {
+            anyhow::anyhow!("{error} ({}); `store.artifacts` names a binding for all hosts", view.host)
+        }
+        other => other.into(),
     })?;
     anyhow::ensure!(
         rota_sandbox::digest(&bytes) == known.sha256,
-        "the file at {} is not what the run kept: its hash differs",
-        path.display()
+        "the file `{name}` of run {} is not what the run kept: its hash differs",
+        view.id
     );
     match to {
         Some(to) => std::fs::write(to, &bytes).with_context(|| format!("{} could not be written", to.display()))?,

@@ -238,3 +238,33 @@ async fn jobs_run_with_what_the_configuration_grants() {
     let arguments = ["run", "postgres-vacuum", "--bind", "database=shop", "--grant", "declared"];
     refused(&rota, &arguments, 2, &["`maintain`", "`shop` allows", "read"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_runs_keep_go_into_the_binding_that_is_named() {
+    let rota = rota();
+    let bucket = rota.path("bucket");
+    std::fs::create_dir(&bucket).unwrap();
+    let binding = format!("[bindings.files]\nkind = \"storage\"\nurl = \"file://{}\"\n", bucket.display());
+    rota.configure(&format!("[store]\nartifacts = \"flies\"\n{binding}")).unwrap();
+    let said = rota.run(&["config", "check"]).await.unwrap();
+    assert!(said.status == Some(2) && said.all().contains("files"), "{said:?}");
+    rota.configure(&format!("[store]\nartifacts = \"files\"\n{binding}")).unwrap();
+    let what = guest::path().display().to_string();
+    let call = json!({ "call": guest::call("run.artifact", json!({ "name": "found.txt", "size": 5 })) });
+    let mut words = vec!["run".to_owned(), what];
+    words.extend(guest::arguments("call", &call));
+    let run = rota.json(&words).await.unwrap();
+    let id = run["run"]["id"].as_str().unwrap().to_owned();
+    let kept = bucket.join("artifacts").join(&id).join("found.txt");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "xxxxx");
+    assert!(rota_tests::files(&rota.state().join("artifacts")).is_empty(), "it is in one place");
+    let read = rota.run(&["runs", "artifacts", &id, "found.txt"]).await.unwrap();
+    assert_eq!((read.status, read.stdout.as_str()), (Some(0), "xxxxx"), "{read:?}");
+    // What is there instead of it is not taken for it.
+    std::fs::write(&kept, "yyyyy").unwrap();
+    let read = rota.run(&["runs", "artifacts", &id, "found.txt"]).await.unwrap();
+    assert!(read.status != Some(0) && read.stderr.contains("hash differs"), "{read:?}");
+    std::fs::remove_file(&kept).unwrap();
+    let read = rota.run(&["runs", "artifacts", &id, "found.txt"]).await.unwrap();
+    assert!(read.status != Some(0) && read.stderr.contains("in files"), "{read:?}");
+}
