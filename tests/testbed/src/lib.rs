@@ -27,5 +27,5 @@ pub use postgres::{Postgres, PostgresOptions, PostgresVersion};
 pub use postgres_access::{Database, PostgresAccess};
 pub use proxy::TcpProxy;
 pub use s3::{S3, S3Access, S3Keys, S3Options};
-pub use tools::{free_port, is_root, random_secret, tool, tools_dir};
+pub use tools::{free_port, is_root, previous, random_secret, tool, tools_dir};
 pub use wait::eventually;

@@ -30,6 +30,17 @@ pub fn tool(path: impl AsRef<Path>) -> anyhow::Result<PathBuf> {
     found.canonicalize().with_context(|| format!("{} cannot be read", found.display()))
 }
 
+/// Rota as it was at the commit in `tests/previous`; none where `scripts/setup previous` could not build it. `ROTA_PREVIOUS` names
+/// another, or none if it is empty.
+#[must_use]
+pub fn previous() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("ROTA_PREVIOUS") {
+        return Some(PathBuf::from(named)).filter(|path| path.is_file());
+    }
+    let commit = include_str!("../../previous").get(..12)?;
+    Some(tools_dir().join(format!("previous-{commit}/rota"))).filter(|path| path.is_file())
+}
+
 /// Whether this process is root, whose servers run as `nobody`.
 #[must_use]
 pub fn is_root() -> bool {

@@ -4,7 +4,7 @@
 //! Afterwards an independent database tells what was done: no run lost, no instant fired twice, no step done twice, nothing left
 //! undone, and nothing of a stale worker after its successor's first.
 //!
-//! `ROTA_PREVIOUS=/path/of/rota` makes one of the hosts that binary, of the version before: a rolling upgrade that is stopped half-way.
+//! One of the hosts is of the version before ([`rota_testbed::previous`]): a rolling upgrade that is stopped half-way.
 //!
 //! So many events as `ROTA_CHAOS` says, 60 without it; `ROTA_CHAOS=1000 scripts/test -p rota -E 'test(chaos::three_hosts)'` is the long form.
 
@@ -121,8 +121,8 @@ async fn three_hosts_lose_and_double_nothing() {
     let mut hosts = Vec::new();
     for number in 0..HOSTS {
         let proxy = TcpProxy::to_port(store.port()).await.unwrap();
-        let previous = std::env::var("ROTA_PREVIOUS").ok().filter(|_| number == 0);
-        let mut rota = previous.map_or_else(crate::rota, |program| crate::rota_of(&program));
+        let previous = rota_testbed::previous().filter(|_| number == 0);
+        let mut rota = previous.map_or_else(crate::rota, |program| crate::rota_of(&program.display().to_string()));
         let direct = format!(":{}/", store.port());
         rota.set("STORE_URL", store.url("rota").replace(&direct, &format!(":{}/", proxy.port())));
         rota.set("SHOP_URL", serving.database.url());
@@ -141,6 +141,10 @@ async fn three_hosts_lose_and_double_nothing() {
         hosts.push(host);
     }
 
+    eprintln!(
+        "chaos: the version before is {}",
+        rota_testbed::previous().map_or("not here".into(), |path| path.display().to_string())
+    );
     let mut queued = Vec::new();
     let mut happened: BTreeMap<&str, usize> = BTreeMap::new();
     for event in 0..events {
