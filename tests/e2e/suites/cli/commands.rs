@@ -263,8 +263,8 @@ async fn files_that_runs_keep_go_into_the_binding_that_is_named() {
     // What is there instead of it is not taken for it.
     std::fs::write(&kept, "yyyyy").unwrap();
     let read = rota.run(&["runs", "artifacts", &id, "found.txt"]).await.unwrap();
-    assert!(read.status != Some(0) && read.stderr.contains("hash differs"), "{read:?}");
+    assert!(read.status != Some(0) && read.all().contains("hash differs"), "{read:?}");
     std::fs::remove_file(&kept).unwrap();
     let read = rota.run(&["runs", "artifacts", &id, "found.txt"]).await.unwrap();
-    assert!(read.status != Some(0) && read.stderr.contains("in files"), "{read:?}");
+    assert!(read.status != Some(0) && read.all().contains("in files"), "{read:?}");
 }
