@@ -6,6 +6,7 @@
 
 mod durable;
 mod guest;
+mod items;
 mod limits;
 mod observer;
 mod services;
@@ -13,6 +14,7 @@ pub mod streams;
 
 pub use durable::{Begun, Durable, DurableError, EffectSeen, SeenOutcome, Transient, TransientCompensation};
 pub use guest::{CallGuard, Guest, RunContext, RunFacts, Trigger, Undoing, begin, deadline, denied, guest, refused};
+pub use items::Items;
 pub use limits::{LimitExceeded, Limiter, Limits};
 pub use observer::{LogLevel, MetricKind, Observer, Quiet};
 pub use services::Services;

@@ -44,7 +44,7 @@ mod tree;
 
 pub use access::{Access, BindingKind};
 pub use address::{Address, TargetError, UrlError};
-pub use binding::{
+pub use binding::{CacheBinding, CacheMode, CacheTarget, 
     AdHocError, ArgumentRule, ArgumentRuleError, BindArgument, Binding, BucketService, KeyBinding, Program, SqlBinding,
     SqlHost, SqlTarget, StorageBinding, StorageLocation, StorageTarget, Tls, TlsMode, ToolBinding, ToolProfile,
 };
