@@ -6,7 +6,7 @@ use rota_authority::{Authorized, Cache, CacheAccess, Decision, Effect, EffectCla
 use rota_capability::{CallGuard, Capability, Guest, Services, begin, denied, refused};
 use rota_contract::Error;
 use std::sync::Arc;
-use wasmtime::component::{Accessor, FutureReader, HasData, Linker, Resource, StreamReader};
+use wasmtime::component::{Accessor, HasData, Linker, Resource};
 
 mod calls;
 mod effects;

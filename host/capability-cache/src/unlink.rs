@@ -210,10 +210,15 @@ impl Client {
         let mut done = UnlinkProgress { phase: UnlinkPhase::Unlinking, ..found.progress() };
         let mut teller = Teller::new(progress);
         let begun = Instant::now();
-        let keys: Vec<Bytes> = found.keys.into_iter().collect();
+        let mut keys = found.keys.into_iter();
+        let batch = matching.batch;
+        let batches = std::iter::from_fn(move || {
+            let batch: Vec<Bytes> = keys.by_ref().take(batch).collect();
+            (!batch.is_empty()).then_some(batch)
+        });
         let mut started = 0_u64;
-        let mut batches = futures::stream::iter(keys.chunks(matching.batch))
-            .map(|batch| {
+        let mut batches = futures::stream::iter(batches)
+            .map(|batch: Vec<Bytes>| {
                 let due = matching.keys_per_second.map(|rate| Duration::from_secs_f64(started as f64 / f64::from(rate)));
                 started += batch.len() as u64;
                 let session = &session;
@@ -222,11 +227,12 @@ impl Client {
                         tokio::time::sleep_until((begun + due).into()).await;
                     }
                     let drained = match drain_above {
-                        Some(above) => self.drain(session, batch, above).await?,
+                        Some(above) => self.drain(session, &batch, above).await?,
                         None => (0, 0),
                     };
-                    let unlinked = self.unlink_batch(session, batch.to_vec()).await?;
-                    Ok::<_, Error>((batch.len() as u64, unlinked, drained))
+                    let count = batch.len() as u64;
+                    let unlinked = self.unlink_batch(session, batch).await?;
+                    Ok::<_, Error>((count, unlinked, drained))
                 }
             })
             .buffered(AT_ONCE);
