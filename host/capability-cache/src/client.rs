@@ -61,9 +61,9 @@ impl Command {
         self
     }
 
-    /// With the key as another than the first argument.
-    pub(crate) fn key_at(mut self, place: usize) -> Self {
-        self.hash = ClusterHash::Offset(place);
+    /// On a key that is not its first argument.
+    pub(crate) fn about(mut self, key: &[u8]) -> Self {
+        self.hash = ClusterHash::Custom(fred::util::redis_keyslot(key));
         self
     }
 }
@@ -118,7 +118,10 @@ impl Client {
 
     /// Send a command and wait for its answer.
     pub(crate) async fn send(&self, session: &Connected, command: Command) -> Result<Value, Error> {
-        call(session, command).await.map_err(|error| self.settings.place.error(&error))
+        call(session, command).await.map_err(|error| {
+            let place = &self.settings.place;
+            if session.lives() { place.error(&error) } else { place.unreachable("the connection broke") }
+        })
     }
 
     /// Connect where needed, and send one command.
@@ -228,7 +231,7 @@ impl Client {
         let key = || bytes::Bytes::copy_from_slice(key);
         let (kind, bytes, lifetime) = tokio::join!(
             self.send(session, Command::new("TYPE").arg(key())),
-            call(session, Command::new("MEMORY").arg("USAGE").arg(key()).key_at(1)),
+            call(session, Command::new("MEMORY").arg("USAGE").arg(key()).about(&key())),
             self.send(session, Command::new("PTTL").arg(key())),
         );
         let kind = kind?.into_string().unwrap_or_default();

@@ -4,6 +4,7 @@ use crate::error::Place;
 use fred::clients::Client as Fred;
 use fred::interfaces::{ClientLike as _, ClusterInterface as _};
 use fred::prelude::Server;
+use fred::types::ClientState;
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ServerConfig, TlsConfig, TlsConnector,
 };
@@ -132,7 +133,7 @@ impl Connected {
 
     /// Whether it still serves.
     pub(crate) fn lives(&self) -> bool {
-        !self.task.is_finished()
+        !self.task.is_finished() && self.client.state() == ClientState::Connected
     }
 }
 

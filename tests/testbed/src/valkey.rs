@@ -39,7 +39,10 @@ impl Valkey {
     /// # Errors
     /// As for [`Valkey::start`].
     pub async fn with(settings: &[&str]) -> anyhow::Result<Self> {
-        let password = random_secret()?;
+        Self::with_password(random_secret()?, settings).await
+    }
+
+    async fn with_password(password: String, settings: &[&str]) -> anyhow::Result<Self> {
         let mut all = vec!["--requirepass".to_owned(), password.clone(), "--masterauth".to_owned(), password.clone()];
         all.extend(settings.iter().map(|setting| (*setting).to_owned()));
         Self::run_new(all, Some(password)).await
@@ -50,11 +53,13 @@ impl Valkey {
     /// # Errors
     /// As for [`Valkey::start`]; when they do not agree in half a minute.
     pub async fn cluster() -> anyhow::Result<Vec<Self>> {
-        let mut nodes = Vec::new();
+        let mut nodes: Vec<Self> = Vec::new();
+        let password = random_secret()?;
         for _ in 0..3 {
             // The port of the nodes' own talk is not free below the port plus 10,000 by itself.
             let bus = free_port()?.to_string();
-            nodes.push(Self::with(&["--cluster-enabled", "yes", "--cluster-port", &bus]).await?);
+            let settings = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+            nodes.push(Self::with_password(password.clone(), &settings).await?);
             let node = nodes.len() - 1;
             let mut client = nodes[node].client().await?;
             let (first, last) = (node * 5462, (node * 5462 + 5461).min(16383));
