@@ -104,6 +104,9 @@ async fn pump(
     progress: Progress,
 ) -> Result<UnlinkProgress, Error> {
     let found = call.client().find(authorized, matching, progress.clone()).await?;
+    if found.count() == 0 {
+        return Ok(found.progress());
+    }
     let detail = matching.describe(&found);
     match decide(authorized, String::new(), detail, EffectClass::Destructive).await? {
         None => Ok(found.progress()),
