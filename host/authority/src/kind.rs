@@ -83,13 +83,13 @@ access_words! {
 access_words! {
     /// What can be done with a cache.
     CacheAccess {
-        /// Keys, values and the server's state.
+        /// Keys, values, the server's state and its slow commands.
         Read = "read", reads true;
         /// Set keys, fields and lifetimes.
         Write = "write", reads false;
         /// Unlink keys, remove fields.
         Delete = "delete", reads false;
-        /// Slow commands, and commands as they come: what others do, at a cost.
+        /// Commands of others as they come, at a cost to the server.
         Debug = "debug", reads false;
     }
 }

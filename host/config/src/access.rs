@@ -29,7 +29,7 @@ words! {
         Run = "run",
         /// Decrypt with an age identity, in the host.
         Decrypt = "decrypt",
-        /// Watch what others do with a cache: its slow commands, its commands as they come.
+        /// Watch the commands of others on a cache as they come, at a cost to its server.
         Debug = "debug",
     }
 }

@@ -14,7 +14,7 @@ procedure! {
     risk: observe,
     idempotent: true,
     slots: {
-        cache: cache [debug] "Reads the slow log (SLOWLOG GET).",
+        cache: cache [read] "Reads the slow log (SLOWLOG GET).",
     },
     examples: [
         "What is there" => json!({}),

@@ -92,7 +92,7 @@ impl Cache {
     /// Slow commands, the newest first, at most `limit` a node.
     ///
     /// # Errors
-    /// `denied` without `debug`; what the server said.
+    /// `denied` without `read`; what the server said.
     pub async fn slowlog(&self, limit: u32) -> Result<Vec<SlowCommand>> {
         self.0.slowlog(limit).await.context("reading the slow log")
     }

@@ -7,7 +7,6 @@ use super::cache::{
 use super::streams::{self, Given};
 use super::{Accessor, Answer, Call, Host, Resource, Session, begin};
 use crate::values::Entries;
-use rota_authority::CacheAccess;
 use rota_contract::Error;
 
 /// A read: authorise, then ask.
@@ -45,11 +44,7 @@ impl<T: Send + 'static> cache::HostSessionWithStore<T> for Host {
     }
 
     async fn slowlog(accessor: &Accessor<T, Self>, session: Resource<Session>, limit: u32) -> Answer<Vec<SlowCommand>> {
-        let call = Call::begin(accessor, &session)?;
-        match call.authorise("cache.slowlog", CacheAccess::Debug) {
-            Ok(authorized) => Ok(call.client().slowlog(&authorized, limit).await),
-            Err(error) => Ok(Err(error)),
-        }
+        reads!(accessor, session, "cache.slowlog", |call, authorized| call.client().slowlog(&authorized, limit))
     }
 
     async fn memory_usage(

@@ -24,7 +24,7 @@ async fn call(bench: &Bench, name: &str) -> Result<(), Error> {
         "ping" => client.ping(&token(Read)).await.map(drop),
         "info" => client.info(&token(Read)).await.map(drop),
         "keyspace" => client.keyspace(&token(Read)).await.map(drop),
-        "slowlog" => client.slowlog(&token(Debug), 100).await.map(drop),
+        "slowlog" => client.slowlog(&token(Read), 100).await.map(drop),
         "memory-usage" => client.usage(&token(Read), &[key.to_vec()]).await.map(drop),
         "scan" => {
             let pattern = Pattern::parse(&prefix(b"user:"))?;

@@ -49,7 +49,7 @@ impl Session {
     }
 
     pub(crate) async fn slowlog(&self, limit: u32) -> Result<Vec<SlowCommand>, HostError> {
-        Ok(self.bound("slowlog", Some("debug"))?.slowlog(limit))
+        Ok(self.reads("slowlog")?.slowlog(limit))
     }
 
     pub(crate) async fn memory_usage(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<KeyUsage>>, HostError> {
