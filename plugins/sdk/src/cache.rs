@@ -232,7 +232,7 @@ pub type Scanning = Items<Vec<u8>>;
 
 /// Items as they arrive.
 #[derive(Debug)]
-pub struct Items<T> {
+pub struct Items<T: 'static> {
     stream: RawStream<T>,
     ending: Option<RawEnding<u64>>,
     doing: &'static str,
