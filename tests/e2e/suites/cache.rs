@@ -118,11 +118,13 @@ async fn health_of_a_server_and_of_one_like_dragonfly() {
     let said = well["report"]["data"]["nodes"][0]["memory_used"].as_f64().unwrap();
     assert!((said / used - 1.0).abs() < 0.5, "{said} {used}");
     // Full: 90 % of its memory.
-    let filled = "x".repeat(58 << 20);
-    plain.call(&["SET", "big", &filled]).await.unwrap();
+    let some = "x".repeat(1 << 20);
+    for n in 0..57 {
+        plain.call(&["SET", &format!("big:{n}"), &some]).await.unwrap();
+    }
     let full = ran(&rota, &valkey.url(), "cache-health", &["-p", "expected_replicas=0"]).await;
     assert_eq!(full["report"]["status"], "critical", "{full}");
-    plain.call(&["UNLINK", "big"]).await.unwrap();
+    plain.call(&["FLUSHALL"]).await.unwrap();
 
     let dragonfly = Dragonfly::start(valkey.port()).await.unwrap();
     let url = valkey.url_at(dragonfly.port());
