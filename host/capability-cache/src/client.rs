@@ -220,7 +220,11 @@ impl Client {
     ///
     /// # Errors
     /// `invalid-argument` for more than 1,000 keys; when a server cannot be reached or refuses.
-    pub async fn usage(&self, authorized: &Authorized<Cache>, keys: &[Vec<u8>]) -> Result<Vec<Option<KeyUsage>>, Error> {
+    pub async fn usage(
+        &self,
+        authorized: &Authorized<Cache>,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<KeyUsage>>, Error> {
         self.check(authorized)?;
         few(keys.len())?;
         let session = self.session().await?;

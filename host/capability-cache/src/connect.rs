@@ -52,7 +52,8 @@ impl Settings {
 
     fn config(&self) -> Config {
         let target = &self.target;
-        let exposed = |secret: &Option<rota_telemetry::Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        let exposed =
+            |secret: &Option<rota_telemetry::Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
         let servers: Vec<Server> = target.nodes.iter().map(|(host, port)| Server::new(host, *port)).collect();
         let server = match target.mode {
             CacheMode::Single => {
@@ -75,9 +76,10 @@ impl Settings {
             password: exposed(&target.password),
             // SELECT 0 is what a connection has: a server that is loading refuses even that.
             database: Some(target.database).filter(|number| *number != 0),
-            tls: self.tls.clone().map(|config| {
-                TlsConfig::from(TlsConnector::Rustls(tokio_rustls::TlsConnector::from(config)))
-            }),
+            tls: self
+                .tls
+                .clone()
+                .map(|config| TlsConfig::from(TlsConnector::Rustls(tokio_rustls::TlsConnector::from(config)))),
             ..Config::default()
         }
     }

@@ -41,7 +41,9 @@ impl Place {
         let code = code(text);
         let binding = &self.binding;
         let said = clean(text);
-        let unavailable = |what: &str| Error::Unavailable(format!("the cache of binding `{binding}` {what} ({said}); try again later"));
+        let unavailable = |what: &str| {
+            Error::Unavailable(format!("the cache of binding `{binding}` {what} ({said}); try again later"))
+        };
         let fault = |what: &str, retryable| {
             Error::Failed(Fault {
                 code: code.to_owned(),
@@ -56,11 +58,18 @@ impl Place {
             "MASTERDOWN" => unavailable("lost its primary"),
             "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" => unavailable("is a cluster that cannot answer now"),
             "WRONGTYPE" => Error::InvalidArgument("the key holds another kind of value than the call is for".into()),
-            "NOAUTH" | "WRONGPASS" => {
-                fault(&format!("does not accept the login; check `username` and `password` of [bindings.{binding}]"), false)
-            }
-            "NOPERM" => fault("refuses this to its user; allow the command and the keys in the server's ACL (ACL SETUSER)", false),
-            "READONLY" => fault(&format!("is a replica, which takes no changes; point [bindings.{binding}] to the primary"), false),
+            "NOAUTH" | "WRONGPASS" => fault(
+                &format!("does not accept the login; check `username` and `password` of [bindings.{binding}]"),
+                false,
+            ),
+            "NOPERM" => fault(
+                "refuses this to its user; allow the command and the keys in the server's ACL (ACL SETUSER)",
+                false,
+            ),
+            "READONLY" => fault(
+                &format!("is a replica, which takes no changes; point [bindings.{binding}] to the primary"),
+                false,
+            ),
             "OOM" => fault("has no memory left for this; raise maxmemory, or let it evict", true),
             "MISCONF" => fault("takes no changes since it cannot save them to disk; look at its disk and log", true),
             "CROSSSLOT" => fault("has the keys on several nodes", false),
@@ -99,7 +108,10 @@ impl Place {
     pub(crate) fn nonsense(&self) -> Error {
         Error::Failed(Fault {
             code: "protocol".into(),
-            message: format!("the server of binding `{}` gave an answer that a cache does not give; is it one?", self.binding),
+            message: format!(
+                "the server of binding `{}` gave an answer that a cache does not give; is it one?",
+                self.binding
+            ),
             detail: None,
             retryable: false,
         })

@@ -117,7 +117,9 @@ impl Call {
                 return Err(Error::InvalidArgument(format!("a key has at most {LONGEST} bytes, not {}", key.len())));
             }
             if let Some(prefix) = self.client().protection(key) {
-                let reason = format!("keys that begin with `{prefix}` are protected (`protected` of the binding), whatever is granted");
+                let reason = format!(
+                    "keys that begin with `{prefix}` are protected (`protected` of the binding), whatever is granted"
+                );
                 return Err(denied(self.guard.run().gate.never(operation, &self.session.slot, reason)));
             }
         }

@@ -99,9 +99,8 @@ fn replication(fields: &Fields<'_>) -> ReplicationFacts {
 /// `lag=` in changes, and has no offset.
 fn replica_lag(fields: &Fields<'_>, number: u32) -> Option<u64> {
     let line = fields.text(&format!("slave{number}"))?;
-    let part = |key: &str| {
-        line.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('=')?.parse::<u64>().ok())
-    };
+    let part =
+        |key: &str| line.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('=')?.parse::<u64>().ok());
     match (fields.number::<u64>("master_repl_offset"), part("offset")) {
         (Some(primary), Some(own)) => Some(primary.saturating_sub(own)),
         _ => part("lag"),

@@ -53,7 +53,7 @@ pub use values::Entries;
 pub mod wit {
     pub use crate::host::cache::{
         ClientFacts, CommandShape, DatabaseFacts, KeyUsage, Lifetime, MemoryFacts, NodeInfo, Pattern, PersistenceFacts,
-        Pong, Readiness, ReplicationFacts, SeenCommand, ServerFacts, SetCondition, SlowCommand, TrafficFacts, UnlinkOptions,
-        UnlinkPhase, UnlinkProgress,
+        Pong, Readiness, ReplicationFacts, SeenCommand, ServerFacts, SetCondition, SlowCommand, TrafficFacts,
+        UnlinkOptions, UnlinkPhase, UnlinkProgress,
     };
 }

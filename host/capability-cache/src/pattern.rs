@@ -152,9 +152,15 @@ mod tests {
 
     #[test]
     fn the_literal_of_a_glob_ends_where_it_is_special() {
-        for (text, literal) in
-            [("user:*", "user:"), ("*", ""), ("a\\*b*", "a*b"), ("a[bc]", "a"), ("ab?", "ab"), ("abc", "abc"), ("a\\", "a")]
-        {
+        for (text, literal) in [
+            ("user:*", "user:"),
+            ("*", ""),
+            ("a\\*b*", "a*b"),
+            ("a[bc]", "a"),
+            ("ab?", "ab"),
+            ("abc", "abc"),
+            ("a\\", "a"),
+        ] {
             assert_eq!(glob(text).literal(), literal.as_bytes(), "{text}");
         }
     }

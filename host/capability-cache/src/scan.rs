@@ -54,7 +54,8 @@ impl<'c> Scan<'c> {
         let nonsense = || self.client.settings.place.nonsense();
         let mut answer = self.client.send(&self.session, command).await?.into_array().into_iter();
         let cursor = answer.next().and_then(Value::into_bytes).ok_or_else(nonsense)?;
-        let keys: Vec<Bytes> = answer.next().ok_or_else(nonsense)?.into_array().into_iter().filter_map(Value::into_bytes).collect();
+        let keys: Vec<Bytes> =
+            answer.next().ok_or_else(nonsense)?.into_array().into_iter().filter_map(Value::into_bytes).collect();
         // What a server says is not believed where keys are to be unlinked on its word.
         if keys.iter().any(|key| !self.pattern.can_match(key)) {
             return Err(nonsense());

@@ -14,8 +14,29 @@ const CONTAINERS: [&str; 14] = [
 
 /// Commands whose first argument is no key.
 const KEYLESS: [&str; 24] = [
-    "AUTH", "BLMPOP", "BZMPOP", "DBSIZE", "ECHO", "EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO",
-    "FLUSHALL", "FLUSHDB", "HELLO", "INFO", "KEYS", "LMPOP", "MIGRATE", "PING", "PUBLISH", "SCAN", "SELECT", "SPUBLISH",
+    "AUTH",
+    "BLMPOP",
+    "BZMPOP",
+    "DBSIZE",
+    "ECHO",
+    "EVAL",
+    "EVALSHA",
+    "EVAL_RO",
+    "EVALSHA_RO",
+    "FCALL",
+    "FCALL_RO",
+    "FLUSHALL",
+    "FLUSHDB",
+    "HELLO",
+    "INFO",
+    "KEYS",
+    "LMPOP",
+    "MIGRATE",
+    "PING",
+    "PUBLISH",
+    "SCAN",
+    "SELECT",
+    "SPUBLISH",
     "ZMPOP",
 ];
 

@@ -102,7 +102,8 @@ impl Matching {
     /// In words, for a plan and a record.
     pub fn describe(&self, found: &Found) -> String {
         let rate = self.keys_per_second.map(|rate| format!(", at most {rate} keys a second")).unwrap_or_default();
-        let kept = if found.protected == 0 { String::new() } else { format!("; {} protected are left", found.protected) };
+        let kept =
+            if found.protected == 0 { String::new() } else { format!("; {} protected are left", found.protected) };
         format!(
             "unlinks {} {} in batches of {}{rate}; at most {} keys{kept}",
             found.count(),
@@ -153,7 +154,12 @@ impl Client {
     ///
     /// # Errors
     /// `conflict` when more match than may, or the count has drifted; what the server says.
-    pub async fn find(&self, authorized: &Authorized<Cache>, matching: &Matching, progress: Progress) -> Result<Found, Error> {
+    pub async fn find(
+        &self,
+        authorized: &Authorized<Cache>,
+        matching: &Matching,
+        progress: Progress,
+    ) -> Result<Found, Error> {
         self.check(authorized)?;
         let mut teller = Teller::new(progress);
         let mut found = Found { keys: HashSet::new(), protected: 0 };
@@ -219,7 +225,8 @@ impl Client {
         let mut started = 0_u64;
         let mut batches = futures::stream::iter(batches)
             .map(|batch: Vec<Bytes>| {
-                let due = matching.keys_per_second.map(|rate| Duration::from_secs_f64(started as f64 / f64::from(rate)));
+                let due =
+                    matching.keys_per_second.map(|rate| Duration::from_secs_f64(started as f64 / f64::from(rate)));
                 started += batch.len() as u64;
                 let session = &session;
                 async move {
@@ -290,7 +297,9 @@ impl Client {
                 "set" => self.send(session, on("SPOP").number(DRAIN)).await?,
                 "zset" => self.send(session, on("ZREMRANGEBYRANK").number(0).number(DRAIN - 1)).await?,
                 "list" => self.send(session, on("LTRIM").number(DRAIN).arg("-1")).await?,
-                "stream" => self.send(session, on("XTRIM").arg("MAXLEN").number(length.saturating_sub(step * DRAIN))).await?,
+                "stream" => {
+                    self.send(session, on("XTRIM").arg("MAXLEN").number(length.saturating_sub(step * DRAIN))).await?
+                }
                 "hash" => {
                     // From the start each time: what was found is gone by then.
                     let scanned = self.send(session, on("HSCAN").number(0).arg("COUNT").number(DRAIN)).await?;
@@ -375,9 +384,14 @@ mod tests {
             let options = UnlinkOptions { expected: Some(expected), drift_percent, ..options("user:*") };
             Matching::parse(&options, &binding()).unwrap()
         };
-        for (expected, percent, found, holds) in
-            [(100, 10, 110, true), (100, 10, 111, false), (100, 10, 89, false), (0, 50, 0, true), (0, 50, 1, false), (5, 0, 5, true)]
-        {
+        for (expected, percent, found, holds) in [
+            (100, 10, 110, true),
+            (100, 10, 111, false),
+            (100, 10, 89, false),
+            (0, 50, 0, true),
+            (0, 50, 1, false),
+            (5, 0, 5, true),
+        ] {
             assert_eq!(with(expected, percent).check_drift(found).is_ok(), holds, "{expected} {percent} {found}");
         }
     }

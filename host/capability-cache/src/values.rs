@@ -128,7 +128,12 @@ impl Client {
     ///
     /// # Errors
     /// `quota` for more; what the server says.
-    pub async fn hash_entries(&self, authorized: &Authorized<Cache>, key: &[u8], most: usize) -> Result<Entries, Error> {
+    pub async fn hash_entries(
+        &self,
+        authorized: &Authorized<Cache>,
+        key: &[u8],
+        most: usize,
+    ) -> Result<Entries, Error> {
         self.check(authorized)?;
         let session = self.session().await?;
         let mut entries = std::collections::BTreeMap::new();
@@ -139,7 +144,8 @@ impl Client {
             cursor = answer.next().and_then(Value::into_bytes).ok_or_else(|| self.settings.place.nonsense())?;
             let mut values = answer.next().map(Value::into_array).unwrap_or_default().into_iter();
             while let (Some(field), Some(value)) = (values.next(), values.next()) {
-                let (field, value) = (field.into_owned_bytes().unwrap_or_default(), value.into_owned_bytes().unwrap_or_default());
+                let (field, value) =
+                    (field.into_owned_bytes().unwrap_or_default(), value.into_owned_bytes().unwrap_or_default());
                 bytes += (field.len() + value.len()) as u64;
                 entries.insert(field, value);
             }
@@ -159,7 +165,8 @@ impl Client {
         if entries.is_empty() {
             return Ok(0);
         }
-        let command = entries.into_iter().fold(on("HSET", key), |command, (field, value)| command.arg(field).arg(value));
+        let command =
+            entries.into_iter().fold(on("HSET", key), |command, (field, value)| command.arg(field).arg(value));
         self.count(command).await
     }
 

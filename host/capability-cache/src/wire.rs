@@ -6,7 +6,9 @@ use crate::shape::shape;
 use crate::wit::CommandShape;
 use rota_contract::Error;
 use std::time::Duration;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::TcpStream;
 
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -156,7 +158,10 @@ async fn word(stream: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<(Vec<
                 b'b' => 8,
                 b'x' => {
                     let digits = [byte(stream).await?, byte(stream).await?];
-                    std::str::from_utf8(&digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok()).unwrap_or(0)
+                    std::str::from_utf8(&digits)
+                        .ok()
+                        .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+                        .unwrap_or(0)
                 }
                 other => other,
             },

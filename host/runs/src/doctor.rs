@@ -3,8 +3,8 @@
 use crate::bindings::kind;
 use crate::host::Host;
 use rota_authority::{
-    Cache, CacheAccess, Decision, Effect, EffectClass, Gate, Grant, Key, MemoryLedger, Mode, Quotas, RunIdentity, Sql, Storage,
-    StorageAccess, ToolAccess,
+    Cache, CacheAccess, Decision, Effect, EffectClass, Gate, Grant, Key, MemoryLedger, Mode, Quotas, RunIdentity, Sql,
+    Storage, StorageAccess, ToolAccess,
 };
 use rota_capability::{Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
 use rota_config::Binding;

@@ -132,9 +132,13 @@ fn replication(info: &NodeInfo, parameters: &Parameters, report: &mut Report) ->
         }
         Some(true) => {
             match (facts.link_up, facts.syncing) {
-                (_, Some(true)) => drop(report.warning(format!("node {node}: it copies everything from its primary anew"))),
+                (_, Some(true)) => {
+                    drop(report.warning(format!("node {node}: it copies everything from its primary anew")))
+                }
                 (Some(false), _) => drop(report.critical(format!("node {node}: its link to the primary is down"))),
-                (None, _) => drop(report.unknown(format!("node {node}: it does not say whether its link to the primary is up"))),
+                (None, _) => {
+                    drop(report.unknown(format!("node {node}: it does not say whether its link to the primary is up")))
+                }
                 (Some(true), _) => {}
             }
             facts.link_up.is_some()
@@ -176,7 +180,9 @@ fn persistence(info: &NodeInfo, report: &mut Report) -> bool {
         report.critical(format!("node {node}: it is loading its data"));
     }
     if facts.log_ok == Some(false) {
-        report.critical(format!("node {node}: it cannot write its append-only file")).advice("look at its disk and its log");
+        report
+            .critical(format!("node {node}: it cannot write its append-only file"))
+            .advice("look at its disk and its log");
     }
     match facts.snapshot_ok {
         Some(true) => {}

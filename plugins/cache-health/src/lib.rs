@@ -146,7 +146,8 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     }
     tables(&nodes, &databases, &mut report);
     report.summary(summary(&after, &databases));
-    let databases = databases.into_iter().map(|DatabaseFacts { database, keys, expiring }| Database { database, keys, expiring });
+    let databases =
+        databases.into_iter().map(|DatabaseFacts { database, keys, expiring }| Database { database, keys, expiring });
     Ok(report.data(Data { nodes, databases: databases.collect(), visibility_complete: complete }))
 }
 
@@ -229,7 +230,8 @@ fn tables(nodes: &[Node], databases: &[DatabaseFacts], report: &mut Report) {
 
 fn summary(nodes: &[NodeInfo], databases: &[DatabaseFacts]) -> String {
     let keys: u64 = databases.iter().map(|facts| facts.keys).sum();
-    let server = nodes.first().map(|node| format!("{} {}", node.server.product, node.server.version)).unwrap_or_default();
+    let server =
+        nodes.first().map(|node| format!("{} {}", node.server.product, node.server.version)).unwrap_or_default();
     let nodes = if nodes.len() == 1 { String::new() } else { format!(", {} primaries", nodes.len()) };
     format!("{server}{nodes}: {keys} keys")
 }

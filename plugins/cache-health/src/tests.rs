@@ -22,7 +22,10 @@ fn says_what_it_is() {
 fn a_cache_that_is_well() {
     let report = run(|_| {});
     assert_eq!((report.status, report.summary.as_str()), (Severity::Ok, "dragonfly 1.15.0: 100 keys"));
-    assert_eq!((report.data["nodes"][0]["memory_share"].as_f64(), report.data["nodes"][0]["hit_ratio"].as_f64()), (Some(0.25), Some(0.9)));
+    assert_eq!(
+        (report.data["nodes"][0]["memory_share"].as_f64(), report.data["nodes"][0]["hit_ratio"].as_f64()),
+        (Some(0.25), Some(0.9))
+    );
     assert!(report.finding("not counted by dragonfly").is_some(), "a stub is named");
     assert_eq!(report.data["nodes"][0]["rejected"], Json::Null);
 }
@@ -51,7 +54,11 @@ fn each_threshold_is_judged() {
         (|n| n.replication.replicas = None, Severity::Unknown, "how many replicas"),
         (|n| n.replication.lag = Some(1 << 30), Severity::Warning, "behind"),
         (|n| n.replication.is_replica = Some(true), Severity::Unknown, "whether its link"),
-        (|n| (n.replication.is_replica, n.replication.link_up) = (Some(true), Some(false)), Severity::Critical, "link to the primary is down"),
+        (
+            |n| (n.replication.is_replica, n.replication.link_up) = (Some(true), Some(false)),
+            Severity::Critical,
+            "link to the primary is down",
+        ),
         (|n| n.persistence.snapshot_ok = Some(false), Severity::Warning, "last snapshot failed"),
         (|n| n.persistence.log_ok = Some(false), Severity::Critical, "append-only"),
     ];

@@ -99,7 +99,10 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     let pattern = match (&parameters.prefix, &parameters.pattern) {
         (Some(prefix), None) if !prefix.is_empty() => Pattern::prefix(prefix.as_str()),
         (None, Some(glob)) if !glob.is_empty() => Pattern::glob(glob.as_str()),
-        _ => return Err(Error::new("either `prefix` or `pattern` says which keys, and it is not empty").hint("-p prefix=user:17:")),
+        _ => {
+            return Err(Error::new("either `prefix` or `pattern` says which keys, and it is not empty")
+                .hint("-p prefix=user:17:"));
+        }
     };
     let cache = cx.cache().open().await?;
     let mut report = Report::new();
@@ -170,7 +173,12 @@ async fn sample(cache: &Cache, pattern: &Pattern, count: u32, report: &mut Repor
 fn kinds(usages: impl Iterator<Item = KeyUsage>) -> Vec<Kind> {
     let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
     for usage in usages {
-        let kind = kinds.entry(usage.kind.clone()).or_insert_with(|| Kind { kind: usage.kind, keys: 0, bytes: Some(0), longest: 0 });
+        let kind = kinds.entry(usage.kind.clone()).or_insert_with(|| Kind {
+            kind: usage.kind,
+            keys: 0,
+            bytes: Some(0),
+            longest: 0,
+        });
         kind.keys += 1;
         kind.bytes = kind.bytes.zip(usage.bytes).map(|(sum, bytes)| sum + bytes);
         kind.longest = kind.longest.max(usage.length.unwrap_or(0));
@@ -208,6 +216,13 @@ fn approve(parameters: &Parameters, done: &UnlinkProgress, report: &mut Report) 
     }
     report
         .note(format!("{} keys match now", done.matched))
-        .detail(format!("with expected_keys={} the run unlinks nothing when the count has changed by more than {} %", done.matched, parameters.drift_percent))
-        .remedy("cache-invalidate", &exact, "unlinks these keys, and nothing when there are many more or fewer by then");
+        .detail(format!(
+            "with expected_keys={} the run unlinks nothing when the count has changed by more than {} %",
+            done.matched, parameters.drift_percent
+        ))
+        .remedy(
+            "cache-invalidate",
+            &exact,
+            "unlinks these keys, and nothing when there are many more or fewer by then",
+        );
 }

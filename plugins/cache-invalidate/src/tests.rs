@@ -9,7 +9,11 @@ use rota_sdk::prelude::*;
 fn host() -> MockHost {
     let host = MockHost::new();
     let cache = host.cache("cache");
-    cache.key("user:1 admin user", "x").key("user:new\nline", "x").key("user:\"quote", "xyz").collection("user:h", "hash", 5_000);
+    cache
+        .key("user:1 admin user", "x")
+        .key("user:new\nline", "x")
+        .key("user:\"quote", "xyz")
+        .collection("user:h", "hash", 5_000);
     cache.key("user:vip:1", "x").key("admin", "x").key("user", "x").key("us*r:1", "x");
     host
 }

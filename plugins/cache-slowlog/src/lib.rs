@@ -119,7 +119,8 @@ struct Seen<'l> {
 
 impl<'l> Seen<'l> {
     fn of(all: &'l [SlowCommand], parameters: &Parameters) -> Self {
-        let nodes = all.iter().map(|command| command.node as usize + 1).max().unwrap_or(0).max(parameters.since_ids.len());
+        let nodes =
+            all.iter().map(|command| command.node as usize + 1).max().unwrap_or(0).max(parameters.since_ids.len());
         let mut seen = Self { new: Vec::new(), missed: None, restarted: false, last_ids: Vec::new() };
         for node in 0..nodes {
             let own: Vec<&SlowCommand> = all.iter().filter(|command| command.node as usize == node).collect();
@@ -175,7 +176,10 @@ fn judge(seen: &Seen<'_>, kinds: &[Kind], parameters: &Parameters, report: &mut 
         let on = kind.key_prefix.as_deref().map(|prefix| format!(" on {prefix}*")).unwrap_or_default();
         report
             .finding(severity, format!("{}{on}: up to {:.1} ms", kind.command, kind.slowest_ms))
-            .detail(format!("{} times, {:.1} ms together; up to {} arguments", kind.count, kind.total_ms, kind.most_arguments))
+            .detail(format!(
+                "{} times, {:.1} ms together; up to {} arguments",
+                kind.count, kind.total_ms, kind.most_arguments
+            ))
             .advice(advice(&kind.command));
     }
     if seen.missed.is_some_and(|missed| missed > 0) {

@@ -26,7 +26,10 @@ fn says_what_it_is() {
 #[test]
 fn commands_are_grouped_and_judged() {
     let report = run(vec![slow(0, 3, "KEYS", 1_500), slow(0, 2, "GET", 120), slow(0, 1, "GET", 20)], &[]);
-    assert_eq!((report.status, report.summary.as_str()), (Severity::Critical, "3 slow commands, the slowest 1500.0 ms"));
+    assert_eq!(
+        (report.status, report.summary.as_str()),
+        (Severity::Critical, "3 slow commands, the slowest 1500.0 ms")
+    );
     assert_eq!(report.titles(Severity::Warning), ["GET on user:*: up to 120.0 ms"]);
     assert_eq!(report.data["kinds"][1]["count"], 2);
     assert!(report.finding("KEYS").unwrap().remedy.as_ref().unwrap().note.contains("use SCAN"));

@@ -6,9 +6,9 @@ use crate::{Error, ErrorContext, Result};
 use std::time::Duration;
 
 pub use crate::bindings::rota::runbook::cache::{
-    ClientFacts, CommandShape, DatabaseFacts, KeyUsage, Lifetime, MemoryFacts, NodeInfo, Pattern, PersistenceFacts, Pong,
-    Readiness, ReplicationFacts, SeenCommand, ServerFacts, SetCondition, SlowCommand, TrafficFacts, UnlinkOptions,
-    UnlinkPhase, UnlinkProgress,
+    ClientFacts, CommandShape, DatabaseFacts, KeyUsage, Lifetime, MemoryFacts, NodeInfo, Pattern, PersistenceFacts,
+    Pong, Readiness, ReplicationFacts, SeenCommand, ServerFacts, SetCondition, SlowCommand, TrafficFacts,
+    UnlinkOptions, UnlinkPhase, UnlinkProgress,
 };
 
 /// How many items come at a time.
@@ -170,7 +170,10 @@ impl Cache {
         condition: SetCondition,
     ) -> Result<bool> {
         let lifetime = lifetime.map(milliseconds);
-        self.0.set(key.to_vec(), value.into(), lifetime, condition).await.with_context(|| format!("setting {}", shown(key)))
+        self.0
+            .set(key.to_vec(), value.into(), lifetime, condition)
+            .await
+            .with_context(|| format!("setting {}", shown(key)))
     }
 
     /// How long a key lives.

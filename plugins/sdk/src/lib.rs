@@ -95,8 +95,8 @@ pub use time::Timestamp;
 
 /// What a procedure's file imports with one line.
 pub mod prelude {
-    pub use crate::sql::{Quoted, Row, Session, Sql, Transaction};
     pub use crate::cache::Cache;
+    pub use crate::sql::{Quoted, Row, Session, Sql, Transaction};
     pub use crate::storage::Bucket;
     pub use crate::{ByteStream, Pipeline};
     pub use crate::{

@@ -31,8 +31,14 @@ async fn keys(plain: &mut RespClient) -> Vec<String> {
 async fn invalidating_touches_what_matches_and_nothing_else() {
     let valkey = Valkey::start().await.unwrap();
     let mut plain = valkey.client().await.unwrap();
-    let seen: [&[u8]; 6] =
-        [b"session:1 admin", b"session:2\nadmin", b"session:\"unclosed", b"session:'", b"session:\xff\x00", b"session:3"];
+    let seen: [&[u8]; 6] = [
+        b"session:1 admin",
+        b"session:2\nadmin",
+        b"session:\"unclosed",
+        b"session:'",
+        b"session:\xff\x00",
+        b"session:3",
+    ];
     let others: [&[u8]; 4] = [b"admin", b"session", b"sessions:1", b"user:1"];
     for key in seen.iter().chain(&others) {
         plain.call(&[b"SET", *key, b"c4nary-value"]).await.unwrap();
@@ -41,11 +47,17 @@ async fn invalidating_touches_what_matches_and_nothing_else() {
     let plan = ran(&rota, &valkey.url(), "cache-invalidate", &["-p", "prefix=session:", "--plan"]).await;
     assert_eq!(plan["report"]["data"]["matched"], 6, "{plan}");
     assert_eq!(plan["effects"].as_array().unwrap().len(), 1);
-    assert!(plan["effects"][0]["detail"].as_str().unwrap().starts_with("unlinks 6 keys that begin with `session:`"), "{plan}");
+    assert!(
+        plan["effects"][0]["detail"].as_str().unwrap().starts_with("unlinks 6 keys that begin with `session:`"),
+        "{plan}"
+    );
     assert_eq!(keys(&mut plain).await.len(), 10, "a plan unlinks nothing");
 
     let done = ran(&rota, &valkey.url(), "cache-invalidate", &["-p", "prefix=session:", "-p", "expected_keys=6"]).await;
-    assert_eq!((done["report"]["data"]["unlinked"].as_u64(), done["report"]["data"]["left"].as_u64()), (Some(6), Some(0)));
+    assert_eq!(
+        (done["report"]["data"]["unlinked"].as_u64(), done["report"]["data"]["left"].as_u64()),
+        (Some(6), Some(0))
+    );
     assert_eq!(keys(&mut plain).await, ["admin", "session", "sessions:1", "user:1"]);
     for text in [plan.to_string(), done.to_string()] {
         assert!(!text.contains("c4nary") && !text.contains(valkey.password()), "{text}");
@@ -111,7 +123,11 @@ async fn health_of_a_server_and_of_one_like_dragonfly() {
     plain.call(&["SET", "a", "x"]).await.unwrap();
     let rota = rota();
     let well = ran(&rota, &valkey.url(), "cache-health", &["-p", "expected_replicas=0"]).await;
-    assert_eq!((&well["report"]["status"], &well["report"]["data"]["databases"][0]["keys"]), (&"ok".into(), &1.into()), "{well}");
+    assert_eq!(
+        (&well["report"]["status"], &well["report"]["data"]["databases"][0]["keys"]),
+        (&"ok".into(), &1.into()),
+        "{well}"
+    );
     // An independent look at the same number.
     let info = plain.call(&["INFO", "memory"]).await.unwrap().text();
     let used: f64 = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap();
@@ -133,7 +149,10 @@ async fn health_of_a_server_and_of_one_like_dragonfly() {
     assert_eq!(stubs["report"]["data"]["nodes"][0]["rejected"], Value::Null, "-1 is no number of connections");
     dragonfly.loading(true);
     let loading = ran(&rota, &url, "cache-health", &[]).await;
-    assert_eq!((&loading["report"]["status"], &loading["report"]["data"]["visibility_complete"]), (&"critical".into(), &false.into()));
+    assert_eq!(
+        (&loading["report"]["status"], &loading["report"]["data"]["visibility_complete"]),
+        (&"critical".into(), &false.into())
+    );
     assert!(loading.to_string().contains("loading"), "{loading}");
 }
 
@@ -173,13 +192,20 @@ async fn monitoring_is_bounded_redacted_and_closed() {
         }
     };
     let seen = tokio::select! { seen = &mut look => seen, () = busy => unreachable!() };
-    assert_eq!((&seen["report"]["data"]["commands"], &seen["report"]["data"]["limited"]), (&50.into(), &true.into()), "{seen}");
+    assert_eq!(
+        (&seen["report"]["data"]["commands"], &seen["report"]["data"]["limited"]),
+        (&50.into(), &true.into()),
+        "{seen}"
+    );
     let text = seen.to_string();
     assert!(!text.contains("c4nary") && !text.contains("127.0.0.1") && !text.contains(valkey.password()), "{text}");
     let clients = valkey.client().await.unwrap().call(&["CLIENT", "LIST"]).await.unwrap().text();
     assert!(!clients.contains(" flags=O "), "it watches no more: {clients}");
     let plan = ran(&rota, &url, "cache-monitor", &["--plan"]).await;
-    assert_eq!((&plan["effects"][0]["operation"], &plan["report"]["data"]["commands"]), (&"cache.monitor".into(), &0.into()));
+    assert_eq!(
+        (&plan["effects"][0]["operation"], &plan["report"]["data"]["commands"]),
+        (&"cache.monitor".into(), &0.into())
+    );
 }
 
 /// A server that goes away, or never answers: a failure that names the binding and what to do, and no secret.

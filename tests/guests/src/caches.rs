@@ -46,9 +46,9 @@ pub(crate) async fn call(import: &str, call: &Value) -> Value {
         "cache.session.info" => answer(session.info().await, |nodes| json!(nodes[0].server.product)),
         "cache.session.keyspace" => answer(session.keyspace().await, |databases| json!(databases.len())),
         "cache.session.slowlog" => answer(session.slowlog(10).await, |slow| json!(slow.len())),
-        "cache.session.memory-usage" => {
-            answer(session.memory_usage(vec![key]).await, |usage| json!(usage[0].as_ref().map(|usage| usage.kind.clone())))
-        }
+        "cache.session.memory-usage" => answer(session.memory_usage(vec![key]).await, |usage| {
+            json!(usage[0].as_ref().map(|usage| usage.kind.clone()))
+        }),
         "cache.session.scan" => match session.scan(pattern(call)).await {
             Ok((keys, end)) => {
                 let keys: Vec<String> = drained(keys).await.iter().map(|key| shown(key)).collect();
@@ -98,7 +98,9 @@ pub(crate) async fn call(import: &str, call: &Value) -> Value {
             Lifetime::Unlimited => json!("unlimited"),
             Lifetime::ExpiresIn(left) => json!(left),
         }),
-        "cache.session.expire" => answer(session.expire(key, call["lifetime"].as_u64()).await, |changed| json!(changed)),
+        "cache.session.expire" => {
+            answer(session.expire(key, call["lifetime"].as_u64()).await, |changed| json!(changed))
+        }
         "cache.session.hash-get" => {
             answer(session.hash_get(key, field).await, |value| json!(value.map(|value| shown(&value))))
         }

@@ -124,11 +124,17 @@ async fn measure(server: &mut BufReader<TcpStream>, unlink: &Resp, shared: &Shar
 
 /// What Dragonfly 1.15 says in INFO: its version beside that of the Redis which it imitates, and -1 for what it does not count.
 fn as_dragonfly(info: &str) -> String {
-    let mut text = String::from("# Server\r\nredis_version:6.2.11\r\ndragonfly_version:df-v1.15.0\r\nredis_mode:standalone\r\n");
+    let mut text =
+        String::from("# Server\r\nredis_version:6.2.11\r\ndragonfly_version:df-v1.15.0\r\nredis_mode:standalone\r\n");
     for line in info.lines() {
         let key = line.split(':').next().unwrap_or_default();
         match key {
-            "redis_version" | "valkey_version" | "redis_mode" | "server_name" | "rdb_last_bgsave_status" | "# Server" => {}
+            "redis_version"
+            | "valkey_version"
+            | "redis_mode"
+            | "server_name"
+            | "rdb_last_bgsave_status"
+            | "# Server" => {}
             "rejected_connections" => text.push_str("rejected_connections:-1\r\n"),
             _ => {
                 text.push_str(line);

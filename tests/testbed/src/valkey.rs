@@ -90,10 +90,7 @@ impl Valkey {
     /// As for [`Valkey::start`].
     pub async fn sentinel(of: &Self) -> anyhow::Result<Self> {
         let password = of.password.as_deref().unwrap_or_default();
-        let text = format!(
-            "sentinel monitor primary 127.0.0.1 {} 1\nsentinel auth-pass primary {password}\n",
-            of.port
-        );
+        let text = format!("sentinel monitor primary 127.0.0.1 {} 1\nsentinel auth-pass primary {password}\n", of.port);
         let folder = Folder::create("valkey", None)?;
         let file = folder.path().join("sentinel.conf");
         std::fs::write(&file, text)?;

@@ -58,7 +58,9 @@ impl Call {
             None => Ok(self.client().existing(&authorized, &[key]).await? == 1),
             Some(permit) => {
                 let result = self.client().expire(&permit, &key, milliseconds).await;
-                permit.conclude(result, |changed| if *changed { "changed".into() } else { "left as it was".into() }).await
+                permit
+                    .conclude(result, |changed| if *changed { "changed".into() } else { "left as it was".into() })
+                    .await
             }
         }
     }

@@ -112,7 +112,11 @@ async fn pump(
         None => Ok(found.progress()),
         Some(permit) => {
             let result = call.client().unlink_found(&permit, matching, found, progress).await;
-            permit.conclude(result, |done| format!("{} keys unlinked, {} gone by themselves", done.unlinked, done.vanished)).await
+            permit
+                .conclude(result, |done| {
+                    format!("{} keys unlinked, {} gone by themselves", done.unlinked, done.vanished)
+                })
+                .await
         }
     }
 }

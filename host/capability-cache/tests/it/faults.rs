@@ -10,8 +10,25 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 const CALLS: [&str; 19] = [
-    "open", "ping", "info", "keyspace", "slowlog", "memory-usage", "scan", "find", "unlink-found", "unlink", "monitor",
-    "get", "set", "ttl", "expire", "hash-get", "hash-entries", "hash-set", "hash-delete",
+    "open",
+    "ping",
+    "info",
+    "keyspace",
+    "slowlog",
+    "memory-usage",
+    "scan",
+    "find",
+    "unlink-found",
+    "unlink",
+    "monitor",
+    "get",
+    "set",
+    "ttl",
+    "expire",
+    "hash-get",
+    "hash-entries",
+    "hash-set",
+    "hash-delete",
 ];
 
 /// Make a call on a session that is open already.
@@ -48,13 +65,19 @@ async fn call(bench: &Bench, name: &str) -> Result<(), Error> {
             Ok(())
         }
         "get" => client.get(&token(Read), key, 100).await.map(drop),
-        "set" => client.set(&bench.permit(Write).await, b"x", b"y".to_vec(), None, SetCondition::Always).await.map(drop),
+        "set" => {
+            client.set(&bench.permit(Write).await, b"x", b"y".to_vec(), None, SetCondition::Always).await.map(drop)
+        }
         "ttl" => client.ttl(&token(Read), key).await.map(drop),
         "expire" => client.expire(&bench.permit(Write).await, key, None).await.map(drop),
         "hash-get" => client.hash_get(&token(Read), b"hash", b"f".to_vec(), 100).await.map(drop),
         "hash-entries" => client.hash_entries(&token(Read), b"hash", 100_000).await.map(drop),
-        "hash-set" => client.hash_set(&bench.permit(Write).await, b"hash", vec![(b"f".to_vec(), b"v".to_vec())]).await.map(drop),
-        "hash-delete" => client.hash_delete(&bench.permit(Delete).await, b"hash", vec![b"none".to_vec()]).await.map(drop),
+        "hash-set" => {
+            client.hash_set(&bench.permit(Write).await, b"hash", vec![(b"f".to_vec(), b"v".to_vec())]).await.map(drop)
+        }
+        "hash-delete" => {
+            client.hash_delete(&bench.permit(Delete).await, b"hash", vec![b"none".to_vec()]).await.map(drop)
+        }
         other => panic!("no call {other}"),
     }
 }

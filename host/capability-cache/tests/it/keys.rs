@@ -126,7 +126,10 @@ async fn the_slow_log_is_read_without_arguments() {
     let bench = Bench::at(&valkey.url()).await;
     let slow = bench.client.slowlog(&bench.reads(), 100).await.unwrap();
     let set = slow.iter().find(|slow| slow.command.name == "SET").unwrap();
-    assert_eq!((set.command.arguments.as_slice(), set.command.key_prefix.as_deref()), (&[10, 12][..], Some("session:")));
+    assert_eq!(
+        (set.command.arguments.as_slice(), set.command.key_prefix.as_deref()),
+        (&[10, 12][..], Some("session:"))
+    );
     assert_eq!(set.client_name.as_deref(), Some("api"));
     assert!(!format!("{slow:?}").contains("c4nary") && !format!("{slow:?}").contains(valkey.password()));
     assert!(slow.windows(2).all(|two| two[0].id > two[1].id), "the newest first");

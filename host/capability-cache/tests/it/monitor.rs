@@ -38,7 +38,10 @@ async fn it_ends_at_its_limit_and_shows_no_argument() {
     let (seen, error) = tokio::select! { watched = watch(&bench, 20, 20) => watched, () = busy => unreachable!() };
     assert!(seen.len() == 20 && error.is_none(), "{error:?}");
     let set = seen.iter().find(|seen| seen.command.name == "SET").unwrap();
-    assert_eq!((set.command.arguments.as_slice(), set.command.key_prefix.as_deref()), (&[14, 10][..], Some("session:")));
+    assert_eq!(
+        (set.command.arguments.as_slice(), set.command.key_prefix.as_deref()),
+        (&[14, 10][..], Some("session:"))
+    );
     assert!(set.client > 0 && set.at > 1_600_000_000_000_000);
     let text = format!("{seen:?}");
     assert!(!text.contains("c4nary") && !text.contains(valkey.password()) && !text.contains("127.0.0.1"), "{text}");
@@ -64,7 +67,9 @@ async fn dropped_it_is_closed() {
     let commands = bench.client.monitor(permit, 60, 100).await.unwrap();
     assert_eq!(watchers(&mut plain).await, 1);
     drop(commands);
-    eventually(LONG, "the end of the watching", async || Ok((watchers(&mut plain).await == 0).then_some(()))).await.unwrap();
+    eventually(LONG, "the end of the watching", async || Ok((watchers(&mut plain).await == 0).then_some(())))
+        .await
+        .unwrap();
     assert_eq!(bench.ledger.effects()[0].outcome, Some(Outcome::Interrupted));
 }
 

@@ -49,7 +49,10 @@ async fn a_sentinel_leads_to_the_primary() {
 async fn a_user_of_the_acl_can_do_what_it_may_and_the_rest_says_so() {
     let valkey = Valkey::start().await.unwrap();
     let mut plain = valkey.client().await.unwrap();
-    plain.call(&["ACL", "SETUSER", "rota", "on", ">c4nary-acl", "~user:*", "+@read", "+ping", "-memory"]).await.unwrap();
+    plain
+        .call(&["ACL", "SETUSER", "rota", "on", ">c4nary-acl", "~user:*", "+@read", "+ping", "-memory"])
+        .await
+        .unwrap();
     plain.call(&["SET", "user:1", "x"]).await.unwrap();
     let bench = Bench::at(&format!("redis://rota:c4nary-acl@127.0.0.1:{}", valkey.port())).await;
     assert_eq!(bench.client.get(&bench.reads(), b"user:1", 10).await.unwrap(), Some(b"x".to_vec()));

@@ -91,9 +91,14 @@ async fn big_collections_are_emptied_first() {
             words
         })
     };
-    for (command, key) in
-        [("SADD", "big:s"), ("HSET", "big:h"), ("ZADD", "big:z"), ("RPUSH", "big:l"), ("XADD", "big:x"), ("SADD", "kept")]
-    {
+    for (command, key) in [
+        ("SADD", "big:s"),
+        ("HSET", "big:h"),
+        ("ZADD", "big:z"),
+        ("RPUSH", "big:l"),
+        ("XADD", "big:x"),
+        ("SADD", "kept"),
+    ] {
         plain.many(add(command, key)).await.unwrap();
     }
     plain.call(&["SADD", "big:small", "1"]).await.unwrap();
@@ -162,5 +167,8 @@ async fn half_way_says_how_far() {
     tokio::select! { result = &mut work => panic!("{result:?}"), some = some => some.unwrap() }
     valkey.kill();
     let error = work.await.unwrap_err();
-    assert!(matches!(&error, Error::Unavailable(text) if text.contains("of 2000 keys were unlinked before")), "{error:?}");
+    assert!(
+        matches!(&error, Error::Unavailable(text) if text.contains("of 2000 keys were unlinked before")),
+        "{error:?}"
+    );
 }

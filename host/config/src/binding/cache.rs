@@ -212,9 +212,8 @@ impl CacheBinding {
             (None, "") => Some(0),
             (None, number) => number.parse().ok(),
         };
-        let database = database.ok_or_else(|| {
-            UrlError(format!("the database {} is not a number from 0 to 255", parts.quoted(&path)))
-        })?;
+        let database = database
+            .ok_or_else(|| UrlError(format!("the database {} is not a number from 0 to 255", parts.quoted(&path))))?;
         if mode == CacheMode::Cluster && database != 0 {
             return Err(UrlError("a cluster has only the database 0".to_owned()));
         }

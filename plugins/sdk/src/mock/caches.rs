@@ -212,7 +212,9 @@ fn matches(glob: &[u8], key: &[u8]) -> bool {
         (None, None) => true,
         (Some((b'*', rest)), _) => matches(rest, key) || key.split_first().is_some_and(|(_, key)| matches(glob, key)),
         (Some((b'?', rest)), Some((_, key))) => matches(rest, key),
-        (Some((b'\\', rest)), Some((one, key))) => rest.split_first().is_some_and(|(g, rest)| g == one && matches(rest, key)),
+        (Some((b'\\', rest)), Some((one, key))) => {
+            rest.split_first().is_some_and(|(g, rest)| g == one && matches(rest, key))
+        }
         (Some((g, rest)), Some((one, key))) => g == one && matches(rest, key),
         _ => false,
     }
