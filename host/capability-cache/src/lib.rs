@@ -5,7 +5,7 @@
 //! | `host` | the WIT side: authorise, record, then call the client |
 //! | [`Client`] | the target's side; every function takes an `Authorized<Cache>` or a `Permit<Cache>` |
 //! | [`Pattern`] | which keys: literal prefixes, globs, and how many bytes of them are certain |
-//! | `scan`, `unlink` | SCAN to the end, each key once; unlinking what it found, within bounds |
+//! | `scan`, [`Matching`], `unlink` | SCAN to the end, each key once; unlinking what it found, within bounds |
 //! | `shape`, `wire` | commands of others: how long their arguments are, and never what is in them |
 //!
 //! Unlinking needs the permit of an effect that is on record:
@@ -33,20 +33,23 @@ mod connect;
 mod error;
 mod host;
 mod info;
+mod matching;
 mod monitor;
 mod pattern;
 mod scan;
 mod shape;
+mod slow;
 mod unlink;
 mod values;
 mod wire;
 
 pub use client::{Client, MOST_KEYS};
 pub use host::{CacheCapability, Session};
+pub use matching::{Found, Matching};
 pub use monitor::{Commands, MOST_COMMANDS, MOST_SECONDS};
 pub use pattern::{LONGEST, Pattern, shown};
 pub use scan::{Keys, Work};
-pub use unlink::{Found, Matching, Progress};
+pub use unlink::Progress;
 pub use values::Entries;
 
 /// The records of `wit/cache.wit`.

@@ -131,15 +131,14 @@ fn replication(info: &NodeInfo, parameters: &Parameters, report: &mut Report) ->
             false
         }
         Some(true) => {
-            match (facts.link_up, facts.syncing) {
-                (_, Some(true)) => {
-                    drop(report.warning(format!("node {node}: it copies everything from its primary anew")))
-                }
-                (Some(false), _) => drop(report.critical(format!("node {node}: its link to the primary is down"))),
-                (None, _) => {
-                    drop(report.unknown(format!("node {node}: it does not say whether its link to the primary is up")))
-                }
-                (Some(true), _) => {}
+            let found = match (facts.link_up, facts.syncing) {
+                (_, Some(true)) => Some((Severity::Warning, "it copies everything from its primary anew")),
+                (Some(false), _) => Some((Severity::Critical, "its link to the primary is down")),
+                (None, _) => Some((Severity::Unknown, "it does not say whether its link to the primary is up")),
+                (Some(true), _) => None,
+            };
+            if let Some((severity, title)) = found {
+                report.finding(severity, format!("node {node}: {title}"));
             }
             facts.link_up.is_some()
         }
@@ -190,7 +189,9 @@ fn persistence(info: &NodeInfo, report: &mut Report) -> bool {
             report.warning(format!("node {node}: its last snapshot failed")).advice("look at its disk and its log");
         }
         // A cache can be made anew: that nobody knows of a snapshot is worth saying, and no more.
-        None => drop(report.note(format!("node {node}: it does not say whether its last snapshot succeeded"))),
+        None => {
+            report.note(format!("node {node}: it does not say whether its last snapshot succeeded"));
+        }
     }
     true
 }

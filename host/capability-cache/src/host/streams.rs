@@ -2,8 +2,9 @@
 
 use super::cache::{self, SeenCommand, UnlinkOptions, UnlinkProgress};
 use super::{Answer, Call, Host, Pattern, decide};
+use crate::matching::Matching;
 use crate::monitor::{self, Commands};
-use crate::unlink::{Matching, Progress};
+use crate::unlink::Progress;
 use rota_authority::{Authorized, Cache, CacheAccess, EffectClass};
 use rota_capability::Items;
 use rota_capability::streams::{Offloaded, give_outcome};
