@@ -1,7 +1,7 @@
 //! The kinds of binding, each with its own access words.
 
 use rota_classifier::SqlAccess;
-use rota_config::{Binding, KeyBinding, SqlBinding, StorageBinding, ToolBinding};
+use rota_config::{Binding, CacheBinding, KeyBinding, SqlBinding, StorageBinding, ToolBinding};
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
@@ -80,6 +80,20 @@ access_words! {
     }
 }
 
+access_words! {
+    /// What can be done with a cache.
+    CacheAccess {
+        /// Keys, values, the server's state and its slow commands.
+        Read = "read", reads true;
+        /// Set keys, fields and lifetimes.
+        Write = "write", reads false;
+        /// Unlink keys, remove fields.
+        Delete = "delete", reads false;
+        /// Commands of others as they come, at a cost to the server.
+        Debug = "debug", reads false;
+    }
+}
+
 impl Access for SqlAccess {
     const ALL: &'static [Self] = &SqlAccess::ALL;
     fn only_reads(self) -> bool {
@@ -119,4 +133,8 @@ kind!(
 kind!(
     /// An age identity.
     Key, KeyAccess, KeyBinding, Key, "key"
+);
+kind!(
+    /// A cache.
+    Cache, CacheAccess, CacheBinding, Cache, "cache"
 );

@@ -45,7 +45,7 @@ pub struct Listing {
     /// The objects; ends at the first error.
     pub objects: mpsc::Receiver<Result<Object, Error>>,
     /// Ends the work when the listing is dropped.
-    _work: Work,
+    pub(crate) work: Work,
 }
 
 /// What a host that was killed left unfinished.
@@ -57,7 +57,7 @@ pub struct Leftover {
     pub begun: Option<SystemTime>,
 }
 
-struct Work(tokio::task::JoinHandle<()>);
+pub(crate) struct Work(tokio::task::JoinHandle<()>);
 
 impl Drop for Work {
     fn drop(&mut self) {
@@ -180,7 +180,7 @@ impl Client {
                 tokio::spawn(list_bucket(bucket.clone(), lister, sender))
             }
         };
-        Ok(Listing { objects, _work: Work(work) })
+        Ok(Listing { objects, work: Work(work) })
     }
 
     /// Delete an object. One that is not there is no error.

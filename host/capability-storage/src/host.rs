@@ -1,23 +1,16 @@
 //! The WIT side of `storage`: each call is authorised, its name checked, its effect recorded, and only then is the client called.
 
-use crate::client::{Client, Connections, Listing};
+use crate::client::{Client, Connections};
 use crate::name::{Name, Prefix};
 use crate::pending;
 use crate::put::{Put, readable};
 use rota_authority::{Authorized, Decision, Effect, EffectClass, Storage, StorageAccess};
 use rota_capability::streams::{give_bytes, give_outcome, take_bytes, watched};
-use rota_capability::{CallGuard, Capability, Guest, Services, begin, denied, refused, unless_stopped};
+use rota_capability::{CallGuard, Capability, Guest, Items, Services, begin, denied, refused, unless_stopped};
 use rota_contract::Error;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use tokio::sync::oneshot;
-use tokio_util::sync::WaitForCancellationFutureOwned;
-use wasmtime::component::{
-    Accessor, Destination, FutureReader, HasData, Linker, Resource, StreamProducer, StreamReader, StreamResult,
-    VecBuffer,
-};
-use wasmtime::{AsContextMut as _, StoreContextMut};
+use wasmtime::AsContextMut as _;
+use wasmtime::component::{Accessor, FutureReader, HasData, Linker, Resource, StreamReader};
 
 mod generated {
     wasmtime::component::bindgen!({
@@ -229,12 +222,9 @@ impl<T: Send + 'static> storage::HostBucketWithStore<T> for Host {
                 Ok(listing) => listing,
                 Err(error) => return Ok(Err(error)),
             };
-            let (tell, told) = oneshot::channel();
+            let (objects, told) = Items::new(listing.objects, listing.work, call.guard.run());
             accessor.with(|mut access| {
-                let objects = StreamReader::new(
-                    access.as_context_mut(),
-                    Objects { listing, listed: 0, tell: Some(tell), stopped: Box::pin(call.guard.run().stopped()) },
-                )?;
+                let objects = StreamReader::new(access.as_context_mut(), objects)?;
                 Ok(Ok((objects, give_outcome(&mut access, told)?)))
             })
         })
@@ -247,77 +237,5 @@ impl<T: Send + 'static> storage::HostBucketWithStore<T> for Host {
             Ok(delete(&call, &name).await)
         })
         .await
-    }
-}
-
-/// How many objects a guest is given at once.
-const AT_ONCE: usize = 64;
-
-/// A list on its way to a guest. Dropped before its end, its outcome is `cancelled`.
-struct Objects {
-    listing: Listing,
-    listed: u64,
-    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
-    tell: Option<oneshot::Sender<Result<u64, Error>>>,
-}
-
-impl Objects {
-    fn end(&mut self, outcome: Result<u64, Error>) -> StreamResult {
-        if let Some(tell) = self.tell.take() {
-            let _ = tell.send(outcome);
-        }
-        StreamResult::Dropped
-    }
-}
-
-impl<D> StreamProducer<D> for Objects {
-    type Item = Object;
-    type Buffer = VecBuffer<Object>;
-
-    fn poll_produce<'a>(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut store: StoreContextMut<'a, D>,
-        mut destination: Destination<'a, Object, VecBuffer<Object>>,
-        finish: bool,
-    ) -> Poll<wasmtime::Result<StreamResult>> {
-        if self.stopped.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Ok(self.end(Err(Error::Cancelled))));
-        }
-        let room = destination.remaining(store.as_context_mut()).unwrap_or(AT_ONCE).min(AT_ONCE);
-        if room == 0 {
-            return Poll::Ready(Ok(StreamResult::Completed));
-        }
-        let first = match self.listing.objects.poll_recv(cx) {
-            Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
-            polled => ready!(polled),
-        };
-        let mut next = first;
-        let mut batch = Vec::new();
-        loop {
-            match next {
-                Some(Ok(object)) => batch.push(object),
-                Some(Err(error)) => {
-                    self.end(Err(error));
-                    break;
-                }
-                None => {
-                    let listed = self.listed + batch.len() as u64;
-                    self.end(Ok(listed));
-                    break;
-                }
-            }
-            if batch.len() == room {
-                break;
-            }
-            match self.listing.objects.try_recv() {
-                Ok(item) => next = Some(item),
-                Err(_) => break,
-            }
-        }
-        self.listed += batch.len() as u64;
-        let ended = self.tell.is_none();
-        destination.set_buffer(batch.into());
-        Poll::Ready(Ok(if ended { StreamResult::Dropped } else { StreamResult::Completed }))
     }
 }

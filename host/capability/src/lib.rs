@@ -6,6 +6,7 @@
 
 mod durable;
 mod guest;
+mod items;
 mod limits;
 mod observer;
 mod services;
@@ -15,6 +16,7 @@ pub use durable::{Begun, Durable, DurableError, EffectSeen, SeenOutcome, Transie
 pub use guest::{
     CallGuard, Guest, RunContext, RunFacts, Trigger, Undoing, begin, deadline, denied, guest, refused, unless_stopped,
 };
+pub use items::Items;
 pub use limits::{LimitExceeded, Limiter, Limits};
 pub use observer::{LogLevel, MetricKind, Observer, Quiet};
 pub use services::Services;

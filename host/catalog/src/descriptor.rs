@@ -91,7 +91,7 @@ fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descripto
         }
         let words = words(&slot.capability).ok_or_else(|| {
             problem(&format!(
-                "is of the unknown capability `{}` (known: sql, storage, tool, key)",
+                "is of the unknown capability `{}` (known: sql, storage, tool, key, cache)",
                 printable(&slot.capability)
             ))
         })?;
@@ -107,6 +107,7 @@ fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descripto
             "sql" => &["sql", "tools"][..],
             "storage" => &["storage"],
             "tool" => &["tools"],
+            "cache" => &["cache"],
             _ => &["bytes"],
         };
         if !interface.iter().any(|wanted| interfaces.iter().any(|i| i == wanted)) {
@@ -118,7 +119,7 @@ fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descripto
 
 /// The access words of a capability.
 fn words(capability: &str) -> Option<Vec<String>> {
-    use rota_authority::{Access, KeyAccess, SqlAccess, StorageAccess, ToolAccess};
+    use rota_authority::{Access, CacheAccess, KeyAccess, SqlAccess, StorageAccess, ToolAccess};
     fn all<A: Access>() -> Vec<String> {
         A::ALL.iter().map(ToString::to_string).collect()
     }
@@ -127,6 +128,7 @@ fn words(capability: &str) -> Option<Vec<String>> {
         "storage" => all::<StorageAccess>(),
         "tool" => all::<ToolAccess>(),
         "key" => all::<KeyAccess>(),
+        "cache" => all::<CacheAccess>(),
         _ => return None,
     })
 }

@@ -5,11 +5,11 @@ use crate::section::words;
 words! {
     /// An access: what a grant allows on a binding.
     pub enum Access ("an access") {
-        /// Look: SELECT; get, list and stat of objects.
+        /// Look: SELECT; get, list and stat of objects; keys and state of a cache.
         Read = "read",
-        /// Change data: INSERT, UPDATE, DELETE; put an object.
+        /// Change data: INSERT, UPDATE, DELETE; put an object; set a key.
         Write = "write",
-        /// Remove objects.
+        /// Remove objects or keys.
         Delete = "delete",
         /// VACUUM, ANALYZE, CLUSTER, REINDEX, CHECKPOINT.
         Maintain = "maintain",
@@ -29,6 +29,8 @@ words! {
         Run = "run",
         /// Decrypt with an age identity, in the host.
         Decrypt = "decrypt",
+        /// Watch the commands of others on a cache as they come, at a cost to its server.
+        Debug = "debug",
     }
 }
 
@@ -55,16 +57,15 @@ words! {
         Tool = "tool",
         /// An age identity.
         Key = "key",
+        /// A cache that speaks RESP.
+        Cache = "cache",
     }
 }
 
 impl BindingKind {
     /// Kinds that the design names and this version has not: with what they come.
-    const LATER: [(&'static str, &'static str); 3] = [
-        ("cache", "the cache capability"),
-        ("kubernetes", "the Kubernetes capability"),
-        ("jetstream", "the JetStream capability"),
-    ];
+    const LATER: [(&'static str, &'static str); 2] =
+        [("kubernetes", "the Kubernetes capability"), ("jetstream", "the JetStream capability")];
 
     /// The accesses that a grant on a binding of this kind can name.
     pub fn accesses(self) -> &'static [Access] {
@@ -83,6 +84,7 @@ impl BindingKind {
             Self::Storage => &[Access::Read, Access::Write, Access::Delete],
             Self::Tool => &[Access::Run],
             Self::Key => &[Access::Decrypt],
+            Self::Cache => &[Access::Read, Access::Write, Access::Delete, Access::Debug],
         }
     }
 
@@ -91,7 +93,7 @@ impl BindingKind {
         self.accesses().iter().map(|access| access.as_str()).collect()
     }
 
-    /// "the cache capability" for a kind that comes with it.
+    /// "the Kubernetes capability" for a kind that comes with it.
     pub(crate) fn later(word: &str) -> Option<&'static str> {
         Self::LATER.iter().find(|(kind, _)| *kind == word).map(|(_, with)| *with)
     }

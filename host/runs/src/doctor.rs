@@ -3,8 +3,8 @@
 use crate::bindings::kind;
 use crate::host::Host;
 use rota_authority::{
-    Decision, Effect, EffectClass, Gate, Grant, Key, MemoryLedger, Mode, Quotas, RunIdentity, Sql, Storage,
-    StorageAccess, ToolAccess,
+    Cache, CacheAccess, Decision, Effect, EffectClass, Gate, Grant, Key, MemoryLedger, Mode, Quotas, RunIdentity, Sql,
+    Storage, StorageAccess, ToolAccess,
 };
 use rota_capability::{Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
 use rota_config::Binding;
@@ -97,6 +97,7 @@ impl Host {
             Binding::Storage(_) => self.reach_storage(&context, fix, &mut mended).await,
             Binding::Tool(_) => self.reach_tool(&context).await,
             Binding::Key(_) => reach_key(&context),
+            Binding::Cache(_) => reach_cache(&context).await,
         };
         let (ok, found) = match reached {
             Ok(found) => (true, found),
@@ -170,6 +171,16 @@ impl Host {
     }
 }
 
+async fn reach_cache(context: &RunContext) -> Result<String, Error> {
+    let authorized =
+        context.gate.authorise::<Cache>("doctor", SLOT, &[CacheAccess::Read]).map_err(rota_capability::denied)?;
+    let client = rota_capability_cache::Client::connect(&authorized).await?;
+    let nodes = client.info(&authorized).await?;
+    let keys: u64 = nodes.iter().flat_map(|node| &node.databases).map(|database| database.keys).sum();
+    let server = nodes.first().map(|node| format!("{} {}", node.server.product, node.server.version));
+    Ok(format!("{}, nodes {}, keys {keys}", server.unwrap_or_default(), nodes.len()))
+}
+
 fn reach_key(context: &RunContext) -> Result<String, Error> {
     let authorized = context.gate.authorise::<Key>("doctor", SLOT, &[]).map_err(rota_capability::denied)?;
     let secret = authorized.binding().identity.resolve().map_err(|error| Error::Unavailable(error.to_string()))?;
@@ -190,6 +201,9 @@ fn hint(binding: &Binding) -> &'static str {
             "look at `url`, `endpoint`, `access_key` and `secret_key` of the binding, and at the bucket's policy"
         }
         Binding::Tool(_) => "look at `path` of the binding; `which PROGRAM` tells the path",
+        Binding::Cache(_) => {
+            "look at `url`, `username`, `password`, `mode` and `tls` of the binding, and at the ACL of the server (ACL WHOAMI, ACL LOG)"
+        }
         Binding::Key(_) => "look at `identity` of the binding; age-keygen makes one",
     }
 }
@@ -202,6 +216,7 @@ fn context(name: &str, binding: &Binding, fix: bool) -> Arc<RunContext> {
         Binding::Storage(_) => vec![StorageAccess::Read.to_string()],
         Binding::Tool(_) => vec![ToolAccess::Run.to_string()],
         Binding::Key(_) => vec!["decrypt".into()],
+        Binding::Cache(_) => vec![CacheAccess::Read.to_string()],
     };
     let grant = Grant { slot: SLOT.into(), binding_name: name.into(), binding: binding.clone(), accesses };
     let identity = RunIdentity { run: uuid::Uuid::now_v7().to_string(), job: "doctor".into() };

@@ -8,6 +8,7 @@ use crate::settings::{Settings, StoreChoice};
 use rota_authority::Mode;
 use rota_capability::{Capability, Trigger};
 use rota_capability_bytes::BytesCapability;
+use rota_capability_cache::CacheCapability;
 use rota_capability_sql::{Sessions, SqlCapability};
 use rota_capability_storage::StorageCapability;
 use rota_capability_tools::Tools;
@@ -100,6 +101,7 @@ impl Capabilities {
             Arc::new(crate::run_interface::Run),
             Arc::new(self.sql.clone()),
             Arc::new(StorageCapability),
+            Arc::new(CacheCapability),
             Arc::new(Tools::new(self.tools.clone())),
             Arc::new(BytesCapability),
         ]

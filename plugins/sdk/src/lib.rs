@@ -52,6 +52,7 @@ extern crate self as rota_sdk;
 
 pub mod bindings;
 mod bytes;
+pub mod cache;
 mod concurrent;
 mod context;
 mod durable;
@@ -89,11 +90,12 @@ pub use pipeline::{Piped, Pipeline};
 pub use procedure::{Declaration, Outcome, Parameters, Procedure, Risk, SlotDeclaration};
 pub use report::{Bytes, Cell, FindingBuilder, IntoCell, Ratio, Report, Seconds, Severity, TableBuilder};
 pub use rota_sdk_macros::{FromRow, data, parameters, procedure};
-pub use slots::{KeySlot, SqlSlot, StorageSlot, ToolSlot};
+pub use slots::{CacheSlot, KeySlot, SqlSlot, StorageSlot, ToolSlot};
 pub use time::Timestamp;
 
 /// What a procedure's file imports with one line.
 pub mod prelude {
+    pub use crate::cache::Cache;
     pub use crate::sql::{Quoted, Row, Session, Sql, Transaction};
     pub use crate::storage::Bucket;
     pub use crate::{ByteStream, Pipeline};

@@ -2,6 +2,7 @@
 
 use crate::bindings::rota::runbook::run::SlotInfo;
 use crate::bytes::ByteStream;
+use crate::cache::Cache;
 use crate::host;
 use crate::sql::Session;
 use crate::storage::Bucket;
@@ -66,6 +67,23 @@ slot!(
     /// A slot for an age identity that decrypts.
     KeySlot
 );
+slot!(
+    /// A slot for a cache.
+    CacheSlot
+);
+
+impl CacheSlot {
+    /// Connect.
+    ///
+    /// # Errors
+    /// `denied` when nothing is granted on the slot, `unavailable` when no server can be reached.
+    pub async fn open(&self) -> Result<Cache> {
+        match host::cache::Session::open(self.0.to_owned()).await {
+            Ok(session) => Ok(Cache::new(session)),
+            Err(error) => Err(Error::from(error).context(format!("connecting to the cache in slot `{}`", self.0))),
+        }
+    }
+}
 
 impl SqlSlot {
     /// Connect, under the binding's role.

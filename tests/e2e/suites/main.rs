@@ -2,6 +2,7 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
+//! | `cache` | the procedures for caches, against a real server |
 //! | `chaos` | the host killed in the middle of a backup |
 //! | `cli` | the command line: statuses, objects, bad input, bad targets, interrupts |
 //! | `contract` | every import of the contract: denied without its grant, planned in plan mode |
@@ -13,6 +14,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what they expect by unwrapping")]
 
+mod cache;
 mod chaos;
 mod cli;
 mod contract;

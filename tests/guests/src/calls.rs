@@ -85,6 +85,7 @@ async fn made(call: &Value) -> Value {
     match import.split('.').next().unwrap_or_default() {
         "sql" => sql(import, call).await,
         "storage" => storage(import, call).await,
+        "cache" => crate::caches::call(import, call).await,
         "tools" | "process" => tool(import, call).await,
         "bytes" => filter(import, call).await,
         "run" => of_run(import, call).await,
@@ -92,7 +93,7 @@ async fn made(call: &Value) -> Value {
     }
 }
 
-fn slot<'v>(call: &'v Value, default: &'v str) -> String {
+pub(crate) fn slot<'v>(call: &'v Value, default: &'v str) -> String {
     call["slot"].as_str().unwrap_or(default).to_owned()
 }
 

@@ -20,6 +20,7 @@ mod bindings {
     use super::Component;
 }
 
+mod caches;
 mod calls;
 mod durable;
 mod memory;
@@ -61,6 +62,7 @@ impl Guest for Component {
                 slot("bucket", "storage", &["read", "write", "delete"]),
                 slot("program", "tool", &["run"]),
                 slot("key", "key", &["decrypt"]),
+                slot("cache", "cache", &["read", "write", "delete", "debug"]),
             ],
             risk: Risk::Change,
             confirmation: None,

@@ -1,5 +1,5 @@
-//! Real servers for tests and the demo: PostgreSQL with pgvector ([`Postgres`]) and S3 ([`S3`]), from
-//! what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
+//! Real servers for tests and the demo: PostgreSQL with pgvector ([`Postgres`]), S3 ([`S3`]) and Valkey ([`Valkey`], which stands in for
+//! Dragonfly), from what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
 //! slowed down or cut ([`TcpProxy`]), a disk that is full ([`SmallDisk`]), servers that are killed, paused
 //! and started again.
 //!
@@ -13,19 +13,25 @@
 
 pub mod bare;
 mod disk;
+mod dragonfly;
 mod postgres;
 mod postgres_access;
 mod proxy;
+mod resp;
 mod s3;
 mod server;
 pub mod shared;
 mod tools;
+mod valkey;
 mod wait;
 
 pub use disk::SmallDisk;
+pub use dragonfly::Dragonfly;
 pub use postgres::{Postgres, PostgresOptions, PostgresVersion};
 pub use postgres_access::{Database, PostgresAccess};
 pub use proxy::TcpProxy;
+pub use resp::{Resp, RespClient};
 pub use s3::{S3, S3Access, S3Keys, S3Options};
 pub use tools::{free_port, is_root, previous, random_secret, tool, tools_dir};
+pub use valkey::Valkey;
 pub use wait::eventually;

@@ -1,6 +1,7 @@
 //! Bindings: connections that the operator configured, by kind.
 
 mod ad_hoc;
+mod cache;
 mod key;
 mod sql;
 mod storage;
@@ -12,6 +13,7 @@ use serde::Serialize;
 pub(crate) use sql::target_of;
 
 pub use ad_hoc::{AdHocError, BindArgument};
+pub use cache::{CacheBinding, CacheMode, CacheTarget};
 pub use key::KeyBinding;
 pub use sql::{SqlBinding, SqlHost, SqlTarget, Tls, TlsMode};
 pub use storage::{BucketService, StorageBinding, StorageLocation, StorageTarget};
@@ -35,6 +37,8 @@ pub enum Binding {
     Tool(ToolBinding),
     /// An age identity.
     Key(KeyBinding),
+    /// A cache.
+    Cache(CacheBinding),
 }
 
 impl Binding {
@@ -45,6 +49,7 @@ impl Binding {
             Self::Storage(_) => BindingKind::Storage,
             Self::Tool(_) => BindingKind::Tool,
             Self::Key(_) => BindingKind::Key,
+            Self::Cache(_) => BindingKind::Cache,
         }
     }
 
@@ -53,6 +58,7 @@ impl Binding {
         let ceiling = match self {
             Self::Sql(binding) => &binding.access,
             Self::Storage(binding) => &binding.access,
+            Self::Cache(binding) => &binding.access,
             Self::Tool(_) | Self::Key(_) => &None,
         };
         ceiling.as_deref().unwrap_or(self.kind().accesses())
@@ -67,6 +73,7 @@ impl Binding {
             Self::Storage(binding) => binding.concurrency,
             Self::Tool(binding) => binding.concurrency,
             Self::Key(binding) => binding.concurrency,
+            Self::Cache(binding) => binding.concurrency,
         }
     }
 }
@@ -82,6 +89,7 @@ impl Decode for Binding {
             BindingKind::Storage => StorageBinding::read(&mut fields).map(Self::Storage),
             BindingKind::Tool => ToolBinding::read(&mut fields).map(Self::Tool),
             BindingKind::Key => KeyBinding::decode_fields(&mut fields).map(Self::Key),
+            BindingKind::Cache => CacheBinding::read(&mut fields).map(Self::Cache),
         };
         fields.finish();
         binding
@@ -112,6 +120,7 @@ impl JsonSchema for Binding {
             of(BindingKind::Storage, StorageBinding::json_schema(generator)),
             of(BindingKind::Tool, ToolBinding::json_schema(generator)),
             of(BindingKind::Key, KeyBinding::json_schema(generator)),
+            of(BindingKind::Cache, CacheBinding::json_schema(generator)),
         ];
         json_schema!({ "description": "A named connection that the operator configures.", "oneOf": kinds })
     }

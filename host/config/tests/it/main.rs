@@ -3,6 +3,7 @@
 
 mod bad_bindings;
 mod bad_input;
+mod caches;
 mod chains;
 mod difference;
 mod environment;

@@ -29,6 +29,7 @@
 
 mod answers;
 mod buckets;
+mod caches;
 mod durable;
 mod filters;
 pub(crate) mod host;
@@ -39,6 +40,7 @@ mod stream;
 pub use crate::rows;
 pub use answers::{MockRows, SqlMock};
 pub use buckets::StorageMock;
+pub use caches::CacheMock;
 pub use durable::MockCompensation;
 pub use programs::{ToolMock, ToolOutput};
 pub use reported::{Failed, Reported};
@@ -79,6 +81,7 @@ enum Bound {
     Storage(StorageMock),
     Tool(ToolMock),
     Key,
+    Cache(CacheMock),
 }
 
 #[derive(Default)]
@@ -213,6 +216,14 @@ impl MockHost {
         match self.bind(slot, || Bound::Tool(ToolMock::default())) {
             Bound::Tool(mock) => mock,
             _ => panic!("slot `{slot}` is bound to something else than a program"),
+        }
+    }
+
+    /// The cache in a slot; binds it.
+    pub fn cache(&self, slot: &str) -> CacheMock {
+        match self.bind(slot, || Bound::Cache(CacheMock::default())) {
+            Bound::Cache(mock) => mock,
+            _ => panic!("slot `{slot}` is bound to something else than a cache"),
         }
     }
 

@@ -55,6 +55,7 @@ fn declared(slot: &str) -> &'static [&'static str] {
         "bucket" => &["read", "write", "delete"],
         "program" => &["run"],
         "key" => &["decrypt"],
+        "cache" => &["read", "write", "delete", "debug"],
         other => panic!("no slot {other}"),
     }
 }
@@ -107,7 +108,7 @@ async fn an_import_whose_access_is_not_granted_is_denied() {
         let granted: Vec<&str> =
             declared(slot).iter().copied().filter(|word| access.is_some_and(|access| access != *word)).collect();
         let mut flags = targets.bind();
-        for other in ["database", "bucket", "program", "key"].into_iter().filter(|other| *other != slot) {
+        for other in ["database", "bucket", "program", "key", "cache"].into_iter().filter(|other| *other != slot) {
             flags.extend(["--grant".to_owned(), format!("{other}={}", declared(other).join(","))]);
         }
         flags.extend(["--grant".to_owned(), format!("{slot}={}", granted.join(","))]);

@@ -32,6 +32,10 @@ pub(super) enum Trace {
     Made(&'static str),
     /// The folder has this object no more.
     Gone(&'static str),
+    /// The cache has this key.
+    KeyMade(&'static str),
+    /// The cache has this key no more.
+    KeyGone(&'static str),
     /// The idle session, which the test keeps, was ended.
     SessionEnded,
     /// It leaves none, or needs no target.
@@ -90,7 +94,7 @@ fn case(import: &'static str, arguments: Value, guard: Guard, effect: Option<Lis
 
 /// The table.
 pub(super) fn cases(named: &Named) -> Vec<Case> {
-    [of_run(), of_bytes(named), of_sql(named), of_transactions(), of_storage(), of_programs()].concat()
+    [of_run(), of_bytes(named), of_sql(named), of_transactions(), of_storage(), of_programs(), of_cache()].concat()
 }
 
 fn of_run() -> Vec<Case> {
@@ -274,5 +278,74 @@ fn of_programs() -> Vec<Case> {
         case("process.child.stdout", dump.clone(), run, spawned, trace),
         case("process.child.wait", dump.clone(), run, spawned, trace),
         case("process.child.kill", dump, run, spawned, Trace::None),
+    ]
+}
+
+fn of_cache() -> Vec<Case> {
+    use Trace::{KeyGone, KeyMade};
+    let needs = |access| Guard::Needs("cache", access);
+    let read = |import| case(import, json!({}), needs("read"), None, Trace::None);
+    let key = |key: &str| json!({ "key": key });
+    vec![
+        case("cache.session.open", json!({}), Guard::Any("cache"), None, Trace::None),
+        read("cache.session.ping"),
+        read("cache.session.info"),
+        read("cache.session.keyspace"),
+        read("cache.session.slowlog"),
+        read("cache.session.memory-usage"),
+        read("cache.session.scan"),
+        read("cache.session.get"),
+        read("cache.session.ttl"),
+        case("cache.session.hash-get", key("probe:hash"), needs("read"), None, Trace::None),
+        case("cache.session.hash-entries", key("probe:hash"), needs("read"), None, Trace::None),
+        case(
+            "cache.session.unlink-matching",
+            json!({ "prefix": "probe:match:" }),
+            needs("delete"),
+            listed("cache.unlink-matching", "cache", "delete", "unlinks 3 keys that begin with `probe:match:`"),
+            KeyGone("probe:match:1"),
+        ),
+        case(
+            "cache.session.unlink",
+            key("probe:doomed"),
+            needs("delete"),
+            listed("cache.unlink", "cache", "delete", "unlinks 1 keys: `probe:doomed`"),
+            KeyGone("probe:doomed"),
+        ),
+        case(
+            "cache.session.monitor",
+            json!({}),
+            needs("debug"),
+            listed("cache.monitor", "cache", "debug", "watches every command for at most 1 s"),
+            Trace::None,
+        ),
+        case(
+            "cache.session.set",
+            json!({ "key": "probe:new", "value": "c4nary-value" }),
+            needs("write"),
+            listed("cache.set", "cache: probe:new", "write", "sets a string of 12 bytes"),
+            KeyMade("probe:new"),
+        ),
+        case(
+            "cache.session.expire",
+            json!({ "key": "probe:expiring", "lifetime": 1 }),
+            needs("write"),
+            listed("cache.expire", "cache: probe:expiring", "write", "lets it expire in 1 ms"),
+            KeyGone("probe:expiring"),
+        ),
+        case(
+            "cache.session.hash-set",
+            key("probe:newhash"),
+            needs("write"),
+            listed("cache.hash-set", "cache: probe:newhash", "write", "sets 1 fields"),
+            KeyMade("probe:newhash"),
+        ),
+        case(
+            "cache.session.hash-delete",
+            key("probe:onefield"),
+            needs("delete"),
+            listed("cache.hash-delete", "cache: probe:onefield", "delete", "removes 1 fields of a hash: `f`"),
+            KeyGone("probe:onefield"),
+        ),
     ]
 }

@@ -1,7 +1,7 @@
 //! What the imports reach: a server that logs every statement, a folder, a program, a key; and an independent look at each.
 
 use super::table::{Case, Named, Trace};
-use rota_testbed::{Postgres, PostgresOptions, eventually};
+use rota_testbed::{Postgres, PostgresOptions, Valkey, eventually};
 use rota_tests::{Rota, probe};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(super) struct Targets {
     rota: Rota,
     server: Postgres,
+    cache: Valkey,
     /// Where the server's log ended before the run under test.
     recipient: String,
     session: (u64, i64),
@@ -31,6 +32,14 @@ impl Targets {
         let server = Postgres::start(PostgresOptions { config, pgvector: false, ..PostgresOptions::default() }).await?;
         server.create_database(DATABASE).await?;
         server.execute(DATABASE, "create table probe (n int, t text); insert into probe values (0, 'there')").await?;
+        let cache = Valkey::start().await?;
+        let mut plain = cache.client().await?;
+        for key in ["there", "match:1", "match:2", "match:3", "doomed", "expiring"] {
+            plain.call(&["SET", &format!("probe:{key}"), "x"]).await?;
+        }
+        for key in ["probe:hash", "probe:onefield"] {
+            plain.call(&["HSET", key, "f", "v"]).await?;
+        }
         let rota = crate::rota();
         std::fs::create_dir(rota.path("bucket"))?;
         std::fs::write(rota.path("bucket/there.txt"), "there")?;
@@ -45,7 +54,7 @@ impl Targets {
         .await?;
         let session = (u64::from(pid.unsigned_abs()), start);
         let recipient = identity.to_public().to_string();
-        Ok(Self { rota, server, recipient, session, _victim: victim })
+        Ok(Self { rota, server, cache, recipient, session, _victim: victim })
     }
 
     pub(super) fn named(&self) -> Named {
@@ -59,6 +68,7 @@ impl Targets {
             format!("bucket=file://{}", self.rota.path("bucket").display()),
             format!("program={}", program.display()),
             format!("key=file:{}", self.rota.path("key.txt").display()),
+            format!("cache={}", self.cache.url()),
         ]
         .into_iter()
         .flat_map(|binding| ["--bind".to_owned(), binding])
@@ -83,9 +93,16 @@ impl Targets {
             Trace::Statement(text) => self.server.log().contains(text),
             Trace::Made(name) => bucket.join(name).exists(),
             Trace::Gone(name) => !bucket.join(name).exists(),
+            Trace::KeyMade(key) => self.has_key(key).await,
+            Trace::KeyGone(key) => !self.has_key(key).await,
             Trace::SessionEnded => !self.session_lives().await,
             Trace::None => false,
         }
+    }
+
+    async fn has_key(&self, key: &str) -> bool {
+        let mut plain = self.cache.client().await.unwrap();
+        plain.call(&["EXISTS", key]).await.unwrap().integer() == Some(1)
     }
 
     async fn session_lives(&self) -> bool {
