@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// How often is looked for wishes to cancel what is held, where no hint comes: one may be lost, and files have none.
+const LOOK: Duration = Duration::from_millis(400);
+
 /// The heart of a process that works on runs.
 pub(crate) struct Heart {
     pub(crate) store: Arc<dyn Store>,
@@ -38,6 +41,7 @@ impl Heart {
             loop {
                 tokio::select! {
                     () = tokio::time::sleep_until(self.next_look(next).into()) => {}
+                    () = tokio::time::sleep(LOOK), if self.held.count() > 0 => self.look().await,
                     hint = hints.recv() => {
                         // A wish to cancel is learned of at once.
                         match hint {
@@ -82,6 +86,17 @@ impl Heart {
             }
             Ok(Err(error)) => tracing::warn!(%error, "the store did not take this host's sign of life"),
             Err(_) => tracing::warn!("the store did not answer this host's sign of life in time"),
+        }
+    }
+
+    /// Tell what is held and wanted cancelled. What the store does not answer, the next sign of life asks again.
+    async fn look(&self) {
+        let held: Vec<String> = self.held.each().iter().map(|held| held.run.clone()).collect();
+        let Ok(Ok(wishes)) = tokio::time::timeout(LOOK, self.store.cancelled(&held)).await else { return };
+        for (run, wish) in wishes {
+            if let Some(held) = self.held.get(&run) {
+                held.stop(Stop::Wish(wish));
+            }
         }
     }
 

@@ -185,3 +185,34 @@ impl Drop for Holding {
         self.runs.all().remove(&self.run);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(terminate: bool) -> Stop {
+        Stop::Wish(CancelWish { by: "ada".into(), at: chrono::Utc::now(), terminate, note: None })
+    }
+
+    #[test]
+    fn only_a_wish_gives_time_to_end() {
+        for (why, at_once, undo) in [
+            (wish(false), false, false),
+            (wish(true), true, false),
+            (Stop::LeaseLost, true, true),
+            (Stop::HandBack, true, true),
+        ] {
+            let held = Held {
+                run: "run".into(),
+                fence: Fence { holder: rota_protocol::Incarnation("host".into()), number: LeaseNumber(1) },
+                cancel: Cancel::default(),
+                cancel_undo: Cancel::default(),
+                state: Mutex::new(State { proven_until: Instant::now(), stop: None, progress: None, undoing: false }),
+                effects: AtomicBool::new(false),
+            };
+            held.stop(why.clone());
+            assert!(held.cancel.is_cancelled(), "{why:?}");
+            assert_eq!((held.cancel.is_terminated(), held.cancel_undo.is_terminated()), (at_once, undo), "{why:?}");
+        }
+    }
+}

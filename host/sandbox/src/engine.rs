@@ -31,7 +31,7 @@ impl Default for SandboxOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The engine refused its settings, or the machine its memory.
-    #[error("the sandbox could not be set up: {0:#}; fewer [sandbox] instances or a smaller max_memory may help")]
+    #[error("the sandbox could not be set up: {0:#}; fewer [sandbox] pool_instances or a smaller pool_memory may help")]
     Engine(wasmtime::Error),
     /// The clock's thread could not be started.
     #[error("the sandbox's clock could not be started: {0}")]

@@ -86,6 +86,11 @@ impl Cancel {
         *self.0.borrow() >= Stage::Cancelled
     }
 
+    /// Whether it was told to end at once.
+    pub fn is_terminated(&self) -> bool {
+        *self.0.borrow() == Stage::Terminated
+    }
+
     /// Resolves when it is cancelled, or ended.
     pub fn cancelled(&self) -> impl Future<Output = ()> + Send + 'static {
         self.reached(Stage::Cancelled)
@@ -307,7 +312,7 @@ fn end_of_error<R>(error: &wasmtime::Error, limits: &Limits, stack: usize) -> En
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return Ended::Host(
-            "all instances of the sandbox are in use; raise [sandbox] instances, or run fewer at once".into(),
+            "all instances of the sandbox are in use; raise [sandbox] pool_instances, or run fewer at once".into(),
         );
     }
     match error.downcast_ref::<Trap>() {

@@ -25,6 +25,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// A process begins to work; answers the database's time.
     async fn register_host(&self, host: NewHost) -> Result<Instant, StoreError>;
+    /// Which of these runs are under way and wanted cancelled: between two signs of life, where no hint came.
+    async fn cancelled(&self, runs: &[String]) -> Result<Vec<(String, CancelWish)>, StoreError>;
     /// A sign of life: the leases that are held last longer. One that has ended is not revived; it is answered as lost.
     async fn beat(&self, beat: Beat<'_>) -> Result<BeatAnswer, StoreError>;
     /// The hosts that have not left, the newest last.

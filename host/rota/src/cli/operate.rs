@@ -40,7 +40,7 @@ pub(crate) enum RunsCommand {
     Retry {
         /// The run's id, or four characters or more of its beginning or end, or `last`
         run: String,
-        /// Not the run, but the undo of a run that is compensation-failed
+        /// Not the run, but the undo of a run that is compensation-failed or unknown
         #[arg(long)]
         undo: bool,
         /// Put it into the queue for a serving host, instead of running it here

@@ -200,6 +200,11 @@ impl<E: Kept> Store for Records<E> {
         self.writer.ask(decide::Decide { decisions, by: by.into() }).await
     }
 
+    async fn cancelled(&self, runs: &[String]) -> Result<Vec<(String, CancelWish)>, StoreError> {
+        let list = crate::write::hold::list(runs.iter().map(String::as_str));
+        reading!(self, |session| crate::write::beat::cancelled(session, &list))
+    }
+
     async fn schedule_load(&self, job: &str) -> Result<Load, StoreError> {
         reading!(self, |session| read::run::load(session, job))
     }

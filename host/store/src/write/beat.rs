@@ -2,7 +2,7 @@
 
 use crate::StoreError;
 use crate::masked;
-use crate::rows::BeatAnswer;
+use crate::rows::{BeatAnswer, CancelWish};
 use crate::session::{Session, args, sql};
 use crate::writer::Op;
 use rota_protocol::{Fence, Incarnation, Lease, LeaseNumber, Span};
@@ -71,25 +71,26 @@ impl Op for Extend {
                     args![&json!(longer).to_string()],
                 )
                 .await?;
-            let rows = session
-                .all(
-                    sql!(
-                        "select r.id, r.cancel from rota.runs r
-                         where @in(r.id, $1) and r.cancel is not null and r.state = 'running'"
-                    ),
-                    args![&list],
-                )
-                .await?;
-            for row in rows {
-                let run = row.text("id")?;
-                if !lost.contains(&run) {
-                    cancels.push((run, row.json("cancel")?));
-                }
-            }
+            cancels = cancelled(session, &list).await?;
+            cancels.retain(|(run, _)| !lost.contains(run));
         }
         self.note_progress(session, &lost).await?;
         Ok(BeatAnswer { now, lost, cancels, drain })
     }
+}
+
+/// Which of these runs somebody wants cancelled.
+pub(crate) async fn cancelled(session: &mut Session<'_>, list: &str) -> Result<Vec<(String, CancelWish)>, StoreError> {
+    let rows = session
+        .all(
+            sql!(
+                "select r.id, r.cancel from rota.runs r
+                 where @in(r.id, $1) and r.cancel is not null and r.state = 'running'"
+            ),
+            args![list],
+        )
+        .await?;
+    rows.iter().map(|row| Ok((row.text("id")?, row.json("cancel")?))).collect()
 }
 
 impl Extend {
