@@ -1,5 +1,5 @@
-//! Real servers for tests and the demo: PostgreSQL with pgvector ([`Postgres`]) and S3 ([`S3`]), from
-//! what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
+//! Real servers for tests and the demo: PostgreSQL with pgvector ([`Postgres`]), S3 ([`S3`]) and
+//! Kubernetes ([`Cluster`]), from what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
 //! slowed down or cut ([`TcpProxy`]), a disk that is full ([`SmallDisk`]), servers that are killed, paused
 //! and started again.
 //!
@@ -12,6 +12,8 @@
 //! ```
 
 pub mod bare;
+mod cluster;
+mod cluster_access;
 mod disk;
 mod postgres;
 mod postgres_access;
@@ -22,6 +24,8 @@ pub mod shared;
 mod tools;
 mod wait;
 
+pub use cluster::Cluster;
+pub use cluster_access::{ClusterAccess, Namespace};
 pub use disk::SmallDisk;
 pub use postgres::{Postgres, PostgresOptions, PostgresVersion};
 pub use postgres_access::{Database, PostgresAccess};
