@@ -107,6 +107,7 @@ fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descripto
             "sql" => &["sql", "tools"][..],
             "storage" => &["storage"],
             "tool" => &["tools"],
+            "kubernetes" => &["kubernetes"],
             _ => &["bytes"],
         };
         if !interface.iter().any(|wanted| interfaces.iter().any(|i| i == wanted)) {
@@ -118,7 +119,7 @@ fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descripto
 
 /// The access words of a capability.
 fn words(capability: &str) -> Option<Vec<String>> {
-    use rota_authority::{Access, KeyAccess, SqlAccess, StorageAccess, ToolAccess};
+    use rota_authority::{Access, KeyAccess, KubernetesAccess, SqlAccess, StorageAccess, ToolAccess};
     fn all<A: Access>() -> Vec<String> {
         A::ALL.iter().map(ToString::to_string).collect()
     }
@@ -127,6 +128,7 @@ fn words(capability: &str) -> Option<Vec<String>> {
         "storage" => all::<StorageAccess>(),
         "tool" => all::<ToolAccess>(),
         "key" => all::<KeyAccess>(),
+        "kubernetes" => all::<KubernetesAccess>(),
         _ => return None,
     })
 }

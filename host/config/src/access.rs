@@ -5,9 +5,9 @@ use crate::section::words;
 words! {
     /// An access: what a grant allows on a binding.
     pub enum Access ("an access") {
-        /// Look: SELECT; get, list and stat of objects.
+        /// Look: SELECT; get, list and stat of objects; logs of pods.
         Read = "read",
-        /// Change data: INSERT, UPDATE, DELETE; put an object.
+        /// Change data: INSERT, UPDATE, DELETE; put an object; create and patch what a cluster has.
         Write = "write",
         /// Remove objects.
         Delete = "delete",
@@ -25,10 +25,16 @@ words! {
         CopyOut = "copy-out",
         /// COPY FROM a stream.
         CopyIn = "copy-in",
-        /// Run a declared program.
+        /// Run a declared program, or a job in a cluster.
         Run = "run",
         /// Decrypt with an age identity, in the host.
         Decrypt = "decrypt",
+        /// Set replicas, and restart rollouts.
+        Scale = "scale",
+        /// Run commands in pods.
+        Exec = "exec",
+        /// See and set the values of Secrets.
+        Secrets = "secrets",
     }
 }
 
@@ -55,14 +61,15 @@ words! {
         Tool = "tool",
         /// An age identity.
         Key = "key",
+        /// A Kubernetes cluster.
+        Kubernetes = "kubernetes",
     }
 }
 
 impl BindingKind {
     /// Kinds that the design names and this version has not: with what they come.
-    const LATER: [(&'static str, &'static str); 3] = [
+    const LATER: [(&'static str, &'static str); 2] = [
         ("cache", "the cache capability"),
-        ("kubernetes", "the Kubernetes capability"),
         ("jetstream", "the JetStream capability"),
     ];
 
@@ -83,6 +90,15 @@ impl BindingKind {
             Self::Storage => &[Access::Read, Access::Write, Access::Delete],
             Self::Tool => &[Access::Run],
             Self::Key => &[Access::Decrypt],
+            Self::Kubernetes => &[
+                Access::Read,
+                Access::Write,
+                Access::Delete,
+                Access::Scale,
+                Access::Exec,
+                Access::Run,
+                Access::Secrets,
+            ],
         }
     }
 

@@ -45,7 +45,7 @@ mod tree;
 pub use access::{Access, BindingKind};
 pub use address::{Address, TargetError, UrlError};
 pub use binding::{
-    AdHocError, ArgumentRule, ArgumentRuleError, BindArgument, Binding, BucketService, KeyBinding, Program, SqlBinding,
+    AdHocError, ArgumentRule, ArgumentRuleError, BindArgument, Binding, BucketService, KeyBinding, KubernetesBinding, KubernetesRule, Program, SqlBinding,
     SqlHost, SqlTarget, StorageBinding, StorageLocation, StorageTarget, Tls, TlsMode, ToolBinding, ToolProfile,
 };
 pub use config::{Checked, Config, check};

@@ -45,7 +45,7 @@ impl<'s> Bindings<'s> {
             format!("configured are: {}", known.join(", "))
         };
         format!(
-            "there is no binding `{}`{nearest}; {configured}; a URL (postgres://..., file:///..., s3://...) or an absolute program path serves too",
+            "there is no binding `{}`{nearest}; {configured}; a URL (postgres://..., file:///..., s3://..., kubernetes:///...) or an absolute program path serves too",
             without_secret(text)
         )
     }
@@ -58,6 +58,7 @@ impl<'s> Bindings<'s> {
         match slot.capability.as_str() {
             "sql" => "postgres://USER:PASSWORD@HOST/DATABASE".into(),
             "storage" => "file:///FOLDER".into(),
+            "kubernetes" => "kubernetes:///PATH/OF/KUBECONFIG".into(),
             "tool" => program(&slot.name).unwrap_or_else(|| format!("/path/of/{}", slot.name)),
             _ => "BINDING".into(),
         }
@@ -89,6 +90,7 @@ pub(crate) fn kind(binding: &Binding) -> &'static str {
         Binding::Storage(_) => "storage",
         Binding::Tool(_) => "tool",
         Binding::Key(_) => "key",
+        Binding::Kubernetes(_) => "kubernetes",
     }
 }
 

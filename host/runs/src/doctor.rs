@@ -3,7 +3,7 @@
 use crate::bindings::kind;
 use crate::host::Host;
 use rota_authority::{
-    Decision, Effect, EffectClass, Gate, Grant, Key, MemoryLedger, Mode, Quotas, RunIdentity, Sql, Storage,
+    Decision, Effect, EffectClass, Gate, Grant, Key, Kubernetes, MemoryLedger, Mode, Quotas, RunIdentity, Sql, Storage,
     StorageAccess, ToolAccess,
 };
 use rota_capability::{Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
@@ -97,6 +97,7 @@ impl Host {
             Binding::Storage(_) => self.reach_storage(&context, fix, &mut mended).await,
             Binding::Tool(_) => self.reach_tool(&context).await,
             Binding::Key(_) => reach_key(&context),
+            Binding::Kubernetes(_) => self.reach_cluster(&context).await,
         };
         let (ok, found) = match reached {
             Ok(found) => (true, found),
@@ -168,6 +169,15 @@ impl Host {
         let version = client.info(SLOT).await?;
         Ok(format!("version {}", version.text))
     }
+
+    async fn reach_cluster(&self, context: &RunContext) -> Result<String, Error> {
+        let authorized = context.gate.authorise::<Kubernetes>("doctor", SLOT, &[]).map_err(rota_capability::denied)?;
+        let clusters =
+            self.plugins().sandbox().services().get::<rota_capability_kubernetes::Clusters>().ok_or(Error::Cancelled)?;
+        let client = clusters.open(&authorized).await?;
+        client.review(&authorized).await?;
+        Ok(format!("Kubernetes {}, namespace {}", client.version(&authorized).await?, client.namespace()))
+    }
 }
 
 fn reach_key(context: &RunContext) -> Result<String, Error> {
@@ -191,6 +201,9 @@ fn hint(binding: &Binding) -> &'static str {
         }
         Binding::Tool(_) => "look at `path` of the binding; `which PROGRAM` tells the path",
         Binding::Key(_) => "look at `identity` of the binding; age-keygen makes one",
+        Binding::Kubernetes(_) => {
+            "look at `kubeconfig`, `context`, `service_account` and `allow` of the binding, and at the roles of its account"
+        }
     }
 }
 
@@ -202,6 +215,7 @@ fn context(name: &str, binding: &Binding, fix: bool) -> Arc<RunContext> {
         Binding::Storage(_) => vec![StorageAccess::Read.to_string()],
         Binding::Tool(_) => vec![ToolAccess::Run.to_string()],
         Binding::Key(_) => vec!["decrypt".into()],
+        Binding::Kubernetes(_) => vec!["read".into()],
     };
     let grant = Grant { slot: SLOT.into(), binding_name: name.into(), binding: binding.clone(), accesses };
     let identity = RunIdentity { run: uuid::Uuid::now_v7().to_string(), job: "doctor".into() };

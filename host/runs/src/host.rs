@@ -7,6 +7,7 @@ use crate::settings::{Settings, StoreChoice};
 use rota_authority::Mode;
 use rota_capability::{Capability, Trigger};
 use rota_capability_bytes::BytesCapability;
+use rota_capability_kubernetes::KubernetesCapability;
 use rota_capability_sql::{Sessions, SqlCapability};
 use rota_capability_storage::StorageCapability;
 use rota_capability_tools::Tools;
@@ -101,6 +102,7 @@ impl Capabilities {
             Arc::new(StorageCapability),
             Arc::new(Tools::new(self.tools.clone())),
             Arc::new(BytesCapability),
+            Arc::new(KubernetesCapability),
         ]
     }
 

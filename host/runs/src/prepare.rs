@@ -238,7 +238,7 @@ fn parameters_of(
 
 /// Whether an access of a capability can only read.
 pub(crate) fn only_reads(capability: &str, word: &str) -> bool {
-    use rota_authority::{Access, KeyAccess, SqlAccess, StorageAccess, ToolAccess};
+    use rota_authority::{Access, KeyAccess, KubernetesAccess, SqlAccess, StorageAccess, ToolAccess};
     fn reads<A: Access>(word: &str) -> bool {
         word.parse::<A>().is_ok_and(Access::only_reads)
     }
@@ -247,6 +247,7 @@ pub(crate) fn only_reads(capability: &str, word: &str) -> bool {
         "storage" => reads::<StorageAccess>(word),
         "tool" => reads::<ToolAccess>(word),
         "key" => reads::<KeyAccess>(word),
+        "kubernetes" => reads::<KubernetesAccess>(word),
         _ => false,
     }
 }

@@ -8,11 +8,12 @@ use syn::punctuated::Punctuated;
 use syn::{Error, Ident, LitStr, Result, Token, braced, bracketed};
 
 /// Each capability with its access words, and which of them only read.
-const CAPABILITIES: [(&str, &str, &[&str]); 4] = [
+const CAPABILITIES: [(&str, &str, &[&str]); 5] = [
     ("sql", "SqlSlot", &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in"]),
     ("storage", "StorageSlot", &["read", "write", "delete"]),
     ("tool", "ToolSlot", &["run"]),
     ("key", "KeySlot", &["decrypt"]),
+    ("kubernetes", "ClusterSlot", &["read", "write", "delete", "scale", "exec", "run", "secrets"]),
 ];
 /// Methods that the context has by itself.
 const TAKEN: [&str; 12] =

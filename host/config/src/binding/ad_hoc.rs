@@ -2,7 +2,7 @@
 
 use rota_telemetry::Secret;
 
-use super::{Binding, KeyBinding, Program, SqlBinding, StorageBinding, ToolBinding};
+use super::{Binding, KeyBinding, KubernetesBinding, Program, SqlBinding, StorageBinding, ToolBinding};
 use crate::address::{Address, UrlError};
 use crate::nearest::nearest;
 use crate::redact::quoted;
@@ -58,17 +58,16 @@ pub enum AdHocError {
 }
 
 /// Schemes of URLs, and what makes of them a binding.
-const SCHEMES: [&str; 8] = ["postgres", "postgresql", "file", "s3", "oss", "gcs", "gs", "azblob"];
+const SCHEMES: [&str; 9] = ["postgres", "postgresql", "file", "s3", "oss", "gcs", "gs", "azblob", "kubernetes"];
 
 /// What an age identity begins with.
 const IDENTITY: &str = "AGE-SECRET-KEY-";
 
 /// Schemes of capabilities that are not there yet.
-const LATER: [(&str, &str); 6] = [
+const LATER: [(&str, &str); 5] = [
     ("redis", "the cache capability"),
     ("rediss", "the cache capability"),
     ("dragonfly", "the cache capability"),
-    ("kubernetes", "the Kubernetes capability"),
     ("nats", "the JetStream capability"),
     ("tls", "the JetStream capability"),
 ];
@@ -143,6 +142,10 @@ fn of_url(text: &str, address: Address) -> Result<Binding, AdHocError> {
             binding.check(&resolved)?;
             Ok(Binding::Storage(binding))
         }
+        "kubernetes" => {
+            let resolved = known()?;
+            KubernetesBinding::at(&resolved)?.map(Binding::Kubernetes).ok_or_else(not_a_url)
+        }
         other => match (address, LATER.iter().find(|(scheme, _)| *scheme == other)) {
             (_, Some((scheme, with))) => Err(AdHocError::Later((*scheme).to_owned(), with)),
             // What is not shown may be anything.
@@ -152,7 +155,7 @@ fn of_url(text: &str, address: Address) -> Result<Binding, AdHocError> {
             (Address::Url(_), None) => {
                 let near = nearest(other, SCHEMES).map(|near| format!("did you mean {near}://?"));
                 let advice = near.unwrap_or_else(|| {
-                    "it takes postgres://, s3://, oss://, gcs://, azblob:// and file:///".to_owned()
+                    "it takes postgres://, s3://, oss://, gcs://, azblob://, file:/// and kubernetes:///".to_owned()
                 });
                 Err(AdHocError::Scheme { shown: quoted(other).trim_matches('"').to_owned(), advice })
             }

@@ -2,6 +2,7 @@
 
 mod ad_hoc;
 mod key;
+mod kubernetes;
 mod sql;
 mod storage;
 mod tool;
@@ -13,6 +14,7 @@ pub(crate) use sql::target_of;
 
 pub use ad_hoc::{AdHocError, BindArgument};
 pub use key::KeyBinding;
+pub use kubernetes::{KubernetesBinding, KubernetesRule};
 pub use sql::{SqlBinding, SqlHost, SqlTarget, Tls, TlsMode};
 pub use storage::{BucketService, StorageBinding, StorageLocation, StorageTarget};
 pub use tool::{ArgumentRule, ArgumentRuleError, Program, ToolBinding, ToolProfile};
@@ -35,6 +37,8 @@ pub enum Binding {
     Tool(ToolBinding),
     /// An age identity.
     Key(KeyBinding),
+    /// A Kubernetes cluster.
+    Kubernetes(KubernetesBinding),
 }
 
 impl Binding {
@@ -45,6 +49,7 @@ impl Binding {
             Self::Storage(_) => BindingKind::Storage,
             Self::Tool(_) => BindingKind::Tool,
             Self::Key(_) => BindingKind::Key,
+            Self::Kubernetes(_) => BindingKind::Kubernetes,
         }
     }
 
@@ -53,6 +58,7 @@ impl Binding {
         let ceiling = match self {
             Self::Sql(binding) => &binding.access,
             Self::Storage(binding) => &binding.access,
+            Self::Kubernetes(binding) => &binding.access,
             Self::Tool(_) | Self::Key(_) => &None,
         };
         ceiling.as_deref().unwrap_or(self.kind().accesses())
@@ -67,6 +73,7 @@ impl Binding {
             Self::Storage(binding) => binding.concurrency,
             Self::Tool(binding) => binding.concurrency,
             Self::Key(binding) => binding.concurrency,
+            Self::Kubernetes(binding) => binding.concurrency,
         }
     }
 }
@@ -82,6 +89,7 @@ impl Decode for Binding {
             BindingKind::Storage => StorageBinding::read(&mut fields).map(Self::Storage),
             BindingKind::Tool => ToolBinding::read(&mut fields).map(Self::Tool),
             BindingKind::Key => KeyBinding::decode_fields(&mut fields).map(Self::Key),
+            BindingKind::Kubernetes => KubernetesBinding::read(&mut fields).map(Self::Kubernetes),
         };
         fields.finish();
         binding
@@ -112,6 +120,7 @@ impl JsonSchema for Binding {
             of(BindingKind::Storage, StorageBinding::json_schema(generator)),
             of(BindingKind::Tool, ToolBinding::json_schema(generator)),
             of(BindingKind::Key, KeyBinding::json_schema(generator)),
+            of(BindingKind::Kubernetes, KubernetesBinding::json_schema(generator)),
         ];
         json_schema!({ "description": "A named connection that the operator configures.", "oneOf": kinds })
     }

@@ -11,17 +11,17 @@ fn binding(rest: &str) -> String {
 fn a_kind_is_needed_and_known() {
     refused(
         &binding("url = \"x\""),
-        "rota.toml:1:1: bindings.b needs the key \"kind\" (the kinds are sql, storage, tool and key)",
+        "rota.toml:1:1: bindings.b needs the key \"kind\" (the kinds are sql, storage, tool, key and kubernetes)",
     );
     refused(
         &binding("kind = \"sqll\""),
         "rota.toml:2:8: bindings.b.kind: \"sqll\" is not a kind of binding (did you mean \"sql\"?)",
     );
-    for (kind, with) in [("cache", "cache"), ("kubernetes", "Kubernetes"), ("jetstream", "JetStream")] {
+    for (kind, with) in [("cache", "cache"), ("jetstream", "JetStream")] {
         refused(
             &binding(&format!("kind = \"{kind}\"")),
             &format!(
-                "rota.toml:2:8: bindings.b.kind: \"{kind}\" comes later, with the {with} capability (the kinds of this version are sql, storage, tool and key)"
+                "rota.toml:2:8: bindings.b.kind: \"{kind}\" comes later, with the {with} capability (the kinds of this version are sql, storage, tool, key and kubernetes)"
             ),
         );
     }
