@@ -88,7 +88,7 @@ fn what_is_no_binding_says_what_to_do() {
         ("postgress://h/d", "postgress:// is no address that --bind takes: did you mean postgres://?"),
         (
             "mysql://h/d",
-            "mysql:// is no address that --bind takes: it takes postgres://, s3://, oss://, gcs://, azblob:// and file:///",
+            "mysql:// is no address that --bind takes: it takes postgres://, s3://, oss://, gcs://, azblob://, file:/// and kubernetes:///",
         ),
         ("redis://h", "redis:// comes later, with the cache capability"),
         ("nats://h", "nats:// comes later, with the JetStream capability"),
