@@ -198,8 +198,9 @@ async fn feed<S: AsyncRead + AsyncWrite + Unpin>(
         loop {
             let mut piece = Vec::with_capacity(PIECE + 1);
             piece.push(STDIN);
+            let mut part = (&mut stdin).take(PIECE as u64);
             let read = tokio::select! {
-                read = (&mut stdin).take(PIECE as u64).read_buf(&mut piece) => read,
+                read = part.read_buf(&mut piece) => read,
                 () = tokio::time::sleep(PING) => {
                     sink.send(Message::Ping(bytes::Bytes::new())).await.ok()?;
                     continue;

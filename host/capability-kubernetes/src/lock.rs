@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A lock that a run holds. Dropped, it is given back.
-pub struct Lock {
+pub(crate) struct Lock {
     held: Held,
     lost: Arc<AtomicBool>,
     renewing: tokio::task::AbortHandle,

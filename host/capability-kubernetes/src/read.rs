@@ -78,7 +78,7 @@ pub(crate) fn shown(authorized: &Authorized<Kubernetes>, place: &Place, mut obje
 }
 
 /// A list under way: objects, then how it ended. Dropped, the work ends.
-pub struct Listing {
+pub(crate) struct Listing {
     pub(crate) items: mpsc::Receiver<Result<String, Error>>,
     pub(crate) version: tokio::sync::oneshot::Receiver<String>,
     _work: Work,

@@ -21,7 +21,7 @@ const EVENT: u64 = 8 << 20;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// A watch under way: what it saw, then the version at its end. Dropped, the work ends.
-pub struct Watching {
+pub(crate) struct Watching {
     pub(crate) seen: mpsc::Receiver<Watched>,
     pub(crate) end: oneshot::Receiver<Result<String, Error>>,
     pub(crate) _work: Work,

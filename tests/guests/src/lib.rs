@@ -21,6 +21,7 @@ mod bindings {
 }
 
 mod calls;
+mod cluster;
 mod durable;
 mod memory;
 mod misbehave;
@@ -61,6 +62,7 @@ impl Guest for Component {
                 slot("bucket", "storage", &["read", "write", "delete"]),
                 slot("program", "tool", &["run"]),
                 slot("key", "key", &["decrypt"]),
+                slot("cluster", "kubernetes", &["read", "write", "delete", "scale", "exec", "run", "secrets"]),
             ],
             risk: Risk::Change,
             confirmation: None,
