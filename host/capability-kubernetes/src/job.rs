@@ -90,10 +90,15 @@ impl Client {
                 let client = self.clone();
                 let what = format!("job {}/{}", place.namespace, place.name);
                 let removal = Removal { client: self.clone(), place: Some(place.clone()), token: crate::pending::token() };
-                Ok(Running::start(what, move |reports| async move {
+                Ok(Running::start_stoppable(what, move |reports, stop| async move {
                     let removal = removal;
-                    let attended = tokio::time::timeout(deadline + GRACE, client.attend_job(&place, &reports)).await;
-                    let result = attended.unwrap_or_else(|_| Err(Error::TimedOut(format!("job {}: its deadline is over", place.name))));
+                    let result = tokio::select! {
+                        attended = client.attend_job(&place, &reports) => attended,
+                        () = stop.notified() => Ok(ChildEnded { status: ChildStatus::Signal(9), stderr: String::new() }),
+                        () = tokio::time::sleep(deadline + GRACE) => {
+                            Err(Error::TimedOut(format!("job {}: its deadline is over", place.name)))
+                        }
+                    };
                     removal.now().await;
                     reports.end(permit.conclude(result, said).await);
                 }))

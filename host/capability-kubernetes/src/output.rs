@@ -8,9 +8,10 @@ use rota_capability::{ChildEnded, ChildStatus, Process, taken};
 use rota_contract::{Error, Fault};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// How many pieces of output wait for who reads it.
 const AHEAD: usize = 8;
@@ -23,6 +24,8 @@ pub(crate) struct Running {
     output: Option<mpsc::Receiver<Bytes>>,
     told: watch::Receiver<Told>,
     task: tokio::task::AbortHandle,
+    /// Asks a task that can be asked to end by itself.
+    stop: Option<Arc<Notify>>,
 }
 
 /// The task's end of it.
@@ -46,7 +49,18 @@ impl Running {
         let (output, receiver) = mpsc::channel(AHEAD);
         let (tell, told) = watch::channel(None);
         let task = tokio::spawn(task(Reports { output, tell })).abort_handle();
-        Self { name, output: Some(receiver), told, task }
+        Self { name, output: Some(receiver), told, task, stop: None }
+    }
+
+    /// Run a task that ends by itself when it is asked to.
+    pub(crate) fn start_stoppable<F: Future<Output = ()> + Send + 'static>(
+        name: String,
+        task: impl FnOnce(Reports, Arc<Notify>) -> F,
+    ) -> Self {
+        let stop = Arc::new(Notify::new());
+        let mut running = Self::start(name, |reports| task(reports, stop.clone()));
+        running.stop = Some(stop);
+        running
     }
 }
 
@@ -78,8 +92,13 @@ impl Process for Running {
     }
 
     fn kill(&mut self) -> BoxFuture<'static, Result<(), Error>> {
-        self.task.abort();
-        async { Ok(()) }.boxed()
+        let Some(stop) = &self.stop else {
+            self.task.abort();
+            return async { Ok(()) }.boxed();
+        };
+        stop.notify_one();
+        self.output = None;
+        outcome(self.told.clone()).map(|_| Ok(())).boxed()
     }
 }
 

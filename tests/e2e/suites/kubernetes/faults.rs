@@ -34,7 +34,7 @@ fn everything() -> Vec<serde_json::Value> {
 #[tokio::test]
 async fn a_cluster_that_is_away_or_silent_is_an_error_of_every_import_and_a_watch_outlives_it() {
     let mut cluster = Cluster::start().await.unwrap();
-    let world = World::of(&cluster, "faults", "timeout = \"500ms\"").await;
+    let world = World::of(&cluster, "faults", "timeout = \"1500ms\"").await;
     world.config_map("a", "").await;
     world.pod("idle").await;
     world.deployment("web", 1).await;

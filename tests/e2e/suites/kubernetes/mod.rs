@@ -50,7 +50,7 @@ impl World {
         arguments.extend(probe::arguments("calls", &json!({ "calls": calls })));
         arguments.extend(["--bind", "cluster=prod"].map(str::to_owned));
         arguments.extend(flags.iter().map(ToString::to_string));
-        let answer = self.rota.json(&arguments).await.unwrap();
+        let answer = self.rota.json(&arguments).await.unwrap_or_else(|error| panic!("{error}"));
         let answers = answer["report"]["data"].as_array().unwrap_or_else(|| panic!("{answer}")).clone();
         assert_eq!(answers.len(), calls.len());
         Ran { answers, effects: answer["effects"].as_array().unwrap().clone() }

@@ -79,6 +79,9 @@ func killSessions(marker string, leaders ...int) {
 			if !alive || (!wanted[session] && !hasMarker(pid, marker)) {
 				continue
 			}
+			if pid == os.Getpid() {
+				continue
+			}
 			// A kill that is refused is not tried for ever.
 			found = syscall.Kill(pid, syscall.SIGKILL) == nil || found
 		}
@@ -104,6 +107,10 @@ func sessionOf(pid int) (session int, alive bool) {
 }
 
 func hasMarker(pid int, marker string) bool {
+	// Nothing would be found in every environment.
+	if marker == "" {
+		return false
+	}
 	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	return err == nil && strings.Contains("\x00"+string(environment)+"\x00", "\x00"+marker+"\x00")
 }
