@@ -29,6 +29,7 @@
 
 mod answers;
 mod buckets;
+mod clusters;
 mod durable;
 mod filters;
 pub(crate) mod host;
@@ -39,6 +40,7 @@ mod stream;
 pub use crate::rows;
 pub use answers::{MockRows, SqlMock};
 pub use buckets::StorageMock;
+pub use clusters::ClusterMock;
 pub use durable::MockCompensation;
 pub use programs::{ToolMock, ToolOutput};
 pub use reported::{Failed, Reported};
@@ -78,6 +80,7 @@ enum Bound {
     Sql(SqlMock),
     Storage(StorageMock),
     Tool(ToolMock),
+    Cluster(ClusterMock),
     Key,
 }
 
@@ -213,6 +216,14 @@ impl MockHost {
         match self.bind(slot, || Bound::Tool(ToolMock::default())) {
             Bound::Tool(mock) => mock,
             _ => panic!("slot `{slot}` is bound to something else than a program"),
+        }
+    }
+
+    /// The cluster in a slot; binds it.
+    pub fn cluster(&self, slot: &str) -> ClusterMock {
+        match self.bind(slot, || Bound::Cluster(ClusterMock::default())) {
+            Bound::Cluster(mock) => mock,
+            _ => panic!("slot `{slot}` is bound to something else than a cluster"),
         }
     }
 
