@@ -50,7 +50,8 @@ async fn of_kubeconfig(binding: &KubernetesBinding, reference: &SecretRef) -> Re
         SecretRef::File(path) => Kubeconfig::read_from(path),
         _ => Kubeconfig::from_yaml(text.expose()),
     };
-    let kubeconfig = kubeconfig.map_err(|error| format!("its kubeconfig cannot be used: {}", clean(&error.to_string())))?;
+    let kubeconfig =
+        kubeconfig.map_err(|error| format!("its kubeconfig cannot be used: {}", clean(&error.to_string())))?;
     remember(text.expose());
     let options = KubeConfigOptions { context: binding.context.clone(), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;

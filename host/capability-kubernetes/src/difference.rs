@@ -8,8 +8,13 @@ const LINES: usize = 100;
 const VALUE: usize = 200;
 
 /// Fields that change with every write and say nothing.
-const NOISE: [&str; 5] =
-    ["/metadata/managedFields", "/metadata/resourceVersion", "/metadata/generation", "/metadata/creationTimestamp", "/metadata/uid"];
+const NOISE: [&str; 5] = [
+    "/metadata/managedFields",
+    "/metadata/resourceVersion",
+    "/metadata/generation",
+    "/metadata/creationTimestamp",
+    "/metadata/uid",
+];
 
 /// The difference between an object before (null: there was none) and after. Values below /data and /stringData of a secret are not shown.
 pub(crate) fn difference(before: &Value, after: &Value, secret: bool) -> String {
@@ -27,7 +32,8 @@ fn walk(before: &Value, after: &Value, path: &mut String, secret: bool, lines: &
     if before == after || NOISE.contains(&path.as_str()) || path == "/status" {
         return;
     }
-    let hidden = secret && ["/data", "/stringData", "/metadata/annotations"].iter().any(|field| path.starts_with(field));
+    let hidden =
+        secret && ["/data", "/stringData", "/metadata/annotations"].iter().any(|field| path.starts_with(field));
     match (before, after) {
         (Value::Object(old), Value::Object(new)) => {
             for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
@@ -85,7 +91,8 @@ mod tests {
 
     #[test]
     fn of_a_secret_only_the_keys_are_shown() {
-        let lines = difference(&json!({ "data": { "a": "b2xk" } }), &json!({ "data": { "a": "bmV3", "b": "x" } }), true);
+        let lines =
+            difference(&json!({ "data": { "a": "b2xk" } }), &json!({ "data": { "a": "bmV3", "b": "x" } }), true);
         assert_eq!(lines, "~ /data/a: (not shown) -> (not shown)\n+ /data/b: (not shown)");
     }
 }

@@ -36,7 +36,9 @@ impl Cluster {
                 ),
                 false,
             ),
-            kube::Error::BuildRequest(error) => Error::InvalidArgument(format!("{what}: {}", clean(&error.to_string()))),
+            kube::Error::BuildRequest(error) => {
+                Error::InvalidArgument(format!("{what}: {}", clean(&error.to_string())))
+            }
             other => self.unreachable(what, other),
         }
     }

@@ -13,8 +13,8 @@ use kube::client::Connection;
 use kube::core::Status;
 use kube::core::response::StatusSummary;
 use rota_authority::{Kubernetes, Permit};
-use rota_capability::streams::{Reader, error_of};
 use rota_capability::ChildEnded;
+use rota_capability::streams::{Reader, error_of};
 use rota_contract::Error;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
@@ -47,7 +47,11 @@ impl Command {
     pub(crate) fn shown(&self) -> String {
         let plain = |c: char| c.is_alphanumeric() || "-_=./:,+@%*".contains(c);
         let word = |word: &String| {
-            if !word.is_empty() && word.chars().all(plain) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+            if !word.is_empty() && word.chars().all(plain) {
+                word.clone()
+            } else {
+                format!("'{}'", word.replace('\'', r"'\''"))
+            }
         };
         clean(&self.words.iter().map(word).collect::<Vec<_>>().join(" "))
     }
@@ -90,15 +94,12 @@ impl Client {
         }
     }
 
-    async fn begin_exec(
-        &self,
-        what: &str,
-        path: Result<String, Error>,
-        stdin: bool,
-    ) -> Result<Connection, Error> {
+    async fn begin_exec(&self, what: &str, path: Result<String, Error>, stdin: bool) -> Result<Connection, Error> {
         let request = http::Request::get(path?).body(Vec::new());
-        let request = request.map_err(|_| Error::InvalidArgument(format!("{what}: no request can be made of the command")))?;
-        let connection = match tokio::time::timeout(self.requests.timeout, self.requests.client.connect(request)).await {
+        let request =
+            request.map_err(|_| Error::InvalidArgument(format!("{what}: no request can be made of the command")))?;
+        let connection = match tokio::time::timeout(self.requests.timeout, self.requests.client.connect(request)).await
+        {
             Err(_) => return Err(self.requests.cluster.timed_out(what, self.requests.timeout)),
             Ok(connected) => connected.map_err(|error| self.requests.cluster.of(what, &error))?,
         };
@@ -165,7 +166,8 @@ impl Client {
                 }
                 STDERR => stderr.push(rest),
                 STATUS => {
-                    let status = serde_json::from_slice(rest).map_err(|_| fault("answer", format!("{what}: the cluster's Status is not JSON"), true))?;
+                    let status = serde_json::from_slice(rest)
+                        .map_err(|_| fault("answer", format!("{what}: the cluster's Status is not JSON"), true))?;
                     let code = self.code(what, &status)?;
                     return stderr.finish(what, code);
                 }

@@ -43,9 +43,9 @@ pub(crate) fn manifest(place: &Place, job: &Job, run: &str) -> Result<Value, Err
     }
     let mut variables: Vec<Value> =
         job.variables.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
-    variables.extend(job.secret_variables.iter().map(|one| {
-        json!({ "name": one.name, "valueFrom": { "secretKeyRef": { "name": one.secret, "key": one.key } } })
-    }));
+    variables.extend(job.secret_variables.iter().map(
+        |one| json!({ "name": one.name, "valueFrom": { "secretKeyRef": { "name": one.secret, "key": one.key } } }),
+    ));
     let mut container = json!({
         "name": CONTAINER, "image": job.image, "command": job.words, "env": variables,
         "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
@@ -89,7 +89,8 @@ impl Client {
             Ok(_) => {
                 let client = self.clone();
                 let what = format!("job {}/{}", place.namespace, place.name);
-                let removal = Removal { client: self.clone(), place: Some(place.clone()), token: crate::pending::token() };
+                let removal =
+                    Removal { client: self.clone(), place: Some(place.clone()), token: crate::pending::token() };
                 Ok(Running::start_stoppable(what, move |reports, stop| async move {
                     let removal = removal;
                     let result = tokio::select! {
@@ -110,7 +111,8 @@ impl Client {
         let mut logged = false;
         loop {
             let pod = self.pod_of(job).await?;
-            let state = pod.as_ref().map(|pod| pod["status"]["containerStatuses"][0]["state"].clone()).unwrap_or_default();
+            let state =
+                pod.as_ref().map(|pod| pod["status"]["containerStatuses"][0]["state"].clone()).unwrap_or_default();
             let begun = state["running"].is_object() || state["terminated"].is_object();
             if let (Some(pod), true, false) = (&pod, begun, logged) {
                 logged = true;
@@ -144,19 +146,29 @@ impl Client {
             && let Some(reason) = waiting["reason"].as_str()
             && matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "CreateContainerConfigError")
         {
-            return Ok(Some(format!("its container cannot be started: {reason} {}", clean(waiting["message"].as_str().unwrap_or_default()))));
+            return Ok(Some(format!(
+                "its container cannot be started: {reason} {}",
+                clean(waiting["message"].as_str().unwrap_or_default())
+            )));
         }
         let object = self.requests.json(Call::get(&format!("get {}", job.shown()), &job.path(), &[])).await?;
         let conditions = object["status"]["conditions"].as_array();
         let failed = conditions.into_iter().flatten().find(|one| one["type"] == "Failed" && one["status"] == "True");
-        Ok(failed.map(|one| format!("{} {}", clean(one["reason"].as_str().unwrap_or_default()), clean(one["message"].as_str().unwrap_or_default()))))
+        Ok(failed.map(|one| {
+            format!(
+                "{} {}",
+                clean(one["reason"].as_str().unwrap_or_default()),
+                clean(one["message"].as_str().unwrap_or_default())
+            )
+        }))
     }
 
     /// Hand on what the pod writes, until it has ended.
     async fn follow(&self, job: &Place, pod: &Value, reports: &Reports) -> Result<(), Error> {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
         let kind = crate::host::kubernetes::Kind { api_version: "v1".into(), name: "Pod".into() };
-        let place = Place { resource: self.resource(&kind).await?, namespace: job.namespace.clone(), name: name.to_owned() };
+        let place =
+            Place { resource: self.resource(&kind).await?, namespace: job.namespace.clone(), name: name.to_owned() };
         let options = LogOptions {
             container: Some(CONTAINER.into()),
             follow: true,
@@ -208,7 +220,12 @@ impl Drop for Removal {
 
 /// Removes what the effect of `run-job` made. What cannot be removed now, the cluster removes after its deadline.
 async fn remove(client: &Client, place: Place) {
-    let options = DeleteOptions { uid: None, resource_version: None, grace_seconds: Some(1), propagation: Propagation::Background };
+    let options = DeleteOptions {
+        uid: None,
+        resource_version: None,
+        grace_seconds: Some(1),
+        propagation: Propagation::Background,
+    };
     let name = place.name.clone();
     if let Err(error) = client.clear_up(&Change::delete(place, &options)).await {
         tracing::warn!(job = name, %error, "a job could not be removed; the cluster does so after its deadline");

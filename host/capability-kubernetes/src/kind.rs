@@ -61,11 +61,13 @@ impl Client {
             segment("the group", group)?;
         }
         let what = format!("looking up the kinds of {}", segment("the version", version).map(|_| &kind.api_version)?);
-        let found = self.requests.json(Call::get(&what, &root(group, version), &[])).await.map_err(|error| match error {
-            Error::NotFound(_) => Error::InvalidArgument(format!("the cluster has no API `{}`", kind.api_version)),
-            other => other,
-        })?;
-        let resources = found["resources"].as_array().ok_or_else(|| fault("answer", format!("{what}: no list"), true))?;
+        let found =
+            self.requests.json(Call::get(&what, &root(group, version), &[])).await.map_err(|error| match error {
+                Error::NotFound(_) => Error::InvalidArgument(format!("the cluster has no API `{}`", kind.api_version)),
+                other => other,
+            })?;
+        let resources =
+            found["resources"].as_array().ok_or_else(|| fault("answer", format!("{what}: no list"), true))?;
         let word = |one: &Value, field: &str| one[field].as_str().unwrap_or_default().to_owned();
         let of_kind = |one: &&Value| word(one, "kind") == kind.name && !word(one, "name").contains('/');
         let Some(one) = resources.iter().find(of_kind) else {

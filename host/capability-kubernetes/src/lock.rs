@@ -36,7 +36,11 @@ fn now() -> String {
 
 impl Client {
     /// Who holds a lock now, if anybody does; and the Lease, if there is one.
-    pub(crate) async fn holder(&self, _: &Authorized<Kubernetes>, place: &Place) -> Result<(Option<String>, Option<Value>), Error> {
+    pub(crate) async fn holder(
+        &self,
+        _: &Authorized<Kubernetes>,
+        place: &Place,
+    ) -> Result<(Option<String>, Option<Value>), Error> {
         let lease = match self.requests.json(Call::get(&format!("get {}", place.shown()), &place.path(), &[])).await {
             Ok(lease) => lease,
             Err(Error::NotFound(_)) => return Ok((None, None)),
@@ -75,7 +79,10 @@ impl Client {
 
 /// What a lock is that somebody else holds.
 pub(crate) fn taken(place: &Place, by: &str) -> Error {
-    Error::Conflict(format!("the lock {}/{} is held by {by}; wait until it ends, or look at what it does", place.namespace, place.name))
+    Error::Conflict(format!(
+        "the lock {}/{} is held by {by}; wait until it ends, or look at what it does",
+        place.namespace, place.name
+    ))
 }
 
 impl Held {
@@ -172,7 +179,10 @@ impl Lock {
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.lost.load(Ordering::Relaxed) {
             let place = &self.held.place;
-            return Err(Error::Conflict(format!("the lock {}/{} was lost: it could not be renewed in time, or somebody took it", place.namespace, place.name)));
+            return Err(Error::Conflict(format!(
+                "the lock {}/{} was lost: it could not be renewed in time, or somebody took it",
+                place.namespace, place.name
+            )));
         }
         Ok(())
     }

@@ -35,7 +35,9 @@ impl Client {
         if let Some(container) = &options.container {
             query.push(("container", segment("the container", container)?.to_owned()));
         }
-        for (key, set) in [("follow", options.follow), ("previous", options.previous), ("timestamps", options.timestamps)] {
+        for (key, set) in
+            [("follow", options.follow), ("previous", options.previous), ("timestamps", options.timestamps)]
+        {
             if set {
                 query.push((key, "true".to_owned()));
             }

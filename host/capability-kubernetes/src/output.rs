@@ -45,7 +45,10 @@ impl Reports {
 
 impl Running {
     /// Run a task.
-    pub(crate) fn start<F: Future<Output = ()> + Send + 'static>(name: String, task: impl FnOnce(Reports) -> F) -> Self {
+    pub(crate) fn start<F: Future<Output = ()> + Send + 'static>(
+        name: String,
+        task: impl FnOnce(Reports) -> F,
+    ) -> Self {
         let (output, receiver) = mpsc::channel(AHEAD);
         let (tell, told) = watch::channel(None);
         let task = tokio::spawn(task(Reports { output, tell })).abort_handle();

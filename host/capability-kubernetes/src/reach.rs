@@ -83,12 +83,16 @@ impl Client {
             return if binding.cluster_scoped {
                 Ok(String::new())
             } else {
-                never(format!("binding `{name}` does not reach objects without a namespace; its operator sets cluster_scoped = true"))
+                never(format!(
+                    "binding `{name}` does not reach objects without a namespace; its operator sets cluster_scoped = true"
+                ))
             };
         }
         let namespace = segment("the namespace", namespace.unwrap_or(self.namespace()))?;
         if !binding.reaches(namespace, self.namespace()) {
-            return never(format!("binding `{name}` does not reach the namespace {namespace}; its operator adds it to `namespaces`"));
+            return never(format!(
+                "binding `{name}` does not reach the namespace {namespace}; its operator adds it to `namespaces`"
+            ));
         }
         Ok(namespace.to_owned())
     }
@@ -101,8 +105,7 @@ impl Client {
         object: &Object,
     ) -> Result<Place, Error> {
         let resource = self.resource(&object.kind).await?;
-        let namespace =
-            self.namespace_of(authorized, operation, resource.namespaced, object.namespace.as_deref())?;
+        let namespace = self.namespace_of(authorized, operation, resource.namespaced, object.namespace.as_deref())?;
         let name = segment("the name", &object.name)?.to_owned();
         Ok(Place { resource, namespace, name })
     }
@@ -133,7 +136,8 @@ impl Client {
             return Ok(());
         }
         if !rules.is_empty() {
-            let object = self.requests.json(Call::get(&format!("looking up {}", place.shown()), &place.path(), &[])).await?;
+            let object =
+                self.requests.json(Call::get(&format!("looking up {}", place.shown()), &place.path(), &[])).await?;
             if rules.iter().any(|rule| has_labels(&object, rule)) {
                 return Ok(());
             }
@@ -173,10 +177,10 @@ impl Client {
         let covers = |rule: &KubernetesRule| match namespace {
             Some(namespace) => rule.covers(verb, &plural, namespace, None),
             // Of all namespaces: what each rule speaks of is looked at object by object.
-            None => rule.namespaces.first().map_or_else(
-                || rule.covers(verb, &plural, "", None),
-                |first| rule.covers(verb, &plural, first, None),
-            ),
+            None => rule
+                .namespaces
+                .first()
+                .map_or_else(|| rule.covers(verb, &plural, "", None), |first| rule.covers(verb, &plural, first, None)),
         };
         let rules: Vec<_> = allow.iter().filter(|rule| covers(rule)).cloned().collect();
         if rules.is_empty() {

@@ -54,7 +54,9 @@ impl Collection {
         }
         let of = |field: &str| object.get(field).is_none();
         // A list does not repeat what all of its objects are.
-        if of("kind") && let Some(map) = object.as_object_mut() {
+        if of("kind")
+            && let Some(map) = object.as_object_mut()
+        {
             map.insert("apiVersion".into(), self.resource.api_version().into());
             map.insert("kind".into(), self.resource.kind.clone().into());
         }
@@ -150,7 +152,8 @@ impl Client {
         let namespace = if place.namespace.is_empty() { "default" } else { &place.namespace };
         let selector = format!("involvedObject.name={},involvedObject.kind={}", place.name, place.resource.kind);
         let query = [("fieldSelector", selector.as_str()), ("limit", "500")];
-        let list = self.requests.json(Call::get(&what, &format!("/api/v1/namespaces/{namespace}/events"), &query)).await?;
+        let list =
+            self.requests.json(Call::get(&what, &format!("/api/v1/namespaces/{namespace}/events"), &query)).await?;
         let mut events: Vec<Event> = list["items"].as_array().into_iter().flatten().map(event).collect();
         events.sort_by_key(|event| event.last_seen);
         Ok(events.split_off(events.len().saturating_sub(EVENTS)))
@@ -165,6 +168,8 @@ fn event(event: &Value) -> Event {
         reason: text("reason"),
         message: text("message"),
         count: event["count"].as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
-        last_seen: time.and_then(|time| chrono::DateTime::parse_from_rfc3339(time).ok()).map(|time| time.timestamp_micros()),
+        last_seen: time
+            .and_then(|time| chrono::DateTime::parse_from_rfc3339(time).ok())
+            .map(|time| time.timestamp_micros()),
     }
 }

@@ -43,12 +43,21 @@ impl Requests {
         let answer = async {
             let reader = self.begin(call).await?;
             let mut bytes = Vec::new();
-            reader.compat().take(ANSWER + 1).read_to_end(&mut bytes).await.map_err(|error| self.cluster.unreachable(&what, &error))?;
+            reader
+                .compat()
+                .take(ANSWER + 1)
+                .read_to_end(&mut bytes)
+                .await
+                .map_err(|error| self.cluster.unreachable(&what, &error))?;
             if bytes.len() as u64 > ANSWER {
-                return Err(Error::Quota(format!("{what}: the answer is larger than {} MiB; ask for less", ANSWER >> 20)));
+                return Err(Error::Quota(format!(
+                    "{what}: the answer is larger than {} MiB; ask for less",
+                    ANSWER >> 20
+                )));
             }
             // The text is not shown: it may hold anything.
-            serde_json::from_slice(&bytes).map_err(|_| fault("answer", format!("{what}: the cluster answered what is not JSON"), true))
+            serde_json::from_slice(&bytes)
+                .map_err(|_| fault("answer", format!("{what}: the cluster answered what is not JSON"), true))
         };
         match tokio::time::timeout(self.timeout, answer).await {
             Ok(answer) => answer,
@@ -75,7 +84,8 @@ impl Requests {
                 body
             }
         };
-        let request = request.body(body).map_err(|_| Error::InvalidArgument(format!("{what}: no request can be made of it")))?;
+        let request =
+            request.body(body).map_err(|_| Error::InvalidArgument(format!("{what}: no request can be made of it")))?;
         self.client.request_stream(request).await.map_err(|error| self.cluster.of(what, &error))
     }
 }

@@ -24,7 +24,8 @@ pub(crate) struct Question {
 impl Question {
     fn shown(&self) -> String {
         let mut text = format!("{} {}", self.verb, self.resource);
-        for (mark, part) in [("/", &self.subresource), (".", &self.group), (" ", &self.name), (" in ", &self.namespace)] {
+        for (mark, part) in [("/", &self.subresource), (".", &self.group), (" ", &self.name), (" in ", &self.namespace)]
+        {
             if !part.is_empty() {
                 text += &format!("{mark}{part}");
             }
@@ -70,13 +71,15 @@ impl Client {
                     let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
                     let own = [self.namespace().to_owned()];
                     let namespaces = if rule.namespaces.is_empty() { &own[..] } else { &rule.namespaces };
-                    questions.extend(namespaces.iter().filter(|namespace| *namespace != "*").map(|namespace| Question {
-                        verb: verb.to_owned(),
-                        group: group.to_owned(),
-                        resource: resource.to_owned(),
-                        subresource: subresource.to_owned(),
-                        namespace: namespace.clone(),
-                        name: exact(&rule.names),
+                    questions.extend(namespaces.iter().filter(|namespace| *namespace != "*").map(|namespace| {
+                        Question {
+                            verb: verb.to_owned(),
+                            group: group.to_owned(),
+                            resource: resource.to_owned(),
+                            subresource: subresource.to_owned(),
+                            namespace: namespace.clone(),
+                            name: exact(&rule.names),
+                        }
                     }));
                 }
             }

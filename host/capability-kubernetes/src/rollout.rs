@@ -24,7 +24,8 @@ impl Client {
         let scale = self.requests.json(Call::get(&format!("get the scale of {}", place.shown()), &path, &[])).await?;
         let version = scale["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
         let selector = scale["status"]["selector"].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        let scale = Scale { wanted: count(&scale["spec"]["replicas"]), current: count(&scale["status"]["replicas"]), selector };
+        let scale =
+            Scale { wanted: count(&scale["spec"]["replicas"]), current: count(&scale["status"]["replicas"]), selector };
         Ok((scale, version))
     }
 
@@ -144,15 +145,21 @@ fn count(value: &Value) -> u32 {
 pub(crate) fn rollout(object: &Value) -> Rollout {
     let (spec, status) = (&object["spec"], &object["status"]);
     let daemon = object["kind"] == "DaemonSet";
-    let wanted = if daemon { count(&status["desiredNumberScheduled"]) } else { spec["replicas"].as_u64().map_or(1, |_| count(&spec["replicas"])) };
+    let wanted = if daemon {
+        count(&status["desiredNumberScheduled"])
+    } else {
+        spec["replicas"].as_u64().map_or(1, |_| count(&spec["replicas"]))
+    };
     let of = |plain: &str, of_daemon: &str| count(&status[if daemon { of_daemon } else { plain }]);
     let updated = of("updatedReplicas", "updatedNumberScheduled");
     let (ready, available) = (of("readyReplicas", "numberReady"), of("availableReplicas", "numberAvailable"));
     let total = if daemon { updated } else { count(&status["replicas"]) };
     let seen = status["observedGeneration"].as_i64() >= object["metadata"]["generation"].as_i64();
-    let stuck = status["conditions"].as_array().into_iter().flatten().find(|one| {
-        one["type"] == "Progressing" && one["reason"] == "ProgressDeadlineExceeded"
-    });
+    let stuck = status["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|one| one["type"] == "Progressing" && one["reason"] == "ProgressDeadlineExceeded");
     let (mut complete, mut failed) = (false, false);
     let note = if !seen {
         "the controller has not seen the change yet".to_owned()

@@ -23,9 +23,18 @@ pub(crate) fn hide(object: &mut Value) {
 pub(crate) fn remember(object: &Value) {
     use base64::Engine as _;
     for (field, encoded) in [("data", true), ("stringData", false)] {
-        for text in object.get(field).and_then(Value::as_object).into_iter().flat_map(|map| map.values()).filter_map(Value::as_str) {
+        for text in object
+            .get(field)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(|map| map.values())
+            .filter_map(Value::as_str)
+        {
             let value = if encoded {
-                base64::engine::general_purpose::STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+                base64::engine::general_purpose::STANDARD
+                    .decode(text)
+                    .ok()
+                    .and_then(|bytes| String::from_utf8(bytes).ok())
             } else {
                 Some(text.to_owned())
             };
@@ -47,7 +56,10 @@ pub(crate) fn are_used_by(document: &Value) -> bool {
         }),
         Value::Array(list) => list.iter().any(are_used_by),
         // The paths of a JSON patch.
-        Value::String(text) => text.starts_with('/') && (text.contains("/secretKeyRef") || text.contains("/secretRef") || text.contains("/secretName")),
+        Value::String(text) => {
+            text.starts_with('/')
+                && (text.contains("/secretKeyRef") || text.contains("/secretRef") || text.contains("/secretName"))
+        }
         _ => false,
     }
 }

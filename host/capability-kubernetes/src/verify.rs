@@ -76,7 +76,9 @@ impl Stderr {
             let told = trailer.trim_end().split(' ').nth(1).unwrap_or_default();
             let found = hex::encode(hash.finalize());
             if told != found {
-                let message = format!("{what}: the {length} bytes that arrived have the SHA-256 {found}, and what was written {told}");
+                let message = format!(
+                    "{what}: the {length} bytes that arrived have the SHA-256 {found}, and what was written {told}"
+                );
                 return Err(fault("checksum-mismatch", message, true));
             }
             bytes = before.as_bytes().to_vec();

@@ -135,8 +135,8 @@ impl Client {
         line: &[u8],
         progress: &mut Progress,
     ) -> Result<Option<Watched>, Error> {
-        let mut event: Value =
-            serde_json::from_slice(line).map_err(|_| fault("answer", format!("{what}: the cluster sent what is not JSON"), true))?;
+        let mut event: Value = serde_json::from_slice(line)
+            .map_err(|_| fault("answer", format!("{what}: the cluster sent what is not JSON"), true))?;
         let object = event["object"].take();
         let change = match event["type"].as_str().unwrap_or_default() {
             "ADDED" => Change::Added,
@@ -147,7 +147,9 @@ impl Client {
                 let status = serde_json::from_value(object).unwrap_or_default();
                 return Err(self.requests.cluster.of_status(what, &status));
             }
-            other => return Err(fault("answer", format!("{what}: the cluster sent an event `{}`", clean(other)), false)),
+            other => {
+                return Err(fault("answer", format!("{what}: the cluster sent an event `{}`", clean(other)), false));
+            }
         };
         if let Some(version) = object.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
             version.clone_into(&mut progress.version);

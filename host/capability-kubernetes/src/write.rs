@@ -13,8 +13,6 @@ use serde_json::{Value, json};
 
 /// Whose fields they are in server-side apply.
 const MANAGER: &str = "rota";
-/// How much of a document is put on record.
-const DETAIL: usize = 2000;
 
 /// A change of an object.
 pub(crate) struct Change {
@@ -85,7 +83,8 @@ impl Change {
             words += ", leaving its dependents";
         }
         let path = place.path();
-        let mut change = Self::new(place, words, Method::DELETE, path, ("application/json", body.to_string().into_bytes()));
+        let mut change =
+            Self::new(place, words, Method::DELETE, path, ("application/json", body.to_string().into_bytes()));
         change.query.clear();
         change.class = EffectClass::Destructive;
         change.answers_object = false;
@@ -145,18 +144,20 @@ impl Change {
 /// A document as it is put on record: of a secret, its keys alone.
 fn described(place: &Place, document: &Value) -> String {
     let text = if place.resource.is_secret() {
-        let keys = ["data", "stringData"].iter().filter_map(|field| document[*field].as_object()).flat_map(|map| map.keys());
+        let keys =
+            ["data", "stringData"].iter().filter_map(|field| document[*field].as_object()).flat_map(|map| map.keys());
         format!("a Secret (keys {})", keys.cloned().collect::<Vec<_>>().join(", "))
     } else {
         document.to_string()
     };
-    let masked = clean(&text);
-    if text.len() > masked.len() { format!("{} ...", masked.chars().take(DETAIL).collect::<String>()) } else { masked }
+    let shown = clean(&text);
+    if text.len() > shown.len() { format!("{shown} ...") } else { shown }
 }
 
 /// The options of a deletion that is only tried.
 fn in_body(options: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut options: Value = serde_json::from_slice(options).map_err(|error| Error::InvalidArgument(error.to_string()))?;
+    let mut options: Value =
+        serde_json::from_slice(options).map_err(|error| Error::InvalidArgument(error.to_string()))?;
     options["dryRun"] = json!(["All"]);
     Ok(options.to_string().into_bytes())
 }
@@ -202,9 +203,10 @@ impl Client {
         };
         self.requests.json(call).await.map_err(|error| match error {
             // The server calls both a wrong object and a failed test unprocessable.
-            Error::Failed(fault) if change.tests && fault.code == "Invalid" => {
-                Error::Conflict(format!("{} (a `test` of the patch does not hold, or the result is wrong)", fault.message))
-            }
+            Error::Failed(fault) if change.tests && fault.code == "Invalid" => Error::Conflict(format!(
+                "{} (a `test` of the patch does not hold, or the result is wrong)",
+                fault.message
+            )),
             other => other,
         })
     }

@@ -4,9 +4,7 @@ use crate::client::{Client, Connection, Shared};
 use crate::{Ended, Settings};
 use futures::future::BoxFuture;
 use rota_capability::streams::{Reader, Taken, give_bytes, take_bytes};
-use rota_capability::{
-    Capability, Child, ChildEnded, ChildStatus, Guest, Process, Services, begin, guest,
-};
+use rota_capability::{Capability, Child, ChildEnded, ChildStatus, Guest, Process, Services, begin, guest};
 
 use rota_contract::Error;
 use wasmtime::component::{Access, Accessor, AccessorTask, HasData, Linker, Resource, StreamReader};

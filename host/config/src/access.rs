@@ -68,10 +68,8 @@ words! {
 
 impl BindingKind {
     /// Kinds that the design names and this version has not: with what they come.
-    const LATER: [(&'static str, &'static str); 2] = [
-        ("cache", "the cache capability"),
-        ("jetstream", "the JetStream capability"),
-    ];
+    const LATER: [(&'static str, &'static str); 2] =
+        [("cache", "the cache capability"), ("jetstream", "the JetStream capability")];
 
     /// The accesses that a grant on a binding of this kind can name.
     pub fn accesses(self) -> &'static [Access] {

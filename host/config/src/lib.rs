@@ -45,8 +45,9 @@ mod tree;
 pub use access::{Access, BindingKind};
 pub use address::{Address, TargetError, UrlError};
 pub use binding::{
-    AdHocError, ArgumentRule, ArgumentRuleError, BindArgument, Binding, BucketService, KeyBinding, KubernetesBinding, KubernetesRule, Program, SqlBinding,
-    SqlHost, SqlTarget, StorageBinding, StorageLocation, StorageTarget, Tls, TlsMode, ToolBinding, ToolProfile,
+    AdHocError, ArgumentRule, ArgumentRuleError, BindArgument, Binding, BucketService, KeyBinding, KubernetesBinding,
+    KubernetesRule, Program, SqlBinding, SqlHost, SqlTarget, StorageBinding, StorageLocation, StorageTarget, Tls,
+    TlsMode, ToolBinding, ToolProfile,
 };
 pub use config::{Checked, Config, check};
 pub use difference::{Change, Difference};

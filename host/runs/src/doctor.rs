@@ -172,8 +172,12 @@ impl Host {
 
     async fn reach_cluster(&self, context: &RunContext) -> Result<String, Error> {
         let authorized = context.gate.authorise::<Kubernetes>("doctor", SLOT, &[]).map_err(rota_capability::denied)?;
-        let clusters =
-            self.plugins().sandbox().services().get::<rota_capability_kubernetes::Clusters>().ok_or(Error::Cancelled)?;
+        let clusters = self
+            .plugins()
+            .sandbox()
+            .services()
+            .get::<rota_capability_kubernetes::Clusters>()
+            .ok_or(Error::Cancelled)?;
         let client = clusters.open(&authorized).await?;
         client.review(&authorized).await?;
         Ok(format!("Kubernetes {}, namespace {}", client.version(&authorized).await?, client.namespace()))

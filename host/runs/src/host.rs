@@ -252,9 +252,11 @@ impl Host {
         }
     }
 
-    /// Wait until what was cancelled has reached its targets and what was said is on record. Before the process ends.
+    /// Wait until what was cancelled has reached its targets (jobs and locks of clusters, too) and what was said is on record. Before the process ends.
     pub async fn close(self) {
-        futures::future::join(self.sessions().quiesce(), rota_capability_storage::settled(SETTLE_AT_CLOSE)).await;
+        let uploads = rota_capability_storage::settled(SETTLE_AT_CLOSE);
+        let jobs = rota_capability_kubernetes::settled(SETTLE_AT_CLOSE);
+        futures::future::join3(self.sessions().quiesce(), uploads, jobs).await;
         self.store.close().await;
     }
 

@@ -97,7 +97,7 @@ impl Parse for Slot {
             let hint = nearest(&capability, CAPABILITIES.map(|(known, ..)| known));
             return Err(Error::new(
                 at,
-                format!("there is no capability `{capability}`: use sql, storage, tool or key{hint}"),
+                format!("there is no capability `{capability}`: use sql, storage, tool, key or kubernetes{hint}"),
             ));
         };
         let list;

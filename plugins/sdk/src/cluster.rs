@@ -98,7 +98,14 @@ impl DeleteOptions {
 impl LogOptions {
     /// What there is of the only container's log.
     pub fn whole() -> Self {
-        Self { container: None, follow: false, previous: false, tail_lines: None, since_seconds: None, timestamps: false }
+        Self {
+            container: None,
+            follow: false,
+            previous: false,
+            tail_lines: None,
+            since_seconds: None,
+            timestamps: false,
+        }
     }
 }
 
@@ -165,8 +172,11 @@ impl Cluster {
     /// # Errors
     /// `denied` without `read`; what the cluster said.
     pub async fn list(&self, kind: &Kind, selection: Selection) -> Result<Objects> {
-        let (stream, ending) =
-            self.0.list(kind.clone(), selection).await.with_context(|| format!("listing objects of kind {}", kind.name))?;
+        let (stream, ending) = self
+            .0
+            .list(kind.clone(), selection)
+            .await
+            .with_context(|| format!("listing objects of kind {}", kind.name))?;
         Ok(Objects { stream, ending: Some(ending), version: None, buffer: Vec::new().into_iter() })
     }
 

@@ -135,13 +135,15 @@ pub(crate) async fn call(import: &str, call: &Value) -> Value {
         }
         "get-scale" => answer(cluster.get_scale(object(call)).await, |scale| json!([scale.wanted, scale.current])),
         "set-scale" => {
-            let scaled = cluster.set_scale(object(call), number(call, "replicas").unwrap_or(1), number(call, "expected"));
+            let scaled =
+                cluster.set_scale(object(call), number(call, "replicas").unwrap_or(1), number(call, "expected"));
             answer(scaled.await, |before| json!(before))
         }
         "restart" => answer(cluster.restart(object(call)).await, |()| json!(null)),
-        "rollout-status" => answer(cluster.rollout_status(object(call)).await, |rollout| {
-            json!({ "complete": rollout.complete, "wanted": rollout.wanted, "note": rollout.note })
-        }),
+        "rollout-status" => answer(
+            cluster.rollout_status(object(call)).await,
+            |rollout| json!({ "complete": rollout.complete, "wanted": rollout.wanted, "note": rollout.note }),
+        ),
         "wait-for" => {
             let seconds = number(call, "seconds").unwrap_or(30);
             answer(cluster.wait_for(object(call), condition(call), seconds).await, |object| parsed(&object))
@@ -186,9 +188,10 @@ async fn list(cluster: &Cluster, call: &Value) -> Value {
                 }
             }
             names.truncate(20);
-            answer(end.await, |listed| {
-                json!({ "count": listed.count, "version": listed.resource_version, "names": names, "first": first })
-            })
+            answer(
+                end.await,
+                |listed| json!({ "count": listed.count, "version": listed.resource_version, "names": names, "first": first }),
+            )
         }
         Err(error) => said(&error),
     }

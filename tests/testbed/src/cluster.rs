@@ -87,7 +87,13 @@ impl Cluster {
 
         let (etcd, peer) = (format!("https://127.0.0.1:{etcd_port}"), format!("https://127.0.0.1:{peer_port}"));
         let mut command = program("etcd");
-        command.args(["--name=default", "--unsafe-no-fsync", "--log-level=warn", "--client-cert-auth", "--peer-client-cert-auth"]);
+        command.args([
+            "--name=default",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+            "--client-cert-auth",
+            "--peer-client-cert-auth",
+        ]);
         command.args(flags(&[
             ("data-dir", &path("etcd")),
             ("listen-client-urls", &etcd),

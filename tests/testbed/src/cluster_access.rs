@@ -117,8 +117,7 @@ impl ClusterAccess {
     pub async fn namespace(&self, prefix: &str) -> anyhow::Result<Namespace> {
         let prefix: String =
             prefix.to_lowercase().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
-        let namespace =
-            Namespace { access: self.clone(), name: format!("{prefix}-{}", &random_secret()?[..12]) };
+        let namespace = Namespace { access: self.clone(), name: format!("{prefix}-{}", &random_secret()?[..12]) };
         self.kubectl(["create", "namespace", &namespace.name]).await?;
         // Pods are refused until their service account and what it trusts are there.
         namespace

@@ -7,8 +7,8 @@ use super::kubernetes::{
 use super::producers::{Changes, Objects, Producer};
 use super::{Answer, Call, Cluster, HeldLock, Host};
 use crate::client::is_granted;
-use crate::read::Collection;
 use crate::reach::Place;
+use crate::read::Collection;
 use crate::request::segment;
 use crate::review::Question;
 use crate::write::Change;
@@ -167,7 +167,9 @@ fn access_of(verb: &str, subresource: &str) -> KubernetesAccess {
 
 /// Only what has a rollout.
 fn workload(place: &Place) -> Result<(), Error> {
-    if place.resource.group == "apps" && matches!(&*place.resource.plural, "deployments" | "statefulsets" | "daemonsets") {
+    if place.resource.group == "apps"
+        && matches!(&*place.resource.plural, "deployments" | "statefulsets" | "daemonsets")
+    {
         return Ok(());
     }
     Err(Error::InvalidArgument(format!("{} have no rollout", place.resource.rbac())))

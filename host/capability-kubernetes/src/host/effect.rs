@@ -60,7 +60,10 @@ impl Call {
             return Err(Error::InvalidArgument("an object has an apiVersion and a kind".into()));
         };
         let Some(own) = word("/metadata/name") else {
-            return Err(Error::InvalidArgument("an object has a metadata.name; generateName is not taken, because a retry would make another one".into()));
+            return Err(Error::InvalidArgument(
+                "an object has a metadata.name; generateName is not taken, because a retry would make another one"
+                    .into(),
+            ));
         };
         let object = Object { kind: Kind { api_version, name }, namespace: word("/metadata/namespace"), name: own };
         let place = self.client().place(&authorized, OPERATION, &object).await?;
@@ -75,7 +78,11 @@ impl Call {
     }
 
     /// Run a command, or in a plan only put it on record.
-    pub(super) async fn exec(&self, command: super::kubernetes::Command, stdin: Option<Reader>) -> Result<Child, Error> {
+    pub(super) async fn exec(
+        &self,
+        command: super::kubernetes::Command,
+        stdin: Option<Reader>,
+    ) -> Result<Child, Error> {
         const OPERATION: &str = "kubernetes.exec";
         let authorized = self.authorise(OPERATION, &[KubernetesAccess::Exec])?;
         if command.words.is_empty() || command.words.iter().any(|word| word.contains('\0')) {
@@ -83,7 +90,8 @@ impl Call {
         }
         let pod = self.client().pod(&authorized, OPERATION, command.namespace, &command.pod).await?;
         self.client().admit(&authorized, OPERATION, "exec", &pod).await?;
-        let command = exec::Command { pod, container: command.container, words: command.words, verified: command.verified };
+        let command =
+            exec::Command { pod, container: command.container, words: command.words, verified: command.verified };
         let effect = Effect { object: command.pod.shown(), detail: command.shown(), class: EffectClass::Destructive };
         match authorized.effect(effect).await.map_err(refused)? {
             Decision::Planned => Ok(Child::planned()),

@@ -60,9 +60,8 @@ record! {
 }
 
 /// The verbs that a rule can name.
-const VERBS: [&str; 13] = [
-    "*", "get", "list", "watch", "create", "patch", "delete", "exec", "log", "scale", "restart", "run", "lock",
-];
+const VERBS: [&str; 13] =
+    ["*", "get", "list", "watch", "create", "patch", "delete", "exec", "log", "scale", "restart", "run", "lock"];
 
 impl KubernetesRule {
     /// Whether the rule speaks of this verb on this resource, in this namespace (empty: none), of this name (none: of any).
@@ -103,9 +102,8 @@ impl KubernetesRule {
 /// Whether a text is one label with its value, that cannot be read as a further part of a selector.
 fn is_label(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-    text.split_once('=').is_some_and(|(key, value)| {
-        !key.is_empty() && key.chars().all(plain) && value.chars().all(plain)
-    })
+    text.split_once('=')
+        .is_some_and(|(key, value)| !key.is_empty() && key.chars().all(plain) && value.chars().all(plain))
 }
 
 /// Exactly, or with one star for any text.
@@ -132,7 +130,8 @@ impl KubernetesBinding {
             return reader.refuse(&whole, format!("{at}: token and ca_file go with server"));
         }
         if binding.server.as_ref().is_some_and(|server| !server.starts_with("https://")) {
-            return reader.refuse(&whole, format!("{}: an API server is written as https://HOST:PORT", join(&at, "server")));
+            return reader
+                .refuse(&whole, format!("{}: an API server is written as https://HOST:PORT", join(&at, "server")));
         }
         if binding.context.is_some() && binding.kubeconfig.is_none() {
             return reader.refuse(&whole, format!("{at}: context goes with kubeconfig"));
@@ -172,7 +171,11 @@ impl KubernetesBinding {
 
     /// Whether a namespace can be reached; `own` is the one that is meant where none is named.
     pub fn reaches(&self, namespace: &str, own: &str) -> bool {
-        if self.namespaces.is_empty() { namespace == own } else { self.namespaces.iter().any(|n| n == "*" || n == namespace) }
+        if self.namespaces.is_empty() {
+            namespace == own
+        } else {
+            self.namespaces.iter().any(|n| n == "*" || n == namespace)
+        }
     }
 
     /// Whether every namespace can be reached.

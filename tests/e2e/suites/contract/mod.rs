@@ -172,8 +172,7 @@ async fn with_everything_granted_every_import_reaches_its_target() {
     }
     // What was recorded as an effect is what the table calls one: no import has an effect that a plan test does not know.
     let recorded: Vec<&str> = ran.effects.iter().map(|effect| effect["operation"].as_str().unwrap()).collect();
-    let wanted: Vec<&str> =
-        cases.iter().filter(|case| !case.is_listed_only()).flat_map(Case::operations).collect();
+    let wanted: Vec<&str> = cases.iter().filter(|case| !case.is_listed_only()).flat_map(Case::operations).collect();
     assert_eq!(recorded, wanted);
     targets.touched(&cases).await;
 }

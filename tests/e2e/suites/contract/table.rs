@@ -100,7 +100,8 @@ fn case(import: &'static str, arguments: Value, guard: Guard, effect: Option<Lis
 
 /// The table.
 pub(super) fn cases(named: &Named) -> Vec<Case> {
-    [of_run(), of_bytes(named), of_sql(named), of_transactions(), of_storage(), of_programs(), of_cluster(), of_lock()].concat()
+    [of_run(), of_bytes(named), of_sql(named), of_transactions(), of_storage(), of_programs(), of_cluster(), of_lock()]
+        .concat()
 }
 
 fn of_run() -> Vec<Case> {
@@ -370,7 +371,8 @@ fn of_cluster() -> Vec<Case> {
 
 fn of_lock() -> Vec<Case> {
     let write = Guard::Needs("cluster", "write");
-    let taken = listed("kubernetes.lock", "cluster: leases.coordination.k8s.io ", "write", "take the lock as rota/probe/");
+    let taken =
+        listed("kubernetes.lock", "cluster: leases.coordination.k8s.io ", "write", "take the lock as rota/probe/");
     let trace = |words| Trace::InCluster(words, "lease.coordination.k8s.io/lock-");
     let lock = |import, name: &str, effect, words| case(import, json!({ "name": name }), write, effect, trace(words));
     vec![

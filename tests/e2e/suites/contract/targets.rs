@@ -131,7 +131,8 @@ impl Targets {
 /// What the calls find in the cluster.
 fn objects() -> String {
     let map = |name: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "a": "1" } });
-    let container = json!({ "name": "main", "image": "busybox:1", "command": ["sh", "-c", "echo begun; exec sleep 600"] });
+    let container =
+        json!({ "name": "main", "image": "busybox:1", "command": ["sh", "-c", "echo begun; exec sleep 600"] });
     let spec = json!({ "terminationGracePeriodSeconds": 0, "containers": [container] });
     let template = json!({ "metadata": { "labels": { "app": "web" } }, "spec": spec });
     let web = json!({ "replicas": 1, "selector": { "matchLabels": { "app": "web" } }, "template": template });

@@ -7,7 +7,12 @@ use std::time::Duration;
 
 /// Every import that reaches the cluster, each on something that is there.
 fn everything() -> Vec<serde_json::Value> {
-    let deployment = |function: &str| call(function, json!({ "kind": "apps/v1 Deployment", "name": "web", "replicas": 2, "until": "exists", "seconds": 1 }));
+    let deployment = |function: &str| {
+        call(
+            function,
+            json!({ "kind": "apps/v1 Deployment", "name": "web", "replicas": 2, "until": "exists", "seconds": 1 }),
+        )
+    };
     let image = format!("busybox@sha256:{}", "0".repeat(64));
     vec![
         call("version", json!({})),
@@ -74,9 +79,7 @@ async fn a_command_whose_connection_is_cut_has_not_succeeded() {
     let mut cluster = Cluster::start().await.unwrap();
     let world = World::of(&cluster, "cut", "").await;
     world.pod("idle").await;
-    let calls = [
-        call("exec", json!({ "pod": "idle", "words": ["sh", "-c", "echo begun; sleep 20; echo end"] })),
-    ];
+    let calls = [call("exec", json!({ "pod": "idle", "words": ["sh", "-c", "echo begun; sleep 20; echo end"] }))];
     let cut = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         cluster.kill_api();

@@ -41,7 +41,10 @@ impl World {
     /// Log in with a token.
     fn bind(&self, token: &str, binding: &str) {
         let kubeconfig = self.namespace.kubeconfig_for(token).unwrap();
-        let toml = format!("[bindings.prod]\nkind = \"kubernetes\"\nkubeconfig = \"file:{}\"\n{binding}\n", kubeconfig.display());
+        let toml = format!(
+            "[bindings.prod]\nkind = \"kubernetes\"\nkubeconfig = \"file:{}\"\n{binding}\n",
+            kubeconfig.display()
+        );
         self.rota.configure(&toml).unwrap();
     }
 
@@ -73,7 +76,10 @@ impl World {
                 { "name": "main", "image": "busybox:1", "command": ["sh", "-c", "echo begun; exec sleep 600"] }] },
         });
         self.namespace.apply(&manifest.to_string()).await.unwrap();
-        self.namespace.kubectl(["wait", &format!("pod/{name}"), "--for=condition=Ready", "--timeout=50s"]).await.unwrap();
+        self.namespace
+            .kubectl(["wait", &format!("pod/{name}"), "--for=condition=Ready", "--timeout=50s"])
+            .await
+            .unwrap();
     }
 
     async fn deployment(&self, name: &str, replicas: u32) {

@@ -13,8 +13,14 @@ async fn an_object_is_made_read_changed_in_every_way_and_deleted() {
             call("create", json!({ "object": config_map("a") })),
             patch("merge", json!({ "data": { "b": "2" } })),
             patch("strategic", json!({ "data": { "c": "3" } })),
-            patch("json", json!([{ "op": "test", "path": "/data/a", "value": "1" }, { "op": "remove", "path": "/data/a" }])),
-            patch("json", json!([{ "op": "test", "path": "/data/b", "value": "9" }, { "op": "remove", "path": "/data/b" }])),
+            patch(
+                "json",
+                json!([{ "op": "test", "path": "/data/a", "value": "1" }, { "op": "remove", "path": "/data/a" }]),
+            ),
+            patch(
+                "json",
+                json!([{ "op": "test", "path": "/data/b", "value": "9" }, { "op": "remove", "path": "/data/b" }]),
+            ),
             patch("apply", json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "d": "4" } })),
             call("get", json!({ "name": "a" })),
             call("delete", json!({ "name": "a", "uid": "11111111-1111-1111-1111-111111111111" })),
@@ -23,7 +29,8 @@ async fn an_object_is_made_read_changed_in_every_way_and_deleted() {
             call("get", json!({ "name": "a" })),
         ])
         .await;
-    let wanted = ["ok", "conflict", "ok", "ok", "ok", "conflict", "ok", "ok", "conflict", "ok", "not-found", "not-found"];
+    let wanted =
+        ["ok", "conflict", "ok", "ok", "ok", "conflict", "ok", "ok", "conflict", "ok", "not-found", "not-found"];
     assert_eq!(kinds(&answers), wanted, "{answers:#?}");
     assert_eq!(answers[7]["ok"]["data"], json!({ "b": "2", "c": "3", "d": "4" }));
 }
@@ -47,7 +54,8 @@ async fn a_list_has_every_object_page_by_page_and_a_watch_goes_on_from_it() {
     let items: Vec<Value> = (0..600).map(|number| config_map(&format!("m-{number:03}"))).collect();
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
     world.namespace.kubectl_with_input(["create", "--filename=-"], list.to_string().as_bytes()).await.unwrap();
-    let answers = world.all(&[call("list", json!({ "labels": "app=web" })), call("list", json!({ "labels": "app=none" }))]).await;
+    let answers =
+        world.all(&[call("list", json!({ "labels": "app=web" })), call("list", json!({ "labels": "app=none" }))]).await;
     assert_eq!(answers[0]["ok"]["count"], 600, "{}", answers[0]);
     assert_eq!(answers[0]["ok"]["first"]["kind"], "ConfigMap");
     assert_eq!(answers[1]["ok"]["count"], 0);
@@ -89,9 +97,8 @@ async fn a_deployment_is_scaled_restarted_and_waited_for() {
             call("restart", json!({ "name": "web" })),
         ])
         .await;
-    let wanted = [
-        "ok", "conflict", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "timed-out", "ok", "ok", "ok", "invalid-argument",
-    ];
+    let wanted =
+        ["ok", "conflict", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "timed-out", "ok", "ok", "ok", "invalid-argument"];
     assert_eq!(kinds(&answers), wanted, "{answers:#?}");
     assert_eq!(answers[0]["ok"], json!([1, 1]));
     assert_eq!(answers[2]["ok"], 1);
@@ -110,13 +117,15 @@ async fn a_custom_resource_is_found_by_discovery() {
             "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
                 "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }] },
     });
-    let of_definition = json!({ "kind": "apiextensions.k8s.io/v1 CustomResourceDefinition", "name": format!("widgets.{group}") });
+    let of_definition =
+        json!({ "kind": "apiextensions.k8s.io/v1 CustomResourceDefinition", "name": format!("widgets.{group}") });
     let mut wait = of_definition.clone();
     wait["until"] = "status".into();
     wait["condition"] = "Established".into();
     let answers = world.all(&[call("create", json!({ "object": definition })), call("wait-for", wait)]).await;
     assert_eq!(kinds(&answers), ["ok", "ok"], "{answers:#?}");
-    let widget = json!({ "apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": { "name": "a" }, "size": 3 });
+    let widget =
+        json!({ "apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": { "name": "a" }, "size": 3 });
     let kind = format!("{group}/v1 Widget");
     let answers = world
         .all(&[
@@ -135,9 +144,26 @@ async fn a_custom_resource_is_found_by_discovery() {
 async fn logs_are_read_followed_and_masked() {
     let world = World::new("logs", "").await;
     world.pod("idle").await;
-    world.namespace.kubectl(["run", "talks", "--image=busybox:1", "--restart=Never", "--", "-c", "for i in 1 2 3; do echo line $i; sleep 0.2; done"]).await.unwrap();
-    world.namespace.kubectl(["wait", "pod/talks", "--for=jsonpath={.status.containerStatuses[0].state}", "--timeout=50s"]).await.unwrap();
-    let wait = json!({ "kind": "v1 Pod", "name": "talks", "until": "field", "field": "/status/phase", "value": "Succeeded" });
+    world
+        .namespace
+        .kubectl([
+            "run",
+            "talks",
+            "--image=busybox:1",
+            "--restart=Never",
+            "--",
+            "-c",
+            "for i in 1 2 3; do echo line $i; sleep 0.2; done",
+        ])
+        .await
+        .unwrap();
+    world
+        .namespace
+        .kubectl(["wait", "pod/talks", "--for=jsonpath={.status.containerStatuses[0].state}", "--timeout=50s"])
+        .await
+        .unwrap();
+    let wait =
+        json!({ "kind": "v1 Pod", "name": "talks", "until": "field", "field": "/status/phase", "value": "Succeeded" });
     let answers = world
         .all(&[
             call("logs", json!({ "pod": "idle" })),

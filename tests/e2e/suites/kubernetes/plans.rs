@@ -14,7 +14,11 @@ async fn a_plan_shows_the_difference_and_changes_nothing() {
         call(function, arguments)
     };
     let wrong = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "wrong" }, "spec": {} });
-    let before = world.namespace.kubectl(["get", "all,configmaps", "--output=jsonpath={.items[*].metadata.resourceVersion}"]).await.unwrap();
+    let before = world
+        .namespace
+        .kubectl(["get", "all,configmaps", "--output=jsonpath={.items[*].metadata.resourceVersion}"])
+        .await
+        .unwrap();
     let ran = world
         .plan(&[
             call("patch", json!({ "name": "a", "patch": { "data": { "a": "2", "b": "3" } } })),
@@ -43,6 +47,10 @@ async fn a_plan_shows_the_difference_and_changes_nothing() {
     }
     assert_eq!(details.len(), 7);
     assert!(ran.effects.iter().all(|effect| effect["outcome"] == "planned"));
-    let after = world.namespace.kubectl(["get", "all,configmaps", "--output=jsonpath={.items[*].metadata.resourceVersion}"]).await.unwrap();
+    let after = world
+        .namespace
+        .kubectl(["get", "all,configmaps", "--output=jsonpath={.items[*].metadata.resourceVersion}"])
+        .await
+        .unwrap();
     assert_eq!(before, after);
 }

@@ -27,7 +27,9 @@ async fn a_binding_reaches_its_namespaces_and_no_object_without_one() {
 
 #[tokio::test]
 async fn rules_narrow_verbs_resources_names_and_labels() {
-    let world = World::new("rules", r#"
+    let world = World::new(
+        "rules",
+        r#"
 [[bindings.prod.allow]]
 verbs = ["get", "list", "patch", "create", "delete"]
 resources = ["configmaps"]
@@ -37,7 +39,9 @@ labels = ["app=web"]
 verbs = ["get"]
 resources = ["configmaps"]
 names = ["named-*"]
-"#).await;
+"#,
+    )
+    .await;
     world.config_map("ours", "app=web").await;
     world.config_map("theirs", "app=db").await;
     world.config_map("named-1", "").await;
@@ -63,7 +67,11 @@ names = ["named-*"]
     let wanted = ["ok", "denied", "ok", "ok", "denied", "denied", "ok", "denied", "ok", "denied", "denied", "denied"];
     assert_eq!(kinds(&answers), wanted, "{answers:#?}");
     assert_eq!(answers[8]["ok"]["names"], json!(["new", "ours"]));
-    assert!(answers[10]["text"].as_str().unwrap().contains("no rule of binding `prod` lets `list` through on pods"), "{}", answers[10]);
+    assert!(
+        answers[10]["text"].as_str().unwrap().contains("no rule of binding `prod` lets `list` through on pods"),
+        "{}",
+        answers[10]
+    );
 }
 
 #[tokio::test]
@@ -71,7 +79,11 @@ async fn values_of_secrets_reach_nobody_who_is_not_granted_them() {
     let world = World::new("secrets", "").await;
     let canary = "c4nary-in-the-cluster-5521";
     let encoded = "YzRuYXJ5LWluLXRoZS1jbHVzdGVyLTU1MjE=";
-    world.namespace.kubectl(["create", "secret", "generic", "login", &format!("--from-literal=password={canary}")]).await.unwrap();
+    world
+        .namespace
+        .kubectl(["create", "secret", "generic", "login", &format!("--from-literal=password={canary}")])
+        .await
+        .unwrap();
     let on = |function: &str, mut arguments: serde_json::Value| {
         arguments["kind"] = "v1 Secret".into();
         arguments["name"] = "login".into();
@@ -88,7 +100,10 @@ async fn values_of_secrets_reach_nobody_who_is_not_granted_them() {
         on("patch", json!({ "patch": { "stringData": { "x": "y" } } })),
         call("create", json!({ "object": { "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "other" } } })),
         call("create", json!({ "object": pod })),
-        call("run-job", json!({ "image": format!("busybox@sha256:{}", "0".repeat(64)), "words": ["env"], "secret": "login/password" })),
+        call(
+            "run-job",
+            json!({ "image": format!("busybox@sha256:{}", "0".repeat(64)), "words": ["env"], "secret": "login/password" }),
+        ),
     ];
     let ran = world.run(&calls, &["--grant", ALL]).await;
     let wanted = ["ok", "ok", "ok", "timed-out", "denied", "denied", "denied", "denied"];
@@ -99,7 +114,12 @@ async fn values_of_secrets_reach_nobody_who_is_not_granted_them() {
     assert!(ran.answers[4]["text"].as_str().unwrap().contains("--grant cluster="), "{all}");
 
     // Granted, they come; and wherever the host writes them down, they are masked.
-    let ran = world.run(&[on("wait-for", value), on("patch", json!({ "patch": { "stringData": { "x": "y" } } }))], &["--grant", "declared"]).await;
+    let ran = world
+        .run(
+            &[on("wait-for", value), on("patch", json!({ "patch": { "stringData": { "x": "y" } } }))],
+            &["--grant", "declared"],
+        )
+        .await;
     assert_eq!(kinds(&ran.answers), ["ok", "ok"], "{:#?}", ran.answers);
     assert!(!json!([ran.answers, ran.effects]).to_string().contains(encoded), "the report is masked");
 }
@@ -116,18 +136,28 @@ resources = ["configmaps", "deployments.apps", "pods"]
     world.namespace.allow("limited", &["get", "create"], &["configmaps"]).await.unwrap();
     world.bind(&token, rules);
     eventually(super::DEADLINE, "the refusal", async || {
-        let ran = world.run(&[call("create", json!({ "object": config_map("a") }))], &["--grant", "cluster=read,write,scale"]).await;
+        let ran = world
+            .run(&[call("create", json!({ "object": config_map("a") }))], &["--grant", "cluster=read,write,scale"])
+            .await;
         let text = ran.answers[0]["text"].as_str().unwrap_or_default();
         assert!(ran.effects.is_empty(), "{:?}", ran.effects);
         // The role takes a moment to be known.
-        Ok((text.contains("patch deployments/scale.apps") && !text.contains("get configmaps") && !text.contains("exec")).then_some(()))
+        Ok((text.contains("patch deployments/scale.apps")
+            && !text.contains("get configmaps")
+            && !text.contains("exec"))
+        .then_some(()))
     })
     .await
     .unwrap();
     world.bind(&token, "");
     let need = |verb: &str, kind: &str| call("require", json!({ "verb": verb, "kind": kind }));
     let answers = world
-        .all(&[need("create", "v1 ConfigMap"), need("delete", "v1 ConfigMap"), call("list", json!({ "kind": "v1 Pod" })), call("create", json!({ "object": config_map("a") }))])
+        .all(&[
+            need("create", "v1 ConfigMap"),
+            need("delete", "v1 ConfigMap"),
+            call("list", json!({ "kind": "v1 Pod" })),
+            call("create", json!({ "object": config_map("a") })),
+        ])
         .await;
     assert_eq!(kinds(&answers), ["ok", "failed", "failed", "ok"], "{answers:#?}");
     assert!(answers[2]["text"].as_str().unwrap().contains("give the binding's account a role"), "{}", answers[2]);
@@ -138,7 +168,8 @@ async fn a_binding_acts_as_its_service_account_and_by_server_and_token() {
     let world = World::new("accounts", "").await;
     let token = world.namespace.service_account("actor").await.unwrap();
     world.namespace.allow("actor", &["get", "list"], &["configmaps"]).await.unwrap();
-    let calls = [call("list", json!({})), call("create", json!({ "object": config_map("a") })), call("version", json!({}))];
+    let calls =
+        [call("list", json!({})), call("create", json!({ "object": config_map("a") })), call("version", json!({}))];
     let cluster = world.namespace.cluster();
     let account = format!("service_account = \"{}/actor\"", world.namespace.name());
     world.bind(cluster.token(), &account);

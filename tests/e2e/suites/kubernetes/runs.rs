@@ -39,9 +39,19 @@ async fn a_command_has_its_own_status_and_output() {
     assert_eq!((&answers[1]["ok"]["status"], &answers[1]["ok"]["stderr"]), (&json!(42), &json!("why\n")));
     assert_eq!(answers[3]["ok"]["stdout"], "what was sent\nend\n");
     for (number, length) in [(4, 3_000_000), (5, 20_000_000), (6, 3_000_000)] {
-        assert_eq!((&answers[number]["ok"]["status"], &answers[number]["ok"]["length"]), (&json!(0), &json!(length)), "{}", answers[number]);
+        assert_eq!(
+            (&answers[number]["ok"]["status"], &answers[number]["ok"]["length"]),
+            (&json!(0), &json!(length)),
+            "{}",
+            answers[number]
+        );
     }
-    assert_eq!((&answers[7]["ok"]["status"], &answers[7]["ok"]["stdout"]), (&json!(7), &json!("out\n")), "{}", answers[7]);
+    assert_eq!(
+        (&answers[7]["ok"]["status"], &answers[7]["ok"]["stdout"]),
+        (&json!(7), &json!("out\n")),
+        "{}",
+        answers[7]
+    );
     assert_eq!(answers[7]["ok"]["stderr"].as_str().unwrap().trim(), "why", "{}", answers[7]);
     assert_eq!(answers[9]["error"], "failed");
     assert_eq!(answers[10]["error"], "invalid-argument");
@@ -58,7 +68,12 @@ async fn a_command_whose_pod_goes_has_not_succeeded() {
     };
     let (answers, ()) = tokio::join!(world.all(&calls), deletion);
     let said = &answers[0];
-    assert!(said["error"] == "failed" || said["error"] == "unavailable" || said["ok"]["status"].as_i64().is_some_and(|code| code != 0), "{said}");
+    assert!(
+        said["error"] == "failed"
+            || said["error"] == "unavailable"
+            || said["ok"]["status"].as_i64().is_some_and(|code| code != 0),
+        "{said}"
+    );
 }
 
 fn job(words: &[&str], mut more: Value) -> Value {
@@ -70,7 +85,11 @@ fn job(words: &[&str], mut more: Value) -> Value {
 #[tokio::test]
 async fn a_job_runs_to_its_end_and_is_removed() {
     let world = World::new("jobs", "").await;
-    world.namespace.kubectl(["create", "secret", "generic", "login", "--from-literal=password=c4nary-of-a-job"]).await.unwrap();
+    world
+        .namespace
+        .kubectl(["create", "secret", "generic", "login", "--from-literal=password=c4nary-of-a-job"])
+        .await
+        .unwrap();
     let mut unpinned = job(&["true"], json!({}));
     unpinned["image"] = "busybox:1".into();
     let mut nowhere = job(&["true"], json!({}));
@@ -91,7 +110,11 @@ async fn a_job_runs_to_its_end_and_is_removed() {
     assert_eq!((&answers[0]["ok"]["stdout"], &answers[0]["ok"]["length"]), (&json!("plain\n"), &json!(2_000_006)));
     assert_eq!((&answers[1]["ok"]["status"], &answers[1]["ok"]["stdout"]), (&json!(9), &json!("out\n")));
     assert_eq!(answers[2]["ok"]["stdout"], "has it\n");
-    assert!(answers[3]["error"].is_string() || answers[3]["ok"]["status"] != 0, "its deadline was over: {}", answers[3]);
+    assert!(
+        answers[3]["error"].is_string() || answers[3]["ok"]["status"] != 0,
+        "its deadline was over: {}",
+        answers[3]
+    );
     assert!(answers[5]["text"].as_str().unwrap().contains("cannot be started"), "{}", answers[5]);
     eventually(DEADLINE, "the removal of every job", async || {
         let left = world.namespace.kubectl(["get", "jobs,pods", "--output=name"]).await?;
@@ -133,6 +156,7 @@ async fn a_lock_is_held_by_one_run_and_the_other_is_told_by_whom() {
     }
     assert!(planned.effects[0]["detail"].as_str().unwrap().contains("it would be refused"), "{:?}", planned.effects);
     // Dropped with the run, it was given back.
-    let answers = world.all(&[lock("kubernetes.lock.release", json!({})), lock("kubernetes.lock.release", json!({}))]).await;
+    let answers =
+        world.all(&[lock("kubernetes.lock.release", json!({})), lock("kubernetes.lock.release", json!({}))]).await;
     assert_eq!(kinds(&answers), ["ok", "ok"], "{answers:?}");
 }

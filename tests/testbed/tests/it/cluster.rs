@@ -71,7 +71,8 @@ async fn a_pod_runs_a_process_with_its_environment_and_its_end_is_told() {
     let status = namespace.get("pod", "fails").await.unwrap();
     assert_eq!(status["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 7);
     namespace.kubectl(["run", "nowhere", "--image=registry.invalid/none:1", "--restart=Never"]).await.unwrap();
-    wait(&namespace, "pod/nowhere", "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff").await;
+    wait(&namespace, "pod/nowhere", "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff")
+        .await;
 }
 
 #[tokio::test]
@@ -119,7 +120,8 @@ fn job(name: &str, script: &str) -> String {
 #[tokio::test]
 async fn jobs_complete_fail_and_run_out_of_time() {
     let namespace = namespace("jobs").await;
-    let slow = job("slow", "sleep 600").replace("\"backoffLimit\": 0", "\"backoffLimit\": 0, \"activeDeadlineSeconds\": 1");
+    let slow =
+        job("slow", "sleep 600").replace("\"backoffLimit\": 0", "\"backoffLimit\": 0, \"activeDeadlineSeconds\": 1");
     for manifest in [job("good", "echo done"), job("bad", "exit 3"), slow] {
         namespace.apply(&manifest).await.unwrap();
     }
@@ -157,7 +159,9 @@ async fn deployments_roll_and_scale_and_services_have_their_endpoints() {
         let slices = namespace.kubectl(["get", "endpointslices", "--output=json"]).await?;
         let slices: Value = serde_json::from_str(&slices)?;
         let endpoints = slices["items"][0]["endpoints"].as_array().cloned().unwrap_or_default();
-        anyhow::Ok(endpoints.iter().map(|one| one["addresses"][0].as_str().unwrap_or("").to_owned()).collect::<Vec<_>>())
+        anyhow::Ok(
+            endpoints.iter().map(|one| one["addresses"][0].as_str().unwrap_or("").to_owned()).collect::<Vec<_>>(),
+        )
     };
     let two = async || Ok(Some(addresses().await?).filter(|list| list.len() == 2));
     let found = eventually(DEADLINE, "two endpoints", two).await.unwrap();

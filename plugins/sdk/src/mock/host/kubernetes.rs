@@ -195,7 +195,10 @@ impl Cluster {
             Condition::Gone => false,
             Condition::Status((kind, status)) => {
                 let conditions = found["status"]["conditions"].as_array();
-                conditions.into_iter().flatten().any(|one| one["type"] == kind.as_str() && one["status"] == status.as_str())
+                conditions
+                    .into_iter()
+                    .flatten()
+                    .any(|one| one["type"] == kind.as_str() && one["status"] == status.as_str())
             }
             Condition::Field((pointer, value)) => *found.pointer(pointer).unwrap_or(&Json::Null) == parsed(value)?,
             Condition::RolledOut => !found.is_null() && rollout(&found).complete,
