@@ -57,7 +57,9 @@ impl Command {
     }
 
     fn path(&self, words: &[String], stdin: bool) -> Result<String, Error> {
-        let mut query = Serializer::new(format!("{}/exec?", self.pod.path()));
+        let path = format!("{}/exec?", self.pod.path());
+        let start = path.len();
+        let mut query = Serializer::for_suffix(path, start);
         if let Some(container) = &self.container {
             query.append_pair("container", segment("the container", container)?);
         }

@@ -94,7 +94,7 @@ fn uri(path: &str, query: &[(&str, &str)]) -> String {
     if query.is_empty() {
         return path.to_owned();
     }
-    let mut serializer = Serializer::new(format!("{path}?"));
+    let mut serializer = Serializer::for_suffix(format!("{path}?"), path.len() + 1);
     serializer.extend_pairs(query);
     serializer.finish()
 }

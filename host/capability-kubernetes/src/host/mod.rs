@@ -3,6 +3,7 @@
 mod cluster;
 mod effect;
 mod lock;
+mod object;
 mod producers;
 
 use crate::client::{Client, Clusters};
