@@ -160,3 +160,30 @@ async fn a_lock_is_held_by_one_run_and_the_other_is_told_by_whom() {
         world.all(&[lock("kubernetes.lock.release", json!({})), lock("kubernetes.lock.release", json!({}))]).await;
     assert_eq!(kinds(&answers), ["ok", "ok"], "{answers:?}");
 }
+
+#[tokio::test]
+async fn a_run_whose_time_is_over_leaves_neither_job_nor_lock() {
+    let world = World::new("cancelled", "").await;
+    let calls = json!({ "calls": [job(&["sleep", "600"], json!({ "seconds": 600 }))] });
+    let probe = rota_tests::probe::path().display().to_string();
+    let run = async |calls: &Value, timeout: &str| {
+        let mut arguments = vec!["run".to_owned(), probe.clone()];
+        arguments.extend(rota_tests::probe::arguments("calls", calls));
+        let flags = ["--bind", "cluster=prod", "--grant", super::ALL, "--timeout", timeout, "--output", "json"];
+        arguments.extend(flags.map(str::to_owned));
+        world.rota.run(&arguments).await.unwrap()
+    };
+    let ran = run(&calls, "5s").await;
+    assert_eq!(ran.status, Some(124), "{ran:?}");
+    assert_eq!(ran.json().unwrap()["effects"][0]["outcome"], "interrupted", "{ran:?}");
+    let hold = json!({ "name": "failover", "seconds": 300, "hold": 60_000 });
+    let ran = run(&json!({ "calls": [rota_tests::probe::call("kubernetes.lock.check", hold)] }), "3s").await;
+    assert_eq!(ran.status, Some(124), "{ran:?}");
+    eventually(DEADLINE, "the removal of the job, and of whoever held the lock", async || {
+        let left = world.namespace.kubectl(["get", "jobs,pods", "--output=name"]).await?;
+        let lease = world.namespace.get("lease", "failover").await?;
+        Ok((left.trim().is_empty() && lease["spec"]["holderIdentity"] == "").then_some(()))
+    })
+    .await
+    .unwrap();
+}
