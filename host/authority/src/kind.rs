@@ -1,7 +1,7 @@
 //! The kinds of binding, each with its own access words.
 
 use rota_classifier::SqlAccess;
-use rota_config::{Binding, CacheBinding, KeyBinding, SqlBinding, StorageBinding, ToolBinding};
+use rota_config::{Binding, CacheBinding, KeyBinding, KubernetesBinding, SqlBinding, StorageBinding, ToolBinding};
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
@@ -94,6 +94,26 @@ access_words! {
     }
 }
 
+access_words! {
+    /// What can be done with a cluster.
+    KubernetesAccess {
+        /// Get, list, watch, logs, events; of Secrets without their values.
+        Read = "read", reads true;
+        /// Create, patch, lock.
+        Write = "write", reads false;
+        /// Delete.
+        Delete = "delete", reads false;
+        /// Set replicas, restart rollouts.
+        Scale = "scale", reads false;
+        /// Run a command in a pod.
+        Exec = "exec", reads false;
+        /// Run a job.
+        Run = "run", reads false;
+        /// See and set the values of Secrets. Nobody has it without being named: it only reads, and yet is no mere look.
+        Secrets = "secrets", reads false;
+    }
+}
+
 impl Access for SqlAccess {
     const ALL: &'static [Self] = &SqlAccess::ALL;
     fn only_reads(self) -> bool {
@@ -137,4 +157,8 @@ kind!(
 kind!(
     /// A cache.
     Cache, CacheAccess, CacheBinding, Cache, "cache"
+);
+kind!(
+    /// A Kubernetes cluster.
+    Kubernetes, KubernetesAccess, KubernetesBinding, Kubernetes, "kubernetes"
 );

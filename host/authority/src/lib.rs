@@ -34,6 +34,9 @@ mod ledger;
 
 pub use effect::{Decision, Effect, EffectClass, EffectRefused, Outcome, Permit};
 pub use gate::{Authorized, Denied, Gate, Grant, Mode, Quotas, RunIdentity};
-pub use kind::{Access, Cache, CacheAccess, Key, KeyAccess, Kind, Sql, Storage, StorageAccess, Tool, ToolAccess};
+pub use kind::{
+    Access, Cache, CacheAccess, Key, KeyAccess, Kind, Kubernetes, KubernetesAccess, Sql, Storage, StorageAccess, Tool,
+    ToolAccess,
+};
 pub use ledger::{EffectRecord, Ledger, LedgerError, MemoryLedger, RecordedEffect};
 pub use rota_classifier::SqlAccess;

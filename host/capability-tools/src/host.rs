@@ -1,9 +1,12 @@
 //! The WIT side of the interfaces `tools` and `process`.
 
 use crate::client::{Client, Connection, Shared};
-use crate::{Child, Ended, Settings};
-use rota_capability::streams::{Taken, give_bytes, take_bytes};
-use rota_capability::{Capability, Guest, Services, begin, guest, unless_stopped};
+use crate::{Ended, Settings};
+use futures::future::BoxFuture;
+use rota_capability::streams::{Reader, Taken, give_bytes, take_bytes};
+use rota_capability::{
+    Capability, Child, ChildEnded, ChildStatus, Guest, Process, Services, begin, guest, unless_stopped,
+};
 
 use rota_contract::Error;
 use wasmtime::component::{Access, Accessor, AccessorTask, HasData, Linker, Resource, StreamReader};
@@ -23,7 +26,7 @@ mod generated {
         world: "rota:host-tools/host",
         with: {
             "rota:runbook/types": rota_contract::types,
-            "rota:runbook/process.child": crate::Child,
+            "rota:runbook/process.child": rota_capability::Child,
         },
         imports: {
             "rota:runbook/process.[method]child.stdout": store | trappable,
@@ -128,7 +131,7 @@ impl<T: Send + 'static> tools::HostWithStore<T> for Tools {
             if let Some(confirmations) = confirmations {
                 accessor.spawn(Confirm(confirmations))?;
             }
-            accessor.with(|mut access| access.get().push(child)).map(Ok)
+            accessor.with(|mut access| access.get().push(Child::new(child))).map(Ok)
         })
         .await
     }
@@ -154,9 +157,13 @@ impl<T: Send + 'static> process::HostChildWithStore<T> for Tools {
     ) -> wasmtime::Result<Result<process::Ended, Error>> {
         unless_stopped(accessor, async {
             let (_guard, waiting) = begin(accessor, |guest| Ok(guest.table.get_mut(&child)?.wait()))?;
-            Ok(waiting.await.map(|finished| match finished {
-                None => process::Ended { status: process::ExitStatus::Planned, stderr: String::new() },
-                Some(finished) => process::Ended { status: status(finished.status), stderr: finished.stderr },
+            Ok(waiting.await.map(|ended| process::Ended {
+                status: match ended.status {
+                    ChildStatus::Code(code) => process::ExitStatus::Code(code),
+                    ChildStatus::Signal(signal) => process::ExitStatus::Signal(signal),
+                    ChildStatus::Planned => process::ExitStatus::Planned,
+                },
+                stderr: ended.stderr,
             }))
         })
         .await
@@ -178,9 +185,28 @@ impl process::HostChild for &mut Guest {
     }
 }
 
-fn status(ended: Ended) -> process::ExitStatus {
-    match ended {
-        Ended::Code(code) => process::ExitStatus::Code(code),
-        Ended::Signal(signal) => process::ExitStatus::Signal(signal),
+impl Process for crate::Child {
+    fn stdout(&mut self) -> Result<Reader, Error> {
+        Self::stdout(self).map(|output| Box::pin(output) as Reader)
+    }
+
+    fn wait(&mut self) -> BoxFuture<'static, Result<ChildEnded, Error>> {
+        let waiting = Self::wait(self);
+        Box::pin(async move {
+            Ok(match waiting.await? {
+                None => ChildEnded { status: ChildStatus::Planned, stderr: String::new() },
+                Some(finished) => ChildEnded {
+                    status: match finished.status {
+                        Ended::Code(code) => ChildStatus::Code(code),
+                        Ended::Signal(signal) => ChildStatus::Signal(signal),
+                    },
+                    stderr: finished.stderr,
+                },
+            })
+        })
+    }
+
+    fn kill(&mut self) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(Self::kill(self))
     }
 }

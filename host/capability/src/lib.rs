@@ -4,6 +4,7 @@
 //! A capability crate has the same inside as any other: `lib.rs` (the door), `host.rs` (the WIT side: authorise, then call
 //! the client), `client.rs` or `client/` (the target's side: every function takes an `Authorized` token or a `Permit`).
 
+mod child;
 mod durable;
 mod guest;
 mod items;
@@ -12,6 +13,7 @@ mod observer;
 mod services;
 pub mod streams;
 
+pub use child::{Child, ChildEnded, ChildStatus, Process, taken};
 pub use durable::{Begun, Durable, DurableError, EffectSeen, SeenOutcome, Transient, TransientCompensation};
 pub use guest::{
     CallGuard, Guest, RunContext, RunFacts, Trigger, Undoing, begin, deadline, denied, guest, refused, unless_stopped,

@@ -108,6 +108,7 @@ fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descripto
             "storage" => &["storage"],
             "tool" => &["tools"],
             "cache" => &["cache"],
+            "kubernetes" => &["kubernetes"],
             _ => &["bytes"],
         };
         if !interface.iter().any(|wanted| interfaces.iter().any(|i| i == wanted)) {
@@ -119,7 +120,7 @@ fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descripto
 
 /// The access words of a capability.
 fn words(capability: &str) -> Option<Vec<String>> {
-    use rota_authority::{Access, CacheAccess, KeyAccess, SqlAccess, StorageAccess, ToolAccess};
+    use rota_authority::{Access, CacheAccess, KeyAccess, KubernetesAccess, SqlAccess, StorageAccess, ToolAccess};
     fn all<A: Access>() -> Vec<String> {
         A::ALL.iter().map(ToString::to_string).collect()
     }
@@ -129,6 +130,7 @@ fn words(capability: &str) -> Option<Vec<String>> {
         "tool" => all::<ToolAccess>(),
         "key" => all::<KeyAccess>(),
         "cache" => all::<CacheAccess>(),
+        "kubernetes" => all::<KubernetesAccess>(),
         _ => return None,
     })
 }

@@ -5,9 +5,9 @@ use crate::section::words;
 words! {
     /// An access: what a grant allows on a binding.
     pub enum Access ("an access") {
-        /// Look: SELECT; get, list and stat of objects; keys and state of a cache.
+        /// Look: SELECT; get, list and stat of objects; keys and state of a cache; logs of pods.
         Read = "read",
-        /// Change data: INSERT, UPDATE, DELETE; put an object; set a key.
+        /// Change data: INSERT, UPDATE, DELETE; put an object; set a key; create and patch what a cluster has.
         Write = "write",
         /// Remove objects or keys.
         Delete = "delete",
@@ -25,12 +25,18 @@ words! {
         CopyOut = "copy-out",
         /// COPY FROM a stream.
         CopyIn = "copy-in",
-        /// Run a declared program.
+        /// Run a declared program, or a job in a cluster.
         Run = "run",
         /// Decrypt with an age identity, in the host.
         Decrypt = "decrypt",
         /// Watch the commands of others on a cache as they come, at a cost to its server.
         Debug = "debug",
+        /// Set replicas, and restart rollouts.
+        Scale = "scale",
+        /// Run commands in pods.
+        Exec = "exec",
+        /// See and set the values of Secrets.
+        Secrets = "secrets",
     }
 }
 
@@ -59,13 +65,14 @@ words! {
         Key = "key",
         /// A cache that speaks RESP.
         Cache = "cache",
+        /// A Kubernetes cluster.
+        Kubernetes = "kubernetes",
     }
 }
 
 impl BindingKind {
     /// Kinds that the design names and this version has not: with what they come.
-    const LATER: [(&'static str, &'static str); 2] =
-        [("kubernetes", "the Kubernetes capability"), ("jetstream", "the JetStream capability")];
+    const LATER: [(&'static str, &'static str); 1] = [("jetstream", "the JetStream capability")];
 
     /// The accesses that a grant on a binding of this kind can name.
     pub fn accesses(self) -> &'static [Access] {
@@ -85,6 +92,15 @@ impl BindingKind {
             Self::Tool => &[Access::Run],
             Self::Key => &[Access::Decrypt],
             Self::Cache => &[Access::Read, Access::Write, Access::Delete, Access::Debug],
+            Self::Kubernetes => &[
+                Access::Read,
+                Access::Write,
+                Access::Delete,
+                Access::Scale,
+                Access::Exec,
+                Access::Run,
+                Access::Secrets,
+            ],
         }
     }
 

@@ -101,7 +101,7 @@ impl SecretRef {
     /// Whether a text has the form of a reference. `file://` is a URL.
     pub(crate) fn is_reference(text: &str) -> bool {
         text.starts_with("env:")
-            || text.starts_with("kubernetes:")
+            || (text.starts_with("kubernetes:") && !text.starts_with("kubernetes://"))
             || (text.starts_with("file:") && !text.starts_with("file://"))
     }
 

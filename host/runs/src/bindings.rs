@@ -45,7 +45,7 @@ impl<'s> Bindings<'s> {
             format!("configured are: {}", known.join(", "))
         };
         format!(
-            "there is no binding `{}`{nearest}; {configured}; a URL (postgres://..., redis://..., file:///..., s3://...) or an absolute program path serves too",
+            "there is no binding `{}`{nearest}; {configured}; a URL (postgres://..., redis://..., file:///..., s3://..., kubernetes:///...) or an absolute program path serves too",
             without_secret(text)
         )
     }
@@ -59,6 +59,7 @@ impl<'s> Bindings<'s> {
             "sql" => "postgres://USER:PASSWORD@HOST/DATABASE".into(),
             "storage" => "file:///FOLDER".into(),
             "cache" => "redis://HOST:6379".into(),
+            "kubernetes" => "kubernetes:///PATH/OF/KUBECONFIG".into(),
             "tool" => program(&slot.name).unwrap_or_else(|| format!("/path/of/{}", slot.name)),
             _ => "BINDING".into(),
         }
@@ -91,6 +92,7 @@ pub(crate) fn kind(binding: &Binding) -> &'static str {
         Binding::Tool(_) => "tool",
         Binding::Key(_) => "key",
         Binding::Cache(_) => "cache",
+        Binding::Kubernetes(_) => "kubernetes",
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::bindings::kind;
 use crate::host::Host;
 use rota_authority::{
-    Cache, CacheAccess, Decision, Effect, EffectClass, Gate, Grant, Key, MemoryLedger, Mode, Quotas, RunIdentity, Sql,
-    Storage, StorageAccess, ToolAccess,
+    Cache, CacheAccess, Decision, Effect, EffectClass, Gate, Grant, Key, Kubernetes, MemoryLedger, Mode, Quotas,
+    RunIdentity, Sql, Storage, StorageAccess, ToolAccess,
 };
 use rota_capability::{Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
 use rota_config::Binding;
@@ -98,6 +98,7 @@ impl Host {
             Binding::Tool(_) => self.reach_tool(&context).await,
             Binding::Key(_) => reach_key(&context),
             Binding::Cache(_) => reach_cache(&context).await,
+            Binding::Kubernetes(_) => self.reach_cluster(&context).await,
         };
         let (ok, found) = match reached {
             Ok(found) => (true, found),
@@ -169,6 +170,19 @@ impl Host {
         let version = client.info(SLOT).await?;
         Ok(format!("version {}", version.text))
     }
+
+    async fn reach_cluster(&self, context: &RunContext) -> Result<String, Error> {
+        let authorized = context.gate.authorise::<Kubernetes>("doctor", SLOT, &[]).map_err(rota_capability::denied)?;
+        let clusters = self
+            .plugins()
+            .sandbox()
+            .services()
+            .get::<rota_capability_kubernetes::Clusters>()
+            .ok_or(Error::Cancelled)?;
+        let client = clusters.open(&authorized).await?;
+        client.review(&authorized).await?;
+        Ok(format!("Kubernetes {}, namespace {}", client.version(&authorized).await?, client.namespace()))
+    }
 }
 
 async fn reach_cache(context: &RunContext) -> Result<String, Error> {
@@ -205,6 +219,9 @@ fn hint(binding: &Binding) -> &'static str {
             "look at `url`, `username`, `password`, `mode` and `tls` of the binding, and at the ACL of the server (ACL WHOAMI, ACL LOG)"
         }
         Binding::Key(_) => "look at `identity` of the binding; age-keygen makes one",
+        Binding::Kubernetes(_) => {
+            "look at `kubeconfig`, `context`, `service_account` and `allow` of the binding, and at the roles of its account"
+        }
     }
 }
 
@@ -217,6 +234,7 @@ fn context(name: &str, binding: &Binding, fix: bool) -> Arc<RunContext> {
         Binding::Tool(_) => vec![ToolAccess::Run.to_string()],
         Binding::Key(_) => vec!["decrypt".into()],
         Binding::Cache(_) => vec![CacheAccess::Read.to_string()],
+        Binding::Kubernetes(_) => vec!["read".into()],
     };
     let grant = Grant { slot: SLOT.into(), binding_name: name.into(), binding: binding.clone(), accesses };
     let identity = RunIdentity { run: uuid::Uuid::now_v7().to_string(), job: "doctor".into() };

@@ -9,6 +9,7 @@ use rota_authority::Mode;
 use rota_capability::{Capability, Trigger};
 use rota_capability_bytes::BytesCapability;
 use rota_capability_cache::CacheCapability;
+use rota_capability_kubernetes::KubernetesCapability;
 use rota_capability_sql::{Sessions, SqlCapability};
 use rota_capability_storage::StorageCapability;
 use rota_capability_tools::Tools;
@@ -104,6 +105,7 @@ impl Capabilities {
             Arc::new(CacheCapability),
             Arc::new(Tools::new(self.tools.clone())),
             Arc::new(BytesCapability),
+            Arc::new(KubernetesCapability),
         ]
     }
 
@@ -254,9 +256,11 @@ impl Host {
         }
     }
 
-    /// Wait until what was cancelled has reached its targets and what was said is on record. Before the process ends.
+    /// Wait until what was cancelled has reached its targets (jobs and locks of clusters, too) and what was said is on record. Before the process ends.
     pub async fn close(self) {
-        futures::future::join(self.sessions().quiesce(), rota_capability_storage::settled(SETTLE_AT_CLOSE)).await;
+        let uploads = rota_capability_storage::settled(SETTLE_AT_CLOSE);
+        let jobs = rota_capability_kubernetes::settled(SETTLE_AT_CLOSE);
+        futures::future::join3(self.sessions().quiesce(), uploads, jobs).await;
         self.store.close().await;
     }
 

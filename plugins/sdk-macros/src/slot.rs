@@ -8,12 +8,13 @@ use syn::punctuated::Punctuated;
 use syn::{Error, Ident, LitStr, Result, Token, braced, bracketed};
 
 /// Each capability with its access words, and which of them only read.
-const CAPABILITIES: [(&str, &str, &[&str]); 5] = [
+const CAPABILITIES: [(&str, &str, &[&str]); 6] = [
     ("sql", "SqlSlot", &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in"]),
     ("storage", "StorageSlot", &["read", "write", "delete"]),
     ("tool", "ToolSlot", &["run"]),
     ("key", "KeySlot", &["decrypt"]),
     ("cache", "CacheSlot", &["read", "write", "delete", "debug"]),
+    ("kubernetes", "ClusterSlot", &["read", "write", "delete", "scale", "exec", "run", "secrets"]),
 ];
 /// Methods that the context has by itself.
 const TAKEN: [&str; 12] =
@@ -97,7 +98,9 @@ impl Parse for Slot {
             let hint = nearest(&capability, CAPABILITIES.map(|(known, ..)| known));
             return Err(Error::new(
                 at,
-                format!("there is no capability `{capability}`: use sql, storage, tool, key or cache{hint}"),
+                format!(
+                    "there is no capability `{capability}`: use sql, storage, tool, key, cache or kubernetes{hint}"
+                ),
             ));
         };
         let list;

@@ -28,6 +28,7 @@ pub mod undoable {
             "rota:runbook/process@0.1.0": super::rota::runbook::process,
             "rota:runbook/bytes@0.1.0": super::rota::runbook::bytes,
             "rota:runbook/cache@0.1.0": super::rota::runbook::cache,
+            "rota:runbook/kubernetes@0.1.0": super::rota::runbook::kubernetes,
         },
         pub_export_macro: true,
         export_macro_name: "__export_undoable_procedure",

@@ -53,6 +53,7 @@ extern crate self as rota_sdk;
 pub mod bindings;
 mod bytes;
 pub mod cache;
+pub mod cluster;
 mod concurrent;
 mod context;
 mod durable;
@@ -90,7 +91,7 @@ pub use pipeline::{Piped, Pipeline};
 pub use procedure::{Declaration, Outcome, Parameters, Procedure, Risk, SlotDeclaration};
 pub use report::{Bytes, Cell, FindingBuilder, IntoCell, Ratio, Report, Seconds, Severity, TableBuilder};
 pub use rota_sdk_macros::{FromRow, data, parameters, procedure};
-pub use slots::{CacheSlot, KeySlot, SqlSlot, StorageSlot, ToolSlot};
+pub use slots::{CacheSlot, ClusterSlot, KeySlot, SqlSlot, StorageSlot, ToolSlot};
 pub use time::Timestamp;
 
 /// What a procedure's file imports with one line.

@@ -3,6 +3,7 @@
 use crate::bindings::rota::runbook::run::SlotInfo;
 use crate::bytes::ByteStream;
 use crate::cache::Cache;
+use crate::cluster::Cluster;
 use crate::host;
 use crate::sql::Session;
 use crate::storage::Bucket;
@@ -81,6 +82,25 @@ impl CacheSlot {
         match host::cache::Session::open(self.0.to_owned()).await {
             Ok(session) => Ok(Cache::new(session)),
             Err(error) => Err(Error::from(error).context(format!("connecting to the cache in slot `{}`", self.0))),
+        }
+    }
+}
+
+slot!(
+    /// A slot for a Kubernetes cluster.
+    ClusterSlot
+);
+
+impl ClusterSlot {
+    /// Open the cluster.
+    ///
+    /// # Errors
+    /// `denied` when nothing is granted on the slot, `unavailable` when it cannot be reached, `failed` when its account may not do what the
+    /// binding lets through.
+    pub async fn open(&self) -> Result<Cluster> {
+        match host::kubernetes::Cluster::open(self.0.to_owned()).await {
+            Ok(cluster) => Ok(Cluster::new(cluster)),
+            Err(error) => Err(Error::from(error).context(format!("opening the cluster in slot `{}`", self.0))),
         }
     }
 }

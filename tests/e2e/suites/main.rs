@@ -8,6 +8,7 @@
 //! | `contract` | every import of the contract: denied without its grant, planned in plan mode |
 //! | `durable` | steps, compensations and sleep, and what is done to them that must not be |
 //! | `hostile` | guests that do what a plugin must not |
+//! | `kubernetes` | the cluster: what a plugin can do there, and what it cannot |
 //! | `refused` | files that are no plugin |
 //! | `serve` | hosts that serve: schedules, runs that survive, what people do meanwhile |
 //! | `secrets` | canaries, searched for everywhere |
@@ -20,6 +21,7 @@ mod cli;
 mod contract;
 mod durable;
 mod hostile;
+mod kubernetes;
 mod refused;
 mod secrets;
 mod serve;

@@ -41,7 +41,7 @@ pub(crate) fn stream_of(data: Vec<u8>) -> StreamReader<u8> {
     reader
 }
 
-async fn read_all(mut stream: StreamReader<u8>) -> Vec<u8> {
+pub(crate) async fn read_all(mut stream: StreamReader<u8>) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
         let (result, chunk) = stream.read(Vec::with_capacity(64 * 1024)).await;
@@ -89,6 +89,7 @@ async fn made(call: &Value) -> Value {
         "tools" | "process" => tool(import, call).await,
         "bytes" => filter(import, call).await,
         "run" => of_run(import, call).await,
+        "kubernetes" => crate::cluster::call(import, call).await,
         _ => json!({ "error": "no such import", "text": import }),
     }
 }

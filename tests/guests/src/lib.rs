@@ -22,6 +22,7 @@ mod bindings {
 
 mod caches;
 mod calls;
+mod cluster;
 mod durable;
 mod memory;
 mod misbehave;
@@ -63,6 +64,7 @@ impl Guest for Component {
                 slot("program", "tool", &["run"]),
                 slot("key", "key", &["decrypt"]),
                 slot("cache", "cache", &["read", "write", "delete", "debug"]),
+                slot("cluster", "kubernetes", &["read", "write", "delete", "scale", "exec", "run", "secrets"]),
             ],
             risk: Risk::Change,
             confirmation: None,

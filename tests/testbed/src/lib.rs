@@ -1,5 +1,5 @@
-//! Real servers for tests and the demo: PostgreSQL with pgvector ([`Postgres`]), S3 ([`S3`]) and Valkey ([`Valkey`], which stands in for
-//! Dragonfly), from what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
+//! Real servers for tests and the demo: PostgreSQL with pgvector ([`Postgres`]), S3 ([`S3`]), Valkey ([`Valkey`], which stands in for
+//! Dragonfly) and Kubernetes ([`Cluster`]), from what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
 //! slowed down or cut ([`TcpProxy`]), a disk that is full ([`SmallDisk`]), servers that are killed, paused
 //! and started again.
 //!
@@ -12,6 +12,8 @@
 //! ```
 
 pub mod bare;
+mod cluster;
+mod cluster_access;
 mod disk;
 mod dragonfly;
 mod postgres;
@@ -25,6 +27,8 @@ mod tools;
 mod valkey;
 mod wait;
 
+pub use cluster::Cluster;
+pub use cluster_access::{ClusterAccess, Namespace};
 pub use disk::SmallDisk;
 pub use dragonfly::Dragonfly;
 pub use postgres::{Postgres, PostgresOptions, PostgresVersion};

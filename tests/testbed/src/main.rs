@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser};
-use rota_testbed::{Postgres, PostgresOptions, PostgresVersion, S3, S3Options, shared};
+use rota_testbed::{Cluster, Postgres, PostgresOptions, PostgresVersion, S3, S3Options, shared};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Real servers for tests and the demo.
@@ -50,6 +50,9 @@ struct Servers {
     /// An S3 service.
     #[arg(long)]
     s3: bool,
+    /// A Kubernetes cluster.
+    #[arg(long)]
+    cluster: bool,
     /// End the servers when the process of this number ends.
     #[arg(long)]
     watch: Option<i32>,
@@ -82,6 +85,9 @@ fn up(options: &Up) -> anyhow::Result<()> {
     }
     if options.servers.s3 {
         command.arg("--s3");
+    }
+    if options.servers.cluster {
+        command.arg("--cluster");
     }
     if let Some(pid) = options.servers.watch {
         command.arg(format!("--watch={pid}"));
@@ -158,6 +164,7 @@ struct Running {
     state: serde_json::Value,
     _postgres: Vec<Postgres>,
     _s3: Option<S3>,
+    _cluster: Option<Cluster>,
 }
 
 async fn start(options: &Servers) -> anyhow::Result<Running> {
@@ -174,13 +181,23 @@ async fn start(options: &Servers) -> anyhow::Result<Running> {
             false => None,
         })
     };
-    let (postgres, s3) = tokio::try_join!(postgres, s3)?;
+    let cluster = async {
+        Ok(match options.cluster {
+            true => Some(Cluster::start().await?),
+            false => None,
+        })
+    };
+    let (postgres, s3, cluster) = tokio::try_join!(postgres, s3, cluster)?;
     let mut environment = serde_json::Map::new();
     for server in &postgres {
         environment.insert(shared::postgres_variable(server.version()), server.url("postgres").into());
     }
     if let Some(s3) = &s3 {
         environment.insert(shared::S3_VARIABLE.to_owned(), shared::s3_to_text(s3).into());
+    }
+    if let Some(cluster) = &cluster {
+        let path = cluster.kubeconfig().to_str().context("the folder's name is no text")?;
+        environment.insert(shared::CLUSTER_VARIABLE.to_owned(), path.into());
     }
     let state = serde_json::json!({
         "pid": std::process::id(),
@@ -195,9 +212,13 @@ async fn start(options: &Servers) -> anyhow::Result<Running> {
             "access_key": s3.keys().access_key,
             "secret_key": s3.keys().secret_key,
         })),
+        "cluster": cluster.as_ref().map(|cluster| serde_json::json!({
+            "server": cluster.server(),
+            "kubeconfig": cluster.kubeconfig(),
+        })),
         "environment": environment,
     });
-    Ok(Running { state, _postgres: postgres, _s3: s3 })
+    Ok(Running { state, _postgres: postgres, _s3: s3, _cluster: cluster })
 }
 
 /// Ends the background process and waits for it.

@@ -7,7 +7,8 @@
 //! - `PR_SET_PDEATHSIG`, in case the reaper itself was killed.
 //!
 //! A server's processes are found by their working folder, which lies in the server's folder: the
-//! workers of PostgreSQL are sessions of their own, so a process group would miss them.
+//! workers of PostgreSQL are sessions of their own, so a process group would miss them. The processes of a
+//! cluster's containers may work elsewhere, and are found by a variable of their environment ([`CONTAINER`]).
 
 use std::fs::File;
 use std::io::Write as _;
@@ -26,6 +27,8 @@ const NOBODY: u32 = 65534;
 
 /// In a server's folder: the files that it makes elsewhere, one a line.
 pub(crate) const LEFTOVERS: &str = "leftovers";
+/// The variable of a container's processes that names its folder (tests/testbed/cluster/node/container.go).
+const CONTAINER: &str = "ROTA_CONTAINER";
 /// PostgreSQL's own record of what it holds. Its seventh line names a System V shared memory segment
 /// (the lock against a second server), which stays after a SIGKILL.
 const POSTMASTER: &str = "data/postmaster.pid";
@@ -41,10 +44,16 @@ while :; do
             "$1"|"$1"/*) kill -KILL "${process#/proc/}" && found=1 ;;
         esac
     done
+    for process in $(grep -lsF "ROTA_CONTAINER=$1/" /proc/[0-9]*/environ); do
+        process=${process%/environ}
+        kill -KILL "${process#/proc/}" && found=1
+    done
     [ -n "$found" ] || break
 done
 [ ! -f "$1/leftovers" ] || xargs rm -f <"$1/leftovers"
-[ ! -f "$1/data/postmaster.pid" ] || ipcrm -m "$(sed -n 7p "$1/data/postmaster.pid" | tr -s ' ' | cut -d' ' -f3)"
+find "$1" -name postmaster.pid | while read -r file; do
+    ipcrm -m "$(sed -n 7p "$file" | tr -s ' ' | cut -d' ' -f3)"
+done
 mountpoint -q "$1" && umount -l "$1"
 rm -rf "$1"
 "#;
@@ -86,15 +95,24 @@ impl Folder {
         &self.path
     }
 
-    /// The processes whose working folder is in this folder.
+    /// The processes of this folder.
     pub(crate) fn processes(&self) -> Vec<Pid> {
         let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
         entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&self.path)))
+            .filter(|pid| self.holds(*pid))
             .filter_map(Pid::from_raw)
             .collect()
+    }
+
+    fn holds(&self, pid: i32) -> bool {
+        if std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&self.path)) {
+            return true;
+        }
+        let marker = format!("{CONTAINER}={}/", self.path.display());
+        std::fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|variables| variables.split(|byte| *byte == 0).any(|one| one.starts_with(marker.as_bytes())))
     }
 
     /// Signals every process in this folder.
@@ -149,9 +167,22 @@ impl Server {
     /// Starts `command` in `folder`, as `nobody` when we are root, its output appended to `<folder>/log`.
     /// `death` is the signal that it gets when we die.
     pub(crate) fn start(name: &'static str, command: &Command, folder: &Folder, death: &str) -> anyhow::Result<Self> {
-        let log = folder.path().join("log");
+        Self::start_wrapped(name, as_nobody(command, Some(death)), folder, "log")
+    }
+
+    /// The same with a log of another name, for one of several servers in a folder.
+    pub(crate) fn start_one_of(name: &'static str, command: &Command, folder: &Folder) -> anyhow::Result<Self> {
+        Self::start_wrapped(name, as_nobody(command, Some("KILL")), folder, &format!("{name}.log"))
+    }
+
+    /// The same as ourselves, root or not.
+    pub(crate) fn start_as_us(name: &'static str, command: &Command, folder: &Folder) -> anyhow::Result<Self> {
+        Self::start_wrapped(name, as_user(command, None, Some("KILL")), folder, &format!("{name}.log"))
+    }
+
+    fn start_wrapped(name: &'static str, mut wrapped: Command, folder: &Folder, log: &str) -> anyhow::Result<Self> {
+        let log = folder.path().join(log);
         let output = File::options().create(true).append(true).open(&log)?;
-        let mut wrapped = as_nobody(command, Some(death));
         // In the folder, so that it is found there; a group of its own, so that Ctrl-C is not for it.
         wrapped.current_dir(folder.path()).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         std::os::unix::process::CommandExt::process_group(&mut wrapped, 0);
@@ -202,13 +233,17 @@ impl Server {
 
 /// The command, run as `nobody` when we are root. `death` names the signal that it gets when we die.
 pub(crate) fn as_nobody(command: &Command, death: Option<&str>) -> Command {
+    as_user(command, is_root().then_some(NOBODY), death)
+}
+
+fn as_user(command: &Command, user: Option<u32>, death: Option<&str>) -> Command {
     // setpriv sets the signal after it has given up root, which would unset it.
     let mut wrapped = Command::new("setpriv");
     if let Some(death) = death {
         wrapped.args(["--pdeathsig", death]);
     }
-    if is_root() {
-        wrapped.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}")).arg("--clear-groups");
+    if let Some(user) = user {
+        wrapped.arg(format!("--reuid={user}")).arg(format!("--regid={user}")).arg("--clear-groups");
     }
     wrapped.arg("--").arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {

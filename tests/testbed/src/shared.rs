@@ -15,6 +15,9 @@ use crate::s3::{S3Access, S3Keys};
 /// separated by spaces.
 pub const S3_VARIABLE: &str = "ROTA_TESTBED_S3";
 
+/// The variable that holds the path of the shared cluster's kubeconfig.
+pub const CLUSTER_VARIABLE: &str = "ROTA_TESTBED_CLUSTER";
+
 /// The variable that holds the URL of the shared PostgreSQL of a version, for its superuser.
 #[must_use]
 pub fn postgres_variable(version: PostgresVersion) -> String {

@@ -2,7 +2,7 @@
 
 use rota_telemetry::Secret;
 
-use super::{Binding, CacheBinding, KeyBinding, Program, SqlBinding, StorageBinding, ToolBinding};
+use super::{Binding, CacheBinding, KeyBinding, KubernetesBinding, Program, SqlBinding, StorageBinding, ToolBinding};
 use crate::address::{Address, UrlError};
 use crate::nearest::nearest;
 use crate::redact::quoted;
@@ -58,18 +58,14 @@ pub enum AdHocError {
 }
 
 /// Schemes of URLs, and what makes of them a binding.
-const SCHEMES: [&str; 11] =
-    ["postgres", "postgresql", "file", "s3", "oss", "gcs", "gs", "azblob", "redis", "rediss", "valkey"];
+const SCHEMES: [&str; 12] =
+    ["postgres", "postgresql", "file", "s3", "oss", "gcs", "gs", "azblob", "redis", "rediss", "valkey", "kubernetes"];
 
 /// What an age identity begins with.
 const IDENTITY: &str = "AGE-SECRET-KEY-";
 
 /// Schemes of capabilities that are not there yet.
-const LATER: [(&str, &str); 3] = [
-    ("kubernetes", "the Kubernetes capability"),
-    ("nats", "the JetStream capability"),
-    ("tls", "the JetStream capability"),
-];
+const LATER: [(&str, &str); 2] = [("nats", "the JetStream capability"), ("tls", "the JetStream capability")];
 
 impl BindArgument {
     /// Reads the value of `--bind slot=VALUE`. A password in a URL becomes a secret; `env:NAME` and
@@ -147,6 +143,10 @@ fn of_url(text: &str, address: Address) -> Result<Binding, AdHocError> {
             binding.check(&resolved)?;
             Ok(Binding::Cache(binding))
         }
+        "kubernetes" => {
+            let resolved = known()?;
+            KubernetesBinding::at(&resolved)?.map(Binding::Kubernetes).ok_or_else(not_a_url)
+        }
         other => match (address, LATER.iter().find(|(scheme, _)| *scheme == other)) {
             (_, Some((scheme, with))) => Err(AdHocError::Later((*scheme).to_owned(), with)),
             // What is not shown may be anything.
@@ -156,7 +156,8 @@ fn of_url(text: &str, address: Address) -> Result<Binding, AdHocError> {
             (Address::Url(_), None) => {
                 let near = nearest(other, SCHEMES).map(|near| format!("did you mean {near}://?"));
                 let advice = near.unwrap_or_else(|| {
-                    "it takes postgres://, redis://, s3://, oss://, gcs://, azblob:// and file:///".to_owned()
+                    "it takes postgres://, redis://, s3://, oss://, gcs://, azblob://, file:/// and kubernetes:///"
+                        .to_owned()
                 });
                 Err(AdHocError::Scheme { shown: quoted(other).trim_matches('"').to_owned(), advice })
             }

@@ -3,6 +3,7 @@
 mod ad_hoc;
 mod cache;
 mod key;
+mod kubernetes;
 mod sql;
 mod storage;
 mod tool;
@@ -15,6 +16,7 @@ pub(crate) use sql::target_of;
 pub use ad_hoc::{AdHocError, BindArgument};
 pub use cache::{CacheBinding, CacheMode, CacheTarget};
 pub use key::KeyBinding;
+pub use kubernetes::{KubernetesBinding, KubernetesRule};
 pub use sql::{SqlBinding, SqlHost, SqlTarget, Tls, TlsMode};
 pub use storage::{BucketService, StorageBinding, StorageLocation, StorageTarget};
 pub use tool::{ArgumentRule, ArgumentRuleError, Program, ToolBinding, ToolProfile};
@@ -39,6 +41,8 @@ pub enum Binding {
     Key(KeyBinding),
     /// A cache.
     Cache(CacheBinding),
+    /// A Kubernetes cluster.
+    Kubernetes(KubernetesBinding),
 }
 
 impl Binding {
@@ -50,6 +54,7 @@ impl Binding {
             Self::Tool(_) => BindingKind::Tool,
             Self::Key(_) => BindingKind::Key,
             Self::Cache(_) => BindingKind::Cache,
+            Self::Kubernetes(_) => BindingKind::Kubernetes,
         }
     }
 
@@ -59,6 +64,7 @@ impl Binding {
             Self::Sql(binding) => &binding.access,
             Self::Storage(binding) => &binding.access,
             Self::Cache(binding) => &binding.access,
+            Self::Kubernetes(binding) => &binding.access,
             Self::Tool(_) | Self::Key(_) => &None,
         };
         ceiling.as_deref().unwrap_or(self.kind().accesses())
@@ -74,6 +80,7 @@ impl Binding {
             Self::Tool(binding) => binding.concurrency,
             Self::Key(binding) => binding.concurrency,
             Self::Cache(binding) => binding.concurrency,
+            Self::Kubernetes(binding) => binding.concurrency,
         }
     }
 }
@@ -90,6 +97,7 @@ impl Decode for Binding {
             BindingKind::Tool => ToolBinding::read(&mut fields).map(Self::Tool),
             BindingKind::Key => KeyBinding::decode_fields(&mut fields).map(Self::Key),
             BindingKind::Cache => CacheBinding::read(&mut fields).map(Self::Cache),
+            BindingKind::Kubernetes => KubernetesBinding::read(&mut fields).map(Self::Kubernetes),
         };
         fields.finish();
         binding
@@ -121,6 +129,7 @@ impl JsonSchema for Binding {
             of(BindingKind::Tool, ToolBinding::json_schema(generator)),
             of(BindingKind::Key, KeyBinding::json_schema(generator)),
             of(BindingKind::Cache, CacheBinding::json_schema(generator)),
+            of(BindingKind::Kubernetes, KubernetesBinding::json_schema(generator)),
         ];
         json_schema!({ "description": "A named connection that the operator configures.", "oneOf": kinds })
     }

@@ -11,20 +11,16 @@ fn binding(rest: &str) -> String {
 fn a_kind_is_needed_and_known() {
     refused(
         &binding("url = \"x\""),
-        "rota.toml:1:1: bindings.b needs the key \"kind\" (the kinds are sql, storage, tool, key and cache)",
+        "rota.toml:1:1: bindings.b needs the key \"kind\" (the kinds are sql, storage, tool, key, cache and kubernetes)",
     );
     refused(
         &binding("kind = \"sqll\""),
         "rota.toml:2:8: bindings.b.kind: \"sqll\" is not a kind of binding (did you mean \"sql\"?)",
     );
-    for (kind, with) in [("kubernetes", "Kubernetes"), ("jetstream", "JetStream")] {
-        refused(
-            &binding(&format!("kind = \"{kind}\"")),
-            &format!(
-                "rota.toml:2:8: bindings.b.kind: \"{kind}\" comes later, with the {with} capability (the kinds of this version are sql, storage, tool, key and cache)"
-            ),
-        );
-    }
+    refused(
+        &binding("kind = \"jetstream\""),
+        "rota.toml:2:8: bindings.b.kind: \"jetstream\" comes later, with the JetStream capability (the kinds of this version are sql, storage, tool, key, cache and kubernetes)",
+    );
 }
 
 #[test]
@@ -309,4 +305,46 @@ fn a_tools_profile_follows_from_its_name() {
     };
     assert_eq!(profile("path = \"/opt/pg16/bin/pg_dumpall\""), ToolProfile::PgDumpall);
     assert_eq!(profile("path = \"/opt/wrapped\"\nprofile = \"pg_restore\""), ToolProfile::PgRestore);
+}
+
+#[test]
+fn a_kubernetes_binding_that_cannot_be_is_refused() {
+    let kubernetes = |rest: &str| binding(&format!("kind = \"kubernetes\"\n{rest}"));
+    let rule = |rest: &str| kubernetes(&format!("in_cluster = true\nallow = [{{ {rest} }}]"));
+    for (text, line) in [
+        (
+            kubernetes(""),
+            "rota.toml:1:1: bindings.b needs one way to its cluster: kubeconfig, server or in_cluster = true",
+        ),
+        (
+            kubernetes("in_cluster = true\nserver = \"https://a\""),
+            "rota.toml:1:1: bindings.b needs one way to its cluster: kubeconfig, server or in_cluster = true",
+        ),
+        (
+            kubernetes("server = \"http://a\""),
+            "rota.toml:1:1: bindings.b.server: an API server is written as https://HOST:PORT",
+        ),
+        (
+            kubernetes("in_cluster = true\nservice_account = \"rota\""),
+            "rota.toml:4:19: bindings.b.service_account: a service account is written as NAMESPACE/NAME",
+        ),
+        (
+            kubernetes("in_cluster = true\ntoken = \"env:T\""),
+            "rota.toml:1:1: bindings.b: token and ca_file go with server",
+        ),
+        (
+            rule("verbs = [\"gte\"], resources = [\"pods\"]"),
+            "rota.toml:4:9: bindings.b.allow.verbs: \"gte\" is no verb of a rule; there are *, get, list, watch, create, patch, delete, exec, log, scale, restart, run, lock",
+        ),
+        (
+            rule("verbs = [\"get\"], resources = [\"pods\"], labels = [\"app=web,tier\"]"),
+            "rota.toml:4:9: bindings.b.allow.labels: \"app=web,tier\" is not KEY=VALUE",
+        ),
+        (
+            rule("verbs = [\"get\"], resources = [\"pods\"], names = [\"a*b*\"]"),
+            "rota.toml:4:9: bindings.b.allow.names: \"a*b*\" has more than one *",
+        ),
+    ] {
+        refused(&text, line);
+    }
 }

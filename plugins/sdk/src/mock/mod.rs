@@ -30,6 +30,7 @@
 mod answers;
 mod buckets;
 mod caches;
+mod clusters;
 mod durable;
 mod filters;
 pub(crate) mod host;
@@ -41,6 +42,7 @@ pub use crate::rows;
 pub use answers::{MockRows, SqlMock};
 pub use buckets::StorageMock;
 pub use caches::CacheMock;
+pub use clusters::ClusterMock;
 pub use durable::MockCompensation;
 pub use programs::{ToolMock, ToolOutput};
 pub use reported::{Failed, Reported};
@@ -80,6 +82,7 @@ enum Bound {
     Sql(SqlMock),
     Storage(StorageMock),
     Tool(ToolMock),
+    Cluster(ClusterMock),
     Key,
     Cache(CacheMock),
 }
@@ -224,6 +227,14 @@ impl MockHost {
         match self.bind(slot, || Bound::Cache(CacheMock::default())) {
             Bound::Cache(mock) => mock,
             _ => panic!("slot `{slot}` is bound to something else than a cache"),
+        }
+    }
+
+    /// The cluster in a slot; binds it.
+    pub fn cluster(&self, slot: &str) -> ClusterMock {
+        match self.bind(slot, || Bound::Cluster(ClusterMock::default())) {
+            Bound::Cluster(mock) => mock,
+            _ => panic!("slot `{slot}` is bound to something else than a cluster"),
         }
     }
 

@@ -38,6 +38,10 @@ pub(super) enum Trace {
     KeyGone(&'static str),
     /// The idle session, which the test keeps, was ended.
     SessionEnded,
+    /// In the cluster, what kubectl writes for these words (parted by spaces) holds this.
+    InCluster(&'static str, &'static str),
+    /// The same, and it holds it no more.
+    GoneFromCluster(&'static str, &'static str),
     /// It leaves none, or needs no target.
     None,
 }
@@ -57,6 +61,12 @@ impl Case {
     /// Whether only a plan lists it as an effect: executed, it is kept as what it is.
     pub(super) fn is_listed_only(&self) -> bool {
         self.import.starts_with("run.compensation.")
+    }
+
+    /// The operations that are on record of it: a lock is taken before it is given back.
+    pub(super) fn operations(&self) -> Vec<&'static str> {
+        let more = (self.import == "kubernetes.lock.release").then_some("kubernetes.release");
+        self.effect.iter().map(|effect| effect.operation).chain(more).collect()
     }
 
     pub(super) fn call(&self) -> Value {
@@ -94,7 +104,18 @@ fn case(import: &'static str, arguments: Value, guard: Guard, effect: Option<Lis
 
 /// The table.
 pub(super) fn cases(named: &Named) -> Vec<Case> {
-    [of_run(), of_bytes(named), of_sql(named), of_transactions(), of_storage(), of_programs(), of_cache()].concat()
+    [
+        of_run(),
+        of_bytes(named),
+        of_sql(named),
+        of_transactions(),
+        of_storage(),
+        of_programs(),
+        of_cache(),
+        of_cluster(),
+        of_lock(),
+    ]
+    .concat()
 }
 
 fn of_run() -> Vec<Case> {
@@ -347,5 +368,100 @@ fn of_cache() -> Vec<Case> {
             listed("cache.hash-delete", "cache: probe:onefield", "delete", "removes 1 fields of a hash: `f`"),
             KeyGone("probe:onefield"),
         ),
+    ]
+}
+
+fn of_cluster() -> Vec<Case> {
+    use Trace::InCluster;
+    let any = Guard::Any("cluster");
+    let needs = |access| Guard::Needs("cluster", access);
+    let read = needs("read");
+    let cluster = |import, arguments, guard, effect, trace| case(import, arguments, guard, effect, trace);
+    let web = json!({ "kind": "apps/v1 Deployment", "name": "web" });
+    let with = |more: Value| {
+        let mut all = web.clone();
+        if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+            all.extend(more);
+        }
+        all
+    };
+    let made = json!({ "object": { "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "made" }, "data": { "a": "1" } } });
+    let image = format!("busybox@sha256:{}", "0".repeat(64));
+    vec![
+        cluster("kubernetes.cluster.open", json!({}), any, None, Trace::None),
+        cluster("kubernetes.cluster.namespace", json!({}), any, None, Trace::None),
+        cluster("kubernetes.cluster.version", json!({}), any, None, Trace::None),
+        cluster("kubernetes.cluster.require", json!({ "verb": "get" }), read, None, Trace::None),
+        cluster("kubernetes.cluster.get", json!({ "name": "there" }), read, None, Trace::None),
+        cluster("kubernetes.cluster.list", json!({}), read, None, Trace::None),
+        cluster("kubernetes.cluster.watch", json!({}), read, None, Trace::None),
+        cluster("kubernetes.cluster.events", json!({ "name": "there" }), read, None, Trace::None),
+        cluster("kubernetes.cluster.get-scale", web.clone(), read, None, Trace::None),
+        cluster("kubernetes.cluster.rollout-status", web.clone(), read, None, Trace::None),
+        cluster("kubernetes.cluster.wait-for", with(json!({ "until": "exists" })), read, None, Trace::None),
+        cluster("kubernetes.cluster.logs", json!({ "pod": "idle" }), read, None, Trace::None),
+        cluster(
+            "kubernetes.cluster.create",
+            made,
+            needs("write"),
+            listed("kubernetes.create", "cluster: configmaps ", "write", "\"a\":\"1\""),
+            InCluster("get configmaps --output=name", "configmap/made"),
+        ),
+        cluster(
+            "kubernetes.cluster.patch",
+            json!({ "name": "there", "patch": { "data": { "trace": "patched" } } }),
+            needs("write"),
+            listed("kubernetes.patch", "cluster: configmaps ", "write", "merge {\"data\""),
+            InCluster("get configmap there --output=json", "patched"),
+        ),
+        cluster(
+            "kubernetes.cluster.delete",
+            json!({ "name": "doomed" }),
+            needs("delete"),
+            listed("kubernetes.delete", "cluster: configmaps ", "delete", "delete"),
+            Trace::GoneFromCluster("get configmaps --output=name", "configmap/doomed"),
+        ),
+        cluster(
+            "kubernetes.cluster.set-scale",
+            with(json!({ "replicas": 3 })),
+            needs("scale"),
+            listed("kubernetes.set-scale", "cluster: deployments.apps ", "scale", "scale from 1 to 3 replicas"),
+            InCluster("get deployment web --output=jsonpath={.spec.replicas}", "3"),
+        ),
+        cluster(
+            "kubernetes.cluster.restart",
+            web.clone(),
+            needs("scale"),
+            listed("kubernetes.restart", "cluster: deployments.apps ", "scale", "restart every pod"),
+            InCluster("get deployment web --output=json", "restartedAt"),
+        ),
+        cluster(
+            "kubernetes.cluster.exec",
+            json!({ "pod": "idle", "words": ["sh", "-c", ": trace-exec; echo >traced"] }),
+            needs("exec"),
+            listed("kubernetes.exec", "cluster: pods ", "exec", "trace-exec"),
+            InCluster("exec idle -- ls", "traced"),
+        ),
+        cluster(
+            "kubernetes.cluster.run-job",
+            json!({ "image": image, "words": ["echo", "trace-job"] }),
+            needs("run"),
+            listed("kubernetes.run-job", "cluster: jobs.batch ", "run", "trace-job"),
+            InCluster("get events --output=json", "Created pod: probe-"),
+        ),
+    ]
+}
+
+fn of_lock() -> Vec<Case> {
+    let write = Guard::Needs("cluster", "write");
+    let taken =
+        listed("kubernetes.lock", "cluster: leases.coordination.k8s.io ", "write", "take the lock as rota/probe/");
+    let trace = |words| Trace::InCluster(words, "lease.coordination.k8s.io/lock-");
+    let lock = |import, name: &str, effect, words| case(import, json!({ "name": name }), write, effect, trace(words));
+    vec![
+        lock("kubernetes.cluster.lock", "lock-a", taken, "get lease lock-a --ignore-not-found --output=name"),
+        lock("kubernetes.lock.check", "lock-b", taken, "get lease lock-b --ignore-not-found --output=name"),
+        // It is taken first, which is an effect of its own: see `Case::operations`.
+        lock("kubernetes.lock.release", "lock-c", taken, "get lease lock-c --ignore-not-found --output=name"),
     ]
 }

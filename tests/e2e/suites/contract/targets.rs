@@ -1,7 +1,7 @@
 //! What the imports reach: a server that logs every statement, a folder, a program, a key; and an independent look at each.
 
 use super::table::{Case, Named, Trace};
-use rota_testbed::{Postgres, PostgresOptions, Valkey, eventually};
+use rota_testbed::{Cluster, Namespace, Postgres, PostgresOptions, Valkey, eventually};
 use rota_tests::{Rota, probe};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -14,6 +14,7 @@ pub(super) struct Targets {
     /// Where the server's log ended before the run under test.
     recipient: String,
     session: (u64, i64),
+    namespace: Namespace,
     /// Kept: it is what `terminate-backend` ends.
     _victim: PgConnection,
 }
@@ -54,7 +55,10 @@ impl Targets {
         .await?;
         let session = (u64::from(pid.unsigned_abs()), start);
         let recipient = identity.to_public().to_string();
-        Ok(Self { rota, server, cache, recipient, session, _victim: victim })
+        let namespace = Cluster::shared().await?.namespace("targets").await?;
+        namespace.apply(&objects()).await?;
+        namespace.kubectl(["wait", "pod/idle", "--for=condition=Ready", "--timeout=50s"]).await?;
+        Ok(Self { rota, server, cache, recipient, session, namespace, _victim: victim })
     }
 
     pub(super) fn named(&self) -> Named {
@@ -63,12 +67,14 @@ impl Targets {
 
     pub(super) fn bind(&self) -> Vec<String> {
         let program = self.server.program("pg_dump").unwrap();
+        let kubeconfig = self.namespace.kubeconfig_for(self.namespace.cluster().token()).unwrap();
         [
             format!("database={}", self.server.url(DATABASE)),
             format!("bucket=file://{}", self.rota.path("bucket").display()),
             format!("program={}", program.display()),
             format!("key=file:{}", self.rota.path("key.txt").display()),
             format!("cache={}", self.cache.url()),
+            format!("cluster=kubernetes://{}", kubeconfig.display()),
         ]
         .into_iter()
         .flat_map(|binding| ["--bind".to_owned(), binding])
@@ -96,6 +102,10 @@ impl Targets {
             Trace::KeyMade(key) => self.has_key(key).await,
             Trace::KeyGone(key) => !self.has_key(key).await,
             Trace::SessionEnded => !self.session_lives().await,
+            Trace::InCluster(words, text) => self.namespace.kubectl(words.split(' ')).await.unwrap().contains(text),
+            Trace::GoneFromCluster(words, text) => {
+                !self.namespace.kubectl(words.split(' ')).await.unwrap().contains(text)
+            }
             Trace::None => false,
         }
     }
@@ -133,4 +143,21 @@ impl Targets {
             assert!(seen.is_ok(), "{} did not reach its target: {:?}", case.import, case.trace);
         }
     }
+}
+
+/// What the calls find in the cluster.
+fn objects() -> String {
+    let map = |name: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "a": "1" } });
+    let container =
+        json!({ "name": "main", "image": "busybox:1", "command": ["sh", "-c", "echo begun; exec sleep 600"] });
+    let spec = json!({ "terminationGracePeriodSeconds": 0, "containers": [container] });
+    let template = json!({ "metadata": { "labels": { "app": "web" } }, "spec": spec });
+    let web = json!({ "replicas": 1, "selector": { "matchLabels": { "app": "web" } }, "template": template });
+    let items = [
+        map("there"),
+        map("doomed"),
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "idle" }, "spec": spec }),
+        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" }, "spec": web }),
+    ];
+    json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }

@@ -88,7 +88,7 @@ fn what_is_no_binding_says_what_to_do() {
         ("postgress://h/d", "postgress:// is no address that --bind takes: did you mean postgres://?"),
         (
             "mysql://h/d",
-            "mysql:// is no address that --bind takes: it takes postgres://, redis://, s3://, oss://, gcs://, azblob:// and file:///",
+            "mysql:// is no address that --bind takes: it takes postgres://, redis://, s3://, oss://, gcs://, azblob://, file:/// and kubernetes:///",
         ),
         ("redis://h/x", "the database \"x\" is not a number from 0 to 255"),
         ("nats://h", "nats:// comes later, with the JetStream capability"),
