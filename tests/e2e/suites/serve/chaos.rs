@@ -19,6 +19,9 @@ use std::time::Duration;
 const HOSTS: usize = 3;
 const EVENTS: usize = 60;
 
+/// Of each run.
+const STEPS: i64 = 5;
+
 /// Longer than the hosts' lease of two seconds.
 const FROZEN: Duration = Duration::from_millis(2_600);
 
@@ -114,7 +117,7 @@ async fn three_hosts_lose_and_double_nothing() {
     let events = std::env::var("ROTA_CHAOS").ok().and_then(|count| count.parse().ok()).unwrap_or(EVENTS);
     let mut store = Postgres::start(PostgresOptions { steppable: true, ..PostgresOptions::default() }).await.unwrap();
     store.create_database("rota").await.unwrap();
-    let jobs = format!("{WORK}{TICK}").replace("count = 6, pause = 250", "count = 5, pause = 60");
+    let jobs = format!("{WORK}{TICK}").replace("count = 6, pause = 250", &format!("count = {STEPS}, pause = 60"));
     let serving = Serving::over("chaos", &jobs, "[store]\nurl = \"env:STORE_URL\"\n").await;
     let mut serving = serving;
     serving.rota.set("STORE_URL", store.url("rota"));
@@ -228,11 +231,19 @@ async fn check(serving: &Serving, store: &Postgres, queued: &[(String, bool)]) {
     let undone: Vec<(String,)> =
         sqlx::query_as("select distinct run from undone").fetch_all(&mut effects).await.unwrap();
     let undone: BTreeSet<String> = undone.into_iter().map(|(run,)| run).collect();
+    let dismissed: Vec<(String,)> =
+        sqlx::query_as("select distinct run from rota.compensations where status = 'dismissed'")
+            .fetch_all(&mut records)
+            .await
+            .unwrap();
     for (run, state) in &states {
         assert!(state != "succeeded" || !undone.contains(run), "{run} succeeded and was undone");
+        // One whose last word, that it wants no undo any more, was recorded and not answered in time has failed with all of it done.
+        let passed = dismissed.iter().any(|(other,)| other == run);
+        let left = rows_of(&mut effects, run).await;
         assert!(
-            state != "failed" || undone.contains(run) || !worked(&mut effects, run).await,
-            "{run} failed and was not undone"
+            state != "failed" || undone.contains(run) || left == if passed { STEPS } else { 0 },
+            "{run} failed with {left} steps done, and was not undone (undo dismissed: {passed})"
         );
     }
     let twice: Vec<(i64, i64)> = sqlx::query_as(
@@ -249,9 +260,7 @@ async fn check(serving: &Serving, store: &Postgres, queued: &[(String, bool)]) {
     eprintln!("chaos: {ended:?}");
 }
 
-/// Whether a run has left a row.
-async fn worked(effects: &mut sqlx::PgConnection, run: &str) -> bool {
-    let count: i64 =
-        sqlx::query_scalar("select count(*) from done where run = $1").bind(run).fetch_one(effects).await.unwrap();
-    count > 0
+/// How many rows a run has left.
+async fn rows_of(effects: &mut sqlx::PgConnection, run: &str) -> i64 {
+    sqlx::query_scalar("select count(*) from done where run = $1").bind(run).fetch_one(effects).await.unwrap()
 }

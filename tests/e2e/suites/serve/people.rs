@@ -39,9 +39,11 @@ async fn a_procedure_has_its_grace_until_it_is_terminated() {
     serving.rota.set("ROTA_SERVER__LEASE", "60s");
     let host = serving.serve().await;
     let run = serving.queue("spins", &[]).await;
-    eventually(SOON, "the run to begin", async || Ok((serving.run(&run).await["status"] == "running").then_some(())))
-        .await
-        .unwrap();
+    eventually(SOON, "the run to begin", async || {
+        Ok((serving.run(&run).await["run"]["status"] == "running").then_some(()))
+    })
+    .await
+    .unwrap();
     let cancelled = serving.rota.json(&["runs", "cancel", &run]).await.unwrap();
     assert_eq!(cancelled["status"], "running", "{cancelled}");
     let began = Instant::now();
