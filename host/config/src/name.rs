@@ -27,6 +27,8 @@ fn check(text: &str, what: &'static str) -> Result<(), NameError> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     let reason = if text.is_empty() {
         "it is empty"
+    } else if text.contains("://") {
+        "it is a URL, which a binding of its own ([bindings.NAME]) gives a name to"
     } else if text.len() > LONGEST {
         "it is longer than 63 characters"
     } else if !text.chars().all(allowed) {
@@ -36,7 +38,8 @@ fn check(text: &str, what: &'static str) -> Result<(), NameError> {
     } else {
         return Ok(());
     };
-    Err(NameError { text: text.chars().take(2 * LONGEST).collect(), what, reason })
+    // What was taken for a name may be a URL with a password in it.
+    Err(NameError { text: crate::redact::redact(text).chars().take(2 * LONGEST).collect(), what, reason })
 }
 
 macro_rules! name {
@@ -139,6 +142,10 @@ mod tests {
             ("Nightly", "\"Nightly\" cannot name a job: only small letters, digits, \"-\" and \"_\" may be in it"),
             ("a b", "\"a b\" cannot name a job: only small letters, digits, \"-\" and \"_\" may be in it"),
             ("../x", "\"../x\" cannot name a job: only small letters, digits, \"-\" and \"_\" may be in it"),
+            (
+                "postgres://ops:hunter2@h/d",
+                "\"postgres://ops:*******@h/d\" cannot name a job: it is a URL, which a binding of its own ([bindings.NAME]) gives a name to",
+            ),
             ("-x", "\"-x\" cannot name a job: it must begin with a letter or digit"),
             ("é\n", "\"é\\n\" cannot name a job: only small letters, digits, \"-\" and \"_\" may be in it"),
         ] {

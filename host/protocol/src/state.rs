@@ -92,12 +92,23 @@ pub enum Event {
 
 /// A state that cannot follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a run that is {} cannot take `{event:?}`", .from.as_str())]
+#[error("{}", self.said())]
 pub struct IllegalTransition {
     /// The state it is in.
     pub from: RunState,
     /// What was to happen to it.
     pub event: Event,
+}
+
+impl IllegalTransition {
+    fn said(&self) -> String {
+        let from = self.from.as_str();
+        if self.from.is_final() {
+            format!("a run that is {from} has ended, and stays as it is")
+        } else {
+            format!("a run that is {from} cannot take `{:?}`", self.event)
+        }
+    }
 }
 
 impl From<End> for RunState {
