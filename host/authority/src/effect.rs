@@ -82,6 +82,9 @@ pub enum EffectRefused {
         /// The limit.
         limit: u64,
     },
+    /// The run is told to stop: nothing new begins.
+    #[error("the run is being cancelled")]
+    Stopped,
     /// It could not be recorded.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -128,6 +131,9 @@ impl<K: Kind> Authorized<K> {
     pub async fn effect(&self, effect: Effect) -> Result<Decision<K>, EffectRefused> {
         let gate = &self.gate;
         let planned = gate.mode == Mode::Plan;
+        if gate.is_closed() {
+            return Err(EffectRefused::Stopped);
+        }
         gate.charge()?;
         let binding = &self.grant.binding_name;
         let record = EffectRecord {

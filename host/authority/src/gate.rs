@@ -4,7 +4,7 @@ use crate::kind::{Access, Kind};
 use crate::ledger::Ledger;
 use rota_config::Binding;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Whether effects happen.
@@ -136,12 +136,22 @@ pub struct Gate {
     grants: BTreeMap<String, Arc<Grant>>,
     denials: Mutex<Vec<Denied>>,
     denial_count: AtomicU64,
+    closed: AtomicBool,
 }
 
 /// How many denials a run keeps with their text; more are only counted.
 const DENIALS_KEPT: usize = 100;
 
 impl Gate {
+    /// Let no effect begin any more: the run is told to stop.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// The gate of a run, with what its job grants.
     pub fn new(
         identity: RunIdentity,
@@ -159,6 +169,7 @@ impl Gate {
             grants: grants.into_iter().map(|g| (g.slot.clone(), Arc::new(g))).collect(),
             denials: Mutex::new(Vec::new()),
             denial_count: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
         })
     }
 

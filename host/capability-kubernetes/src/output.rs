@@ -3,8 +3,8 @@
 use bytes::{Buf as _, Bytes};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use rota_capability::streams::{Reader, stream_error};
-use rota_capability::{ChildEnded, ChildStatus, Process, taken};
+use rota_capability::streams::{Offloaded, Reader, stream_error};
+use rota_capability::{ChildEnded, ChildStatus, Process, RunContext, taken};
 use rota_contract::{Error, Fault};
 use std::io;
 use std::pin::Pin;
@@ -26,6 +26,8 @@ pub(crate) struct Running {
     task: tokio::task::AbortHandle,
     /// Asks a task that can be asked to end by itself.
     stop: Option<Arc<Notify>>,
+    /// Ends it when the run is told to stop.
+    watcher: Option<Offloaded<()>>,
 }
 
 /// The task's end of it.
@@ -52,7 +54,7 @@ impl Running {
         let (output, receiver) = mpsc::channel(AHEAD);
         let (tell, told) = watch::channel(None);
         let task = tokio::spawn(task(Reports { output, tell })).abort_handle();
-        Self { name, output: Some(receiver), told, task, stop: None }
+        Self { name, output: Some(receiver), told, task, stop: None, watcher: None }
     }
 
     /// Run a task that ends by itself when it is asked to.
@@ -64,6 +66,22 @@ impl Running {
         let mut running = Self::start(name, |reports| task(reports, stop.clone()));
         running.stop = Some(stop);
         running
+    }
+}
+
+impl Running {
+    /// The same, ended when the run is told to stop, whether or not its guest looks.
+    pub(crate) fn until_stopped(mut self, run: &RunContext) -> Self {
+        let (stopped, stop, task) = (run.stopped(), self.stop.clone(), self.task.clone());
+        self.watcher = Some(Offloaded::spawn(async move {
+            stopped.await;
+            match stop {
+                Some(stop) => stop.notify_one(),
+                None => task.abort(),
+            }
+            Ok(())
+        }));
+        self
     }
 }
 

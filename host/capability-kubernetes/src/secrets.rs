@@ -49,8 +49,14 @@ pub(crate) fn remember(object: &Value) {
 /// Whether a document takes values out of Secrets: into variables or files of a pod, which its writer then reads.
 pub(crate) fn are_used_by(document: &Value) -> bool {
     match document {
+        // The path of a JSON patch may name what its value only completes.
+        Value::Object(map)
+            if map.contains_key("op") && ["path", "from"].iter().any(|key| leads_to_one(map.get(*key))) =>
+        {
+            true
+        }
         Value::Object(map) => map.iter().any(|(key, value)| {
-            matches!(key.as_str(), "secretKeyRef" | "secretRef" | "secretName")
+            matches!(key.as_str(), "secretKeyRef" | "secretRef" | "secretName" | "nodePublishSecretRef")
                 || (key == "secret" && value.is_object())
                 || are_used_by(value)
         }),
@@ -64,11 +70,27 @@ pub(crate) fn are_used_by(document: &Value) -> bool {
     }
 }
 
+fn leads_to_one(path: Option<&Value>) -> bool {
+    const WORDS: [&str; 5] = ["secret", "secretKeyRef", "secretRef", "secretName", "nodePublishSecretRef"];
+    path.and_then(Value::as_str).is_some_and(|path| path.split('/').any(|segment| WORDS.contains(&segment)))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_patch_that_leads_into_a_secret_uses_it() {
+        let patch = |path: &str, value: Value| json!([{ "op": "add", "path": path, "value": value }]);
+        let sources = "/spec/template/spec/volumes/0/projected/sources/0";
+        assert!(are_used_by(&patch(&format!("{sources}/secret"), json!({ "name": "db" }))));
+        assert!(are_used_by(&patch(&format!("{sources}/secret/name"), json!("db"))));
+        assert!(are_used_by(&patch(sources, json!({ "secret": { "name": "db" } }))));
+        assert!(are_used_by(&json!({ "csi": { "nodePublishSecretRef": { "name": "db" } } })));
+        assert!(!are_used_by(&patch("/spec/template/spec/containers/0/mountPath", json!("/run/secret"))));
+    }
 
     #[test]
     fn a_hidden_secret_keeps_its_keys_and_nothing_of_its_values() {

@@ -163,12 +163,15 @@ impl<T: Send + 'static> storage::HostBucketWithStore<T> for Host {
             let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
             let client = call.bucket.client.clone();
             let token = pending::tasks().token();
-            let stored = taken.offload(|reader| async move {
-                // A run that ends only asks this task to end; until it has, and its permit has said so, it is not settled.
-                let _token = token;
-                let permit = permit;
-                let result = client.put(&permit, &name, reader, &put).await;
-                permit.conclude(result, |stored| format!("{} stored", readable(stored.size))).await
+            let run = call.guard.run().clone();
+            let stored = taken.offload(move |reader| {
+                run.unless_stopped(async move {
+                    // A run that ends only asks this task to end; until it has, and its permit has said so, it is not settled.
+                    let _token = token;
+                    let permit = permit;
+                    let result = client.put(&permit, &name, reader, &put).await;
+                    permit.conclude(result, |stored| format!("{} stored", readable(stored.size))).await
+                })
             });
             Ok(stored.await)
         })

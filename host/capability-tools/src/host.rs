@@ -145,8 +145,9 @@ impl<T: Send + 'static> process::HostChildWithStore<T> for Tools {
         mut access: Access<'_, T, Self>,
         child: Resource<Child>,
     ) -> wasmtime::Result<Result<StreamReader<u8>, Error>> {
+        let run = access.get().run.clone();
         match access.get().table.get_mut(&child)?.stdout() {
-            Ok(output) => give_bytes(&mut access, output).map(Ok),
+            Ok(output) => give_bytes(&mut access, run.until_stopped(output)).map(Ok),
             Err(error) => Ok(Err(error)),
         }
     }

@@ -108,7 +108,29 @@ impl RunContext {
     /// End what is under way for the run: each call answers `cancelled`, those to come too, streams break off, and programs are killed. The
     /// guest itself goes on.
     pub fn stop(&self) {
+        // First: nothing that is under way may get a permit meanwhile, and it need not be polled to be stopped.
+        self.gate.close();
         self.stopping.cancel();
+    }
+
+    /// Whether what is under way is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
+    /// Do work that the guest's own pace must not keep from being stopped: on the runtime, dropped when what is under way is to end.
+    pub fn unless_stopped<R>(
+        &self,
+        work: impl Future<Output = Result<R, Error>> + Send,
+    ) -> impl Future<Output = Result<R, Error>> + Send {
+        let stopped = self.stopped();
+        async move {
+            tokio::select! {
+                biased;
+                () = stopped => Err(Error::Cancelled),
+                result = work => result,
+            }
+        }
     }
 
     /// Resolves when what is under way is to end.
@@ -401,6 +423,7 @@ pub fn denied(denied: Denied) -> Error {
 pub fn refused(refused: EffectRefused) -> Error {
     match refused {
         EffectRefused::Quota { .. } => Error::Quota(refused.to_string()),
+        EffectRefused::Stopped => Error::Cancelled,
         EffectRefused::Ledger(_) => Error::Unavailable(refused.to_string()),
     }
 }

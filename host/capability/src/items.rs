@@ -1,8 +1,10 @@
 //! Values that the host makes one after the other, on their way to a guest, and how they ended.
 
 use crate::RunContext;
+use crate::streams::Offloaded;
 use rota_contract::Error;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -18,12 +20,13 @@ pub struct Items<T, W> {
     items: mpsc::Receiver<Result<T, Error>>,
     given: u64,
     tell: Option<oneshot::Sender<Result<u64, Error>>>,
-    /// None once the run was told to stop.
-    work: Option<W>,
+    /// None once the run was told to stop, whether or not the guest reads on.
+    _work: Arc<Mutex<Option<W>>>,
+    _watcher: Offloaded<()>,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl<T, W> Items<T, W> {
+impl<T, W: Send + 'static> Items<T, W> {
     /// The stream's source, and what its outcome comes from.
     pub fn new(
         items: mpsc::Receiver<Result<T, Error>>,
@@ -31,7 +34,15 @@ impl<T, W> Items<T, W> {
         run: &RunContext,
     ) -> (Self, oneshot::Receiver<Result<u64, Error>>) {
         let (tell, told) = oneshot::channel();
-        (Self { items, given: 0, tell: Some(tell), work: Some(work), stopped: Box::pin(run.stopped()) }, told)
+        let work = Arc::new(Mutex::new(Some(work)));
+        let (stopped, ending) = (run.stopped(), work.clone());
+        let watcher = Offloaded::spawn(async move {
+            stopped.await;
+            drop(ending.lock().unwrap_or_else(PoisonError::into_inner).take());
+            Ok(())
+        });
+        let stopped = Box::pin(run.stopped());
+        (Self { items, given: 0, tell: Some(tell), _work: work, _watcher: watcher, stopped }, told)
     }
 
     fn end(&mut self, outcome: Result<u64, Error>) {
@@ -57,7 +68,6 @@ where
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
         if self.stopped.as_mut().poll(cx).is_ready() {
-            self.work = None;
             self.end(Err(Error::Cancelled));
             return Poll::Ready(Ok(StreamResult::Dropped));
         }

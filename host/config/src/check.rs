@@ -169,6 +169,11 @@ impl Look<'_> {
             self.reader.report(Problem::warning(place, message).help(advice(put.binding.as_str(), &names, "bindings")));
             return;
         };
+        if self.settings.store.artifacts.as_ref() == Some(&put.binding) {
+            let message = format!("{at}.binding is the binding of store.artifacts, whose files no run may reach");
+            self.refuse(&format!("{at}.binding"), message, "configure another, with another prefix");
+            return;
+        }
         let place = || self.place(&format!("{at}.access"));
         let (kind, ceiling) = (binding.kind(), binding.ceiling());
         for access in &put.access {

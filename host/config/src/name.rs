@@ -38,8 +38,12 @@ fn check(text: &str, what: &'static str) -> Result<(), NameError> {
     } else {
         return Ok(());
     };
-    // What was taken for a name may be a URL with a password in it.
-    Err(NameError { text: crate::redact::redact(text).chars().take(2 * LONGEST).collect(), what, reason })
+    // What was taken for a name may be a URL, or what was to become one, with a password in it.
+    let mut shown = crate::redact::redact(text);
+    if shown == text && text.contains(['@', '=']) {
+        shown = "*".repeat(text.chars().count());
+    }
+    Err(NameError { text: shown.chars().take(2 * LONGEST).collect(), what, reason })
 }
 
 macro_rules! name {
@@ -146,6 +150,7 @@ mod tests {
                 "postgres://ops:hunter2@h/d",
                 "\"postgres://ops:*******@h/d\" cannot name a job: it is a URL, which a binding of its own ([bindings.NAME]) gives a name to",
             ),
+            ("u:p@h", "\"*****\" cannot name a job: only small letters, digits, \"-\" and \"_\" may be in it"),
             ("-x", "\"-x\" cannot name a job: it must begin with a letter or digit"),
             ("é\n", "\"é\\n\" cannot name a job: only small letters, digits, \"-\" and \"_\" may be in it"),
         ] {

@@ -70,6 +70,12 @@ impl Artifacts {
         Self { folder: settings.state_dir.join("artifacts"), shared }
     }
 
+    /// For a run: what a plan keeps stays in the state directory, for it writes nowhere else.
+    pub(crate) fn of_run(settings: &Settings, mode: Mode) -> Self {
+        let artifacts = Self::new(settings);
+        if mode == Mode::Plan { Self { shared: None, ..artifacts } } else { artifacts }
+    }
+
     /// The folder of a run's files on this machine.
     pub(crate) fn folder(&self, run: &str) -> PathBuf {
         self.folder.join(run)

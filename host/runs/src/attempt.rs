@@ -118,7 +118,7 @@ impl Host {
             held: held.clone(),
             metrics: self.metrics().clone(),
             job: run.job.clone().unwrap_or_else(|| run.plugin.clone()),
-            artifacts: Artifacts::new(&self.settings()),
+            artifacts: Artifacts::of_run(&self.settings(), doing.prepared.mode),
             dropped: AtomicU64::new(0),
         })
     }

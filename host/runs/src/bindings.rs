@@ -24,13 +24,25 @@ impl<'s> Bindings<'s> {
                 Err(error) => return Err(error.to_string()),
             },
         };
+        self.is_free(&name)?;
         fits(slot, &name, &binding)?;
         Ok((name, binding))
+    }
+
+    /// Files that runs keep are out of reach of runs.
+    fn is_free(&self, name: &str) -> Result<(), String> {
+        if self.settings.artifacts.as_deref() == Some(name) {
+            return Err(format!(
+                "the binding `{name}` is for the files that runs keep (store.artifacts), which no run may reach; configure another, with another prefix"
+            ));
+        }
+        Ok(())
     }
 
     /// A configured binding, and nothing else.
     pub(crate) fn configured(&self, slot: &Slot, name: &str) -> Result<(String, Binding), String> {
         let binding = self.settings.bindings.get(name).ok_or_else(|| self.unknown(name))?;
+        self.is_free(name)?;
         fits(slot, name, binding)?;
         Ok((name.to_owned(), binding.clone()))
     }

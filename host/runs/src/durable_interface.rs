@@ -103,6 +103,7 @@ fn last(mut effects: Vec<EffectSeen>) -> (Vec<wit::RecordedEffect>, u64) {
 impl<T: Send + 'static> wit::HostStepWithStore<T> for Run {
     async fn begin(accessor: &Accessor<T, Self>, name: String) -> Answered<wit::Begun> {
         let (call, undoing) = begin(accessor, |guest| Ok(guest.undoing.clone()))?;
+        answer!(goes_on(call.run()));
         answer!(check_name(&name, "step"));
         answer!(call.run().charge_step().map_err(over));
         let name = on_record(&undoing, name);
@@ -132,6 +133,11 @@ impl<T: Send + 'static> wit::HostStepWithStore<T> for Run {
     }
 }
 
+/// What is told to stop begins nothing new: no step, and no undo, which would have effects of its own.
+fn goes_on(run: &RunContext) -> Result<(), Error> {
+    if run.is_stopped() { Err(Error::Cancelled) } else { Ok(()) }
+}
+
 async fn complete(run: &RunContext, name: &str, result: &str) -> Result<(), Error> {
     check_json(result, "result of a step")?;
     run.charge_result(result.len()).map_err(over)?;
@@ -141,6 +147,7 @@ async fn complete(run: &RunContext, name: &str, result: &str) -> Result<(), Erro
 impl<T: Send + 'static> wit::HostCompensationWithStore<T> for Run {
     async fn register(accessor: &Accessor<T, Self>, name: String, state: String) -> Answered<Resource<Compensation>> {
         let (call, undoing) = begin(accessor, |guest| Ok(guest.undoing.clone()))?;
+        answer!(goes_on(call.run()));
         let sequence = answer!(register(call.run(), &undoing, &name, &state).await);
         accessor.with(|mut access| access.get().push(Compensation { sequence })).map(Ok)
     }

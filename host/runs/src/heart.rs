@@ -41,7 +41,7 @@ impl Heart {
             loop {
                 tokio::select! {
                     () = tokio::time::sleep_until(self.next_look(next).into()) => {}
-                    () = tokio::time::sleep(LOOK), if self.held.count() > 0 => self.look().await,
+                    () = tokio::time::sleep(LOOK) => self.look().await,
                     hint = hints.recv() => {
                         // A wish to cancel is learned of at once.
                         match hint {
@@ -92,6 +92,9 @@ impl Heart {
     /// Tell what is held and wanted cancelled. What the store does not answer, the next sign of life asks again.
     async fn look(&self) {
         let held: Vec<String> = self.held.each().iter().map(|held| held.run.clone()).collect();
+        if held.is_empty() {
+            return;
+        }
         let Ok(Ok(wishes)) = tokio::time::timeout(LOOK, self.store.cancelled(&held)).await else { return };
         for (run, wish) in wishes {
             if let Some(held) = self.held.get(&run) {

@@ -90,18 +90,11 @@ pub(super) fn unlink_matching<T: Send + 'static>(
     };
     let run = call.guard.run().clone();
     let (sender, reports) = mpsc::channel(REPORTS);
-    let work = Offloaded::spawn(async move { pump(&call, &authorized, &matching, sender).await });
-    let stopped = run.stopped();
+    let work = Offloaded::spawn(run.unless_stopped(async move { pump(&call, &authorized, &matching, sender).await }));
     accessor.with(|mut access| {
         let (items, _) = Items::new(reports, (), &run);
         let stream = StreamReader::new(access.as_context_mut(), items)?;
-        let future = FutureReader::new(access.as_context_mut(), async move {
-            tokio::select! {
-                biased;
-                () = stopped => wasmtime::error::Ok(Err(Error::Cancelled)),
-                result = work => Ok(result),
-            }
-        })?;
+        let future = FutureReader::new(access.as_context_mut(), async move { wasmtime::error::Ok(work.await) })?;
         Ok(Ok((stream, future)))
     })
 }

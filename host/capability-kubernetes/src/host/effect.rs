@@ -95,7 +95,10 @@ impl Call {
         let effect = Effect { object: command.pod.shown(), detail: command.shown(), class: EffectClass::Destructive };
         match authorized.effect(effect).await.map_err(refused)? {
             Decision::Planned => Ok(Child::planned()),
-            Decision::Perform(permit) => Ok(Child::new(self.client().exec(permit, command, stdin).await?)),
+            Decision::Perform(permit) => {
+                let running = self.client().exec(permit, command, stdin).await?;
+                Ok(Child::new(running.until_stopped(self.guard.run())))
+            }
         }
     }
 
@@ -116,7 +119,8 @@ impl Call {
             Decided::Tried(tried) => tried.map(|_| Child::planned()),
             Decided::Perform(permit) => {
                 let deadline = std::time::Duration::from_secs(job.deadline_seconds.max(1).into());
-                Ok(Child::new(self.client().run_job(permit, change, deadline).await?))
+                let running = self.client().run_job(permit, change, deadline).await?;
+                Ok(Child::new(running.until_stopped(self.guard.run())))
             }
         }
     }

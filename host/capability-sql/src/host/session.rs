@@ -161,9 +161,11 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
             match decided {
                 Ok(Decision::Perform(permit)) => {
                     let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
-                    Ok(taken
-                        .offload(move |reader| async move { session.copy_in(permit, statement, reader).await })
-                        .await)
+                    let run = call.run().clone();
+                    let copied = taken.offload(move |reader| {
+                        run.unless_stopped(async move { session.copy_in(permit, statement, reader).await })
+                    });
+                    Ok(copied.await)
                 }
                 Ok(Decision::Planned) => {
                     accessor.with(|access| data.close(access))?;

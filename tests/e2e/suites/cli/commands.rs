@@ -270,3 +270,28 @@ async fn files_that_runs_keep_go_into_the_binding_that_is_named() {
     let read = rota.run(&["runs", "artifacts", &id, "found.txt"]).await.unwrap();
     assert!(read.status != Some(0) && read.all().contains("in files"), "{read:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_plan_go_nowhere_and_no_slot_reaches_those_of_runs() {
+    let rota = rota();
+    let bucket = rota.path("bucket");
+    std::fs::create_dir(&bucket).unwrap();
+    let binding = format!(
+        "[store]\nartifacts = \"files\"\n[bindings.files]\nkind = \"storage\"\nurl = \"file://{}\"\n",
+        bucket.display()
+    );
+    rota.configure(&binding).unwrap();
+    let what = guest::path().display().to_string();
+    let call = json!({ "call": guest::call("run.artifact", json!({ "name": "plan.txt", "size": 5 })) });
+    let mut words = vec!["run".to_owned(), what.clone(), "--plan".to_owned()];
+    words.extend(guest::arguments("call", &call));
+    rota.json(&words).await.unwrap();
+    assert!(rota_tests::files(&bucket).is_empty(), "a plan writes to no target");
+    let bound = ["run", what.as_str(), "--bind", "bucket=files", "-p", "do=nothing"];
+    refused(&rota, &bound, 2, &["store.artifacts"]).await;
+    let job = format!(
+        "{binding}[jobs.a]\nplugin = \"{what}\"\nslots.bucket = {{ binding = \"files\", access = [\"read\"] }}\n"
+    );
+    rota.configure(&job).unwrap();
+    refused(&rota, &["config", "check"], 2, &["store.artifacts"]).await;
+}
