@@ -119,10 +119,10 @@ impl RunContext {
     }
 
     /// Do work that the guest's own pace must not keep from being stopped: on the runtime, dropped when what is under way is to end.
-    pub fn unless_stopped<R>(
+    pub fn unless_stopped<R, F: Future<Output = Result<R, Error>> + Send>(
         &self,
-        work: impl Future<Output = Result<R, Error>> + Send,
-    ) -> impl Future<Output = Result<R, Error>> + Send {
+        work: F,
+    ) -> impl Future<Output = Result<R, Error>> + Send + use<R, F> {
         let stopped = self.stopped();
         async move {
             tokio::select! {
