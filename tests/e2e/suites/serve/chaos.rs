@@ -204,6 +204,13 @@ async fn check(serving: &Serving, store: &Postgres, queued: &[(String, bool)]) {
         let expected: &[&str] = if *fails { &["failed", "unknown"] } else { &["succeeded", "unknown", "failed"] };
         assert!(expected.contains(&state.as_str()), "{run} ended {state}");
     }
+    let why: Vec<(Option<String>, i64)> = sqlx::query_as(
+        "select left(error::text, 160), count(*) from rota.runs where job = 'work' and state <> 'succeeded' group by 1 order by 2 desc limit 5",
+    )
+    .fetch_all(&mut records)
+    .await
+    .unwrap();
+    eprintln!("chaos: why runs did not succeed: {why:?}");
     let mut effects = serving.database.connect().await.unwrap();
     let doubled: Vec<(String, i64, i64)> =
         sqlx::query_as("select run, step, count(*) from done group by run, step having count(*) > 1")
