@@ -23,6 +23,7 @@
 //! | --- | --- | --- |
 //! | authorise | [`Gate::authorise`] | [`Denied`], counted in [`Gate::denials`] |
 //! | mode | [`Authorized::effect`] | [`Decision::Planned`]: recorded, not performed |
+//! | stop | [`Authorized::effect`] | [`EffectRefused::Stopped`], once the run is told to end ([`Gate::close`]) |
 //! | quota | [`Authorized::effect`] | [`EffectRefused::Quota`] |
 //! | effect record | [`Ledger::begin`] | [`EffectRefused::Ledger`]: no record, no effect |
 //! | outcome | [`Permit::finish`], or its drop: `interrupted` | - |

@@ -128,6 +128,19 @@ async fn effects_beyond_the_quota_are_refused_and_not_recorded() {
     assert_eq!(ledger.effects().len(), 1);
 }
 
+#[tokio::test]
+async fn a_closed_gate_lets_no_effect_begin_and_records_none() {
+    let ledger = Arc::new(MemoryLedger::default());
+    let gate = gate(Mode::Execute, Quotas::default(), ledger.clone(), &["maintain"]);
+    let before = maintain(&gate).unwrap();
+    assert!(before.effect(effect()).await.is_ok());
+    gate.close();
+    // Also by a token that was had before.
+    assert!(matches!(before.effect(effect()).await, Err(EffectRefused::Stopped)));
+    assert!(matches!(maintain(&gate).unwrap().effect(effect()).await, Err(EffectRefused::Stopped)));
+    assert_eq!(ledger.effects().len(), 1);
+}
+
 /// A ledger that cannot write: a full disk.
 struct Full;
 

@@ -85,9 +85,9 @@ impl Artifacts {
     ///
     /// # Errors
     /// When the binding does not take it; the file is gone then.
-    pub(crate) async fn share(&self, run: &str, path: &Path) -> Result<(), Error> {
+    pub(crate) async fn share(&self, run: &str, path: &Path, sha256: &str) -> Result<(), Error> {
         let Some(shared) = &self.shared else { return Ok(()) };
-        let shared = shared.put(run, path).await;
+        let shared = shared.put(run, path, sha256).await;
         // Its folder stays, as a sign that there is something to be forgotten with the run.
         let _ = tokio::fs::remove_file(path).await;
         shared
@@ -126,7 +126,7 @@ impl Artifacts {
 }
 
 impl Shared {
-    async fn put(&self, run: &str, path: &Path) -> Result<(), Error> {
+    async fn put(&self, run: &str, path: &Path, sha256: &str) -> Result<(), Error> {
         let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = Name::parse(&format!("{SLOT}/{run}/{file}"))?;
         let authorized =
@@ -136,7 +136,8 @@ impl Shared {
         let client = Client::connect(&self.connections, &authorized).await?;
         let Decision::Perform(permit) = authorized.effect(effect).await.map_err(refused)? else { return Ok(()) };
         let source = tokio::fs::File::open(path).await.map_err(|error| Error::Unavailable(error.to_string()))?;
-        let put = Put { if_absent: true, ..Put::default() };
+        // What arrives is what the record says, or is not kept.
+        let put = Put { if_absent: true, sha256: Some(sha256.to_owned()), ..Put::default() };
         let stored = client.put(&permit, &name, Box::pin(source), &put).await;
         permit.conclude(stored, |_| "kept".into()).await.map(drop)
     }

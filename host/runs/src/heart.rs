@@ -30,8 +30,15 @@ pub(crate) struct Heart {
 }
 
 impl Heart {
-    /// Beat until dropped.
+    /// Beat, and look for wishes, until dropped. Beside each other: no look may hold up what stops a run whose lease cannot be proven.
     pub(crate) async fn beat_for_ever(&self) {
+        tokio::select! {
+            () = self.beats() => {}
+            () = self.looks() => {}
+        }
+    }
+
+    async fn beats(&self) {
         let mut hints = self.store.hints();
         let every = self.lease / 3;
         loop {
@@ -41,7 +48,6 @@ impl Heart {
             loop {
                 tokio::select! {
                     () = tokio::time::sleep_until(self.next_look(next).into()) => {}
-                    () = tokio::time::sleep(LOOK) => self.look().await,
                     hint = hints.recv() => {
                         // A wish to cancel is learned of at once.
                         match hint {
@@ -86,6 +92,13 @@ impl Heart {
             }
             Ok(Err(error)) => tracing::warn!(%error, "the store did not take this host's sign of life"),
             Err(_) => tracing::warn!("the store did not answer this host's sign of life in time"),
+        }
+    }
+
+    async fn looks(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.look().await;
         }
     }
 

@@ -95,7 +95,7 @@ impl Observer for Recorder {
 
     async fn artifact(&self, name: &str, media_type: &str, size: u64, sha256: &str) -> Result<(), String> {
         let path = self.artifacts.folder(&self.run).join(name);
-        self.artifacts.share(&self.run, &path).await.map_err(|error| error.to_string())?;
+        self.artifacts.share(&self.run, &path, sha256).await.map_err(|error| error.to_string())?;
         let row = ArtifactRow { name: name.into(), media_type: media_type.into(), size, sha256: sha256.into() };
         self.store.add_artifact(&self.run, row).await.map_err(|error| error.to_string())
     }

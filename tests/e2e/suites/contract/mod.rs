@@ -181,6 +181,24 @@ async fn with_everything_granted_every_import_reaches_its_target() {
 }
 
 #[tokio::test]
+async fn once_a_run_is_cancelled_every_import_that_reaches_a_target_answers_so() {
+    let targets = Targets::start().await.unwrap();
+    // Filters of streams are no calls to anything.
+    let cases: Vec<Case> = cases(&targets.named())
+        .into_iter()
+        .filter(|case| case.slot().is_some() && !case.import.starts_with("bytes."))
+        .collect();
+    let mut flags = targets.bind();
+    flags.extend(["--grant", "declared", "--limit", "grace=60s"].map(str::to_owned));
+    let answers = targets.run_cancelled(&cases, &flags).await;
+    assert_eq!(answers.len(), cases.len());
+    for (case, answer) in cases.iter().zip(&answers) {
+        assert_eq!(answer["error"], "cancelled", "{} in the grace: {answer}", case.import);
+    }
+    targets.untouched(&cases).await;
+}
+
+#[tokio::test]
 async fn another_database_is_opened_by_its_name_and_effects_in_it_say_so() {
     let server = rota_testbed::Postgres::shared().await.unwrap();
     let (own, other) = (server.fresh_database("own").await.unwrap(), server.fresh_database("other").await.unwrap());

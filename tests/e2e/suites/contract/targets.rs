@@ -3,6 +3,7 @@
 use super::table::{Case, Named, Trace};
 use rota_testbed::{Cluster, Namespace, Postgres, PostgresOptions, Valkey, eventually};
 use rota_tests::{Rota, probe};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use std::time::Duration;
@@ -91,6 +92,28 @@ impl Targets {
         let answers = answer["report"]["data"].as_array().unwrap_or_else(|| panic!("{answer}")).clone();
         assert_eq!(answers.len(), cases.len());
         Ran { answers, effects: answer["effects"].as_array().unwrap().clone() }
+    }
+
+    /// The same calls after a run was cancelled; what each answers in the run's grace.
+    pub(super) async fn run_cancelled(&self, cases: &[Case], flags: &[String]) -> Vec<Value> {
+        let mut calls = vec![probe::call("run.sleep", json!({ "milliseconds": 3_600_000 }))];
+        calls.extend(cases.iter().map(Case::call));
+        let mut arguments = vec!["run".to_owned(), probe::path().display().to_string()];
+        arguments.extend(probe::arguments("calls", &json!({ "calls": calls })));
+        arguments.extend_from_slice(flags);
+        let running = self.rota.start(&arguments).unwrap();
+        eventually(Duration::from_secs(30), "the run to begin", async || {
+            let runs = self.rota.json(&["runs", "list"]).await?;
+            Ok((runs[0]["status"] == "running").then_some(()))
+        })
+        .await
+        .unwrap();
+        running.signal(Signal::INT).unwrap();
+        let said = running.end().await.unwrap();
+        assert_eq!(said.status, Some(130), "{said:?}");
+        let answer = said.json().unwrap();
+        assert_eq!(answer["effects"], json!([]), "nothing begins in the grace");
+        answer["report"]["data"].as_array().unwrap_or_else(|| panic!("{answer}"))[1..].to_vec()
     }
 
     async fn is_touched(&self, trace: Trace) -> bool {
