@@ -119,10 +119,11 @@ impl ClusterAccess {
             prefix.to_lowercase().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
         let namespace = Namespace { access: self.clone(), name: format!("{prefix}-{}", &random_secret()?[..12]) };
         self.kubectl(["create", "namespace", &namespace.name]).await?;
-        // Pods are refused until their service account and what it trusts are there.
-        namespace
-            .kubectl(["wait", "--for=create", "serviceaccount/default", "configmap/kube-root-ca.crt", "--timeout=50s"])
-            .await?;
+        // Pods are refused until their service account and what it trusts are there. One call each: kubectl waits for one object that is missing,
+        // and takes two that are missing for an error.
+        for needed in ["serviceaccount/default", "configmap/kube-root-ca.crt"] {
+            namespace.kubectl(["wait", "--for=create", needed, "--timeout=50s"]).await?;
+        }
         Ok(namespace)
     }
 }

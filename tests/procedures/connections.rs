@@ -1,0 +1,1 @@
+//! Who is connected, and ending what may be ended.

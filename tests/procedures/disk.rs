@@ -1,0 +1,1 @@
+//! Disks of data and of WAL, and clearing an archive.

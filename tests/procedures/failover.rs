@@ -1,0 +1,1 @@
+//! A standby promoted behind its Service.

@@ -1,0 +1,1 @@
+//! Which index is missing or unused, and building one.

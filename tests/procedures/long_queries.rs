@@ -1,0 +1,1 @@
+//! Long queries and transactions, cancelled or ended.

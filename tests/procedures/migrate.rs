@@ -1,0 +1,1 @@
+//! Migrations of schemas, as a Job and as a local tool.

@@ -1,0 +1,1 @@
+//! Programs in a pod or a Job, SQL through a port-forward.

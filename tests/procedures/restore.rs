@@ -1,0 +1,1 @@
+//! A backup put in the live database's place.

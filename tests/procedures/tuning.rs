@@ -1,0 +1,1 @@
+//! Settings computed from the memory there is.

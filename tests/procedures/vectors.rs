@@ -1,0 +1,1 @@
+//! pgvector's indexes and searches.
