@@ -24,7 +24,7 @@ pub mod state;
 pub mod step;
 pub mod time;
 
-pub use attempt::{AfterAttempt, AttemptEnd, Fault, RetryPolicy};
+pub use attempt::{AfterAttempt, AttemptEnd, Fault, LOST_ATTEMPTS, RetryPolicy};
 pub use compensation::{AfterCompensation, CompensationState, UndoPolicy};
 pub use fire::{Cursor, FireOutcome, FireRefused};
 pub use lease::{Fence, Incarnation, Lease, LeaseLost, LeaseNumber};

@@ -11,7 +11,7 @@ use crate::prepare::Prepared;
 use rota_authority::{Gate, Quotas, RunIdentity};
 use rota_capability::{LogLevel, RunContext, RunFacts};
 use rota_contract::Report;
-use rota_protocol::{AfterAttempt, AttemptEnd, End, RunState};
+use rota_protocol::{AfterAttempt, AttemptEnd, End, LOST_ATTEMPTS, RunState};
 use rota_store::{AfterRun, AttemptEnded, AttemptRecord, Claimed, EffectRow, RunRow, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,21 +51,83 @@ impl Host {
                 Err(error) => tracing::warn!(run = held.run, %error, "the run's effects could not be looked at"),
             }
         }
+        let bad = self.bad_report(claimed, prepared, &end);
+        if let Some(bad) = &bad {
+            end.error = Some(bad.clone());
+        }
         if let Some(error) = &end.error {
             context.log(LogLevel::Error, "host", &rota_telemetry::mask(&error.message), &[]);
         }
-        let record = record(claimed, end, recorder.dropped.load(Ordering::Relaxed));
+        let mut record = record(claimed, end, recorder.dropped.load(Ordering::Relaxed));
+        if bad.is_some() {
+            record.after = AfterRun::End(End::Failed);
+        }
         self.end(held, record).await
     }
 
-    /// The run cannot even be begun here; and why.
+    /// Why a run that reported counts as failed all the same: its job's `fail_on`. What it did stays: nothing is undone.
+    fn bad_report(&self, claimed: &Claimed, prepared: &Prepared, end: &EndOfAttempt) -> Option<crate::ErrorView> {
+        use rota_config::FailOn;
+        use rota_contract::Severity;
+        if end.end != AttemptEnd::Reported || prepared.mode == rota_authority::Mode::Plan {
+            return None;
+        }
+        let settings = self.settings();
+        let fail_on = settings.jobs.get(claimed.row.run.job.as_deref()?)?.fail_on;
+        let report = end.report.as_ref()?;
+        let counts = match fail_on {
+            FailOn::Never => false,
+            FailOn::Warning => report.status != Severity::Ok,
+            FailOn::Unknown => matches!(report.status, Severity::Unknown | Severity::Critical),
+            FailOn::Critical => report.status == Severity::Critical,
+        };
+        counts.then(|| {
+            error(
+                "report",
+                format!("the procedure did its work, and its report is {}: {}", report.status.as_str(), report.summary),
+                Some(format!(
+                    "the job counts that as a failure (fail_on = \"{fail_on}\"); its findings say what to do"
+                )),
+            )
+        })
+    }
+
+    /// The run cannot even be begun here; and why. Where another host serves, it is left to that one.
     pub(crate) async fn refuse(&self, claimed: &Claimed, held: &Held, said: &str) -> Option<AttemptEnded> {
+        let policy = &claimed.row.run.policy;
+        if claimed.attempt <= policy.retry.limit.saturating_add(LOST_ATTEMPTS)
+            && self.leaves_to_others(claimed, held).await
+        {
+            tracing::warn!(run = held.run, %said, "the run cannot be begun here, and is left to another host");
+            let error =
+                error("not-begun", &format!("this host cannot begin it, and leaves it to another: {said}"), None);
+            let end = EndOfAttempt { end: AttemptEnd::HandedBack, report: None, error: Some(error) };
+            let record =
+                AttemptRecord { after: AfterRun::Retry { wait: rota_protocol::Span(0) }, ..record(claimed, end, 0) };
+            return self.end(held, record).await;
+        }
         let end = EndOfAttempt {
             end: AttemptEnd::Failed(rota_protocol::Fault::Lasting),
             report: None,
             error: Some(error("not-begun", said, Some("rota config check and rota plugins list say more".into()))),
         };
         self.end(held, record(claimed, end, 0)).await
+    }
+
+    /// Whether somebody else may be able to do what this host cannot. From now on it claims no run of the job for a while.
+    pub(crate) async fn leaves_to_others(&self, claimed: &Claimed, held: &Held) -> bool {
+        let run = &claimed.row.run;
+        if run.policy.alone || !self.others_serve(&held.fence.holder).await {
+            return false;
+        }
+        // A run that is claimed again goes round only as long as its attempts last; an undo has none, and is left once.
+        self.unable().note(run.job.as_deref().unwrap_or_default()) || !claimed.undo
+    }
+
+    /// Whether another host than this one takes runs.
+    pub(crate) async fn others_serve(&self, me: &rota_protocol::Incarnation) -> bool {
+        let hosts = self.store().hosts().await.unwrap_or_default();
+        hosts.iter().any(|host| host.alive && !host.draining && host.host.capacity > 0 && host.host.incarnation != *me)
     }
 
     /// Put the end of an attempt on record, for as long as the lease certainly lasts.

@@ -182,6 +182,10 @@ impl Host {
             fields: Vec::new(),
         };
         store.log(&claimed.row.run.id, line);
+        if self.leaves_to_others(claimed, held).await {
+            store.pause_undo(&held.run, &held.fence, rota_protocol::Span(0)).await.ok()?;
+            return Some(AttemptEnded::Requeued);
+        }
         loop {
             match store.next_compensation(&held.run, &held.fence).await.ok()? {
                 NextUndo::Nothing => {

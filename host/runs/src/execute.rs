@@ -89,6 +89,7 @@ impl Host {
             labels: &options.labels,
             most: 1,
             only: None,
+            unable: &[],
         };
         let asked = Instant::now();
         let claimed = store.begin_held(run, claim).await.map_err(|error| match error {

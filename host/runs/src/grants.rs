@@ -20,6 +20,18 @@ pub(crate) struct RecordedGrant {
     pub(crate) ad_hoc: bool,
 }
 
+/// What is on record of a run's grants, as it is shown.
+pub(crate) fn slots_of(grants: &str) -> Vec<crate::SlotView> {
+    let recorded: Recorded = serde_json::from_str(grants).unwrap_or_default();
+    let one = |(slot, grant): (String, RecordedGrant)| crate::SlotView {
+        slot,
+        binding: grant.binding,
+        access: grant.access,
+        ad_hoc: grant.ad_hoc,
+    };
+    recorded.into_iter().map(one).collect()
+}
+
 /// The same grant for another context of the same run.
 pub(crate) fn same_grant(grant: &Grant) -> Grant {
     Grant {

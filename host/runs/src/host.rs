@@ -86,6 +86,7 @@ pub struct Host {
     records: RunRecords,
     capabilities: Capabilities,
     metrics: Arc<Metrics>,
+    unable: crate::unable::Unable,
 }
 
 /// The capabilities of this version.
@@ -136,7 +137,16 @@ impl Host {
         let state_dir = settings.state_dir.clone();
         let records = RunRecords::new(store.clone());
         let settings = RwLock::new(Arc::new(settings));
-        Ok(Self { settings, state_dir, catalog, store, records, capabilities, metrics: Arc::default() })
+        Ok(Self {
+            settings,
+            state_dir,
+            catalog,
+            store,
+            records,
+            capabilities,
+            metrics: Arc::default(),
+            unable: crate::unable::Unable::default(),
+        })
     }
 
     /// The catalog alone, for what needs no records.
@@ -155,6 +165,12 @@ impl Host {
     /// Take on another configuration, whole; runs under way keep what they were begun with.
     pub fn reconfigure(&self, settings: Settings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.unable.forget();
+    }
+
+    /// What it cannot begin.
+    pub(crate) fn unable(&self) -> &crate::unable::Unable {
+        &self.unable
     }
 
     /// What the host remembers.

@@ -29,9 +29,11 @@ mod parameters;
 mod patient;
 mod prepare;
 mod records;
+mod remedy;
 mod run_interface;
 mod scheduler;
 mod settings;
+mod unable;
 mod undo;
 mod view;
 mod worker;
@@ -49,10 +51,11 @@ pub use operate::{AgainError, acting};
 pub use parameters::ParameterError;
 pub use prepare::{PrepareError, Prepared, Request, Wanted};
 pub use records::{LogLine, News, RecordsError, RunFilter, RunRecords};
+pub use remedy::RemedyError;
 pub use run_interface::Run;
 pub use scheduler::Scheduler;
 pub use settings::{JobSettings, Settings, StoreChoice};
-pub use view::{ArtifactView, AttemptView, CompensationView, EffectView, ErrorView, RunView, StepView};
+pub use view::{ArtifactView, AttemptView, CompensationView, EffectView, ErrorView, RunView, SlotView, StepView};
 pub use worker::{Worker, WorkerOptions};
 
 /// What the machine is called.

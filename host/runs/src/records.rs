@@ -263,6 +263,7 @@ fn view(row: RunRow) -> RunView {
         cancelled_by: row.cancel.map(|wish| wish.by),
         progress: row.progress.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         note: row.note,
+        slots: crate::grants::slots_of(&row.run.grants),
         report,
         effects: Vec::new(),
         error,

@@ -82,6 +82,8 @@ pub struct JobSettings {
     pub exclusive: Option<bool>,
     /// Whether its runs wait until somebody approves them.
     pub approval: bool,
+    /// How bad a report must be for its run to count as failed.
+    pub fail_on: rota_config::FailOn,
     /// Whether something follows the end of its runs: another job, or a pause after failures. Known beforehand: it is asked for with each run.
     pub followed: bool,
 }
@@ -170,6 +172,7 @@ impl JobSettings {
             concurrency: job.concurrency,
             exclusive: job.exclusive,
             approval: job.approval,
+            fail_on: job.fail_on,
             followed: waited_for || job.schedule.as_ref().is_some_and(|schedule| schedule.pause_after_failures > 0),
         }
     }

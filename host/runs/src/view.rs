@@ -53,6 +53,8 @@ pub struct RunView {
     pub progress: Option<Value>,
     /// What the person noted who settled it.
     pub note: Option<String>,
+    /// What stood in its slots, and what it was granted there.
+    pub slots: Vec<SlotView>,
     /// What it reported.
     pub report: Option<Report>,
     /// Its effects, in order.
@@ -69,6 +71,19 @@ pub struct RunView {
     pub steps: Vec<StepView>,
     /// Its compensations, in the order in which they were registered.
     pub compensations: Vec<CompensationView>,
+}
+
+/// A slot of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SlotView {
+    /// Its name.
+    pub slot: String,
+    /// The binding in it; where `ad_hoc` says so, only a name for what was given on the command line.
+    pub binding: String,
+    /// What was granted.
+    pub access: Vec<String>,
+    /// A URL or a program was given on the command line, which is on no record.
+    pub ad_hoc: bool,
 }
 
 /// An attempt of a run.
@@ -217,11 +232,28 @@ impl RunView {
         })
     }
 
+    /// The report, each remedy with the command that plans it.
+    fn report_json(&self) -> Option<Value> {
+        let mut report = self.report.as_ref()?.to_json();
+        for (place, finding) in report["findings"].as_array_mut().into_iter().flatten().enumerate() {
+            if finding["remedy"]["plugin"].as_str().is_some_and(|plugin| !plugin.is_empty()) {
+                finding["remedy"]["command"] = Value::String(self.remedy_command(place));
+            }
+        }
+        Some(report)
+    }
+
+    /// The command that plans the remedy of a finding, by its place from 0.
+    pub fn remedy_command(&self, place: usize) -> String {
+        crate::remedy::command(&self.id, place + 1)
+    }
+
     /// The whole object.
     pub fn to_json(&self) -> Value {
         json!({
             "run": self.run_json(),
-            "report": self.report.as_ref().map(Report::to_json),
+            "slots": self.slots,
+            "report": self.report_json(),
             "effects": self.effects,
             "error": self.error,
             "artifacts": self.artifacts,

@@ -220,6 +220,11 @@ impl Worker {
         }
         let most = u32::try_from(room).unwrap_or(u32::MAX);
         let asked = Instant::now();
+        let mut unable = self.host.unable().jobs();
+        if !unable.is_empty() && !self.host.others_serve(&self.incarnation).await {
+            // Nobody is left to leave it to: it says why it cannot.
+            unable.clear();
+        }
         let claim = Claim {
             by: &self.incarnation,
             host: &self.options.name,
@@ -227,6 +232,7 @@ impl Worker {
             labels: &self.options.labels,
             most,
             only: None,
+            unable: &unable,
         };
         let claimed = self.host.store().claim(claim).await?;
         let got = claimed.len();

@@ -151,7 +151,11 @@ impl<D> Report<D> {
 
     /// Add a table. The name is for programs, the title for people.
     pub fn table<const N: usize>(&mut self, name: &str, title: &str, columns: [&str; N]) -> TableBuilder<'_> {
-        let columns = columns.iter().map(|column| (*column).to_owned()).collect();
+        self.table_of(name, title, columns.iter().map(|column| (*column).to_owned()).collect())
+    }
+
+    /// The same with columns that are known only now.
+    pub fn table_of(&mut self, name: &str, title: &str, columns: Vec<String>) -> TableBuilder<'_> {
         self.tables.push(wit::Table { name: name.to_owned(), title: title.to_owned(), columns, rows: Vec::new() });
         let last = self.tables.len() - 1;
         TableBuilder(&mut self.tables[last])

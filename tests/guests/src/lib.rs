@@ -114,7 +114,13 @@ impl Guest for Component {
                 report: Some(report(&data)),
             });
         }
-        Ok(report(&data))
+        let status = match parameters["status"].as_str() {
+            Some("warning") => Severity::Warning,
+            Some("critical") => Severity::Critical,
+            Some("unknown") => Severity::Unknown,
+            _ => Severity::Ok,
+        };
+        Ok(Report { status, ..report(&data) })
     }
 
     async fn compensate(name: String, state: String) -> Result<(), Failure> {
@@ -137,6 +143,7 @@ fn parameters() -> String {
             "lines": { "type": "integer", "minimum": 1, "description": "How many lines to write." },
             "size": { "type": "integer", "minimum": 0, "description": "How many bytes." },
             "pause": { "type": "integer", "minimum": 0, "description": "Milliseconds after each step." },
+            "status": { "type": "string", "description": "What the report says of the state it found." },
             "count": { "type": "integer", "minimum": 0, "description": "How many." },
         },
     })

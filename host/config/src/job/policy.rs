@@ -27,6 +27,20 @@ words! {
     }
 }
 
+words! {
+    /// How bad a report must be for its run to count as failed.
+    pub enum FailOn ("how bad a report must be") {
+        /// However bad it is, the run succeeded: it did what it was to do.
+        Never = "never",
+        /// warning, unknown or critical.
+        Warning = "warning",
+        /// unknown or critical.
+        Unknown = "unknown",
+        /// critical.
+        Critical = "critical",
+    }
+}
+
 section! {
     /// What is tried again: faults that may pass, of procedures that may be repeated.
     pub struct Retries {

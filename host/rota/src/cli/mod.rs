@@ -101,12 +101,16 @@ Examples:
   rota run postgres-backup --bind database=kosmos --bind bucket=file:///backups --bind pg_dump=/usr/bin/pg_dump --grant declared
   rota run nightly-backup                      # a job of the configuration
   rota run ./mine.wasm -p limit=5 --bind database=kosmos
+  rota run --remedy last/1 --grant declared --plan   # what would mend the first finding of the last run
 
 Without --grant a run gets the declared accesses that only read. Anything more is asked for on a terminal, and denied elsewhere.")]
 pub(crate) struct RunArgs {
     /// A job of the configuration, a plugin (name or name@version), or a path to a .wasm file
-    #[arg(value_name = "JOB|PLUGIN|FILE.wasm")]
-    pub(crate) what: String,
+    #[arg(value_name = "JOB|PLUGIN|FILE.wasm", required_unless_present = "remedy")]
+    pub(crate) what: Option<String>,
+    /// Run what would mend a finding of a past run, on the bindings that it had: RUN/NUMBER as `rota runs show` lists them (last/1)
+    #[arg(long, value_name = "RUN/NUMBER", conflicts_with = "what")]
+    pub(crate) remedy: Option<String>,
     /// A parameter, or a JSON file of them (-p @file.json); may be given several times
     #[arg(short, long = "parameter", value_name = "KEY=VALUE|@FILE")]
     pub(crate) parameters: Vec<String>,

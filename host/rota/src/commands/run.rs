@@ -13,6 +13,10 @@ use std::sync::Arc;
 
 pub(crate) async fn run(host: &Host, args: RunArgs, printing: Printing) -> anyhow::Result<u8> {
     let mut request = request(&args)?;
+    let parent = match &args.remedy {
+        Some(_) => Some(host.remedy(&mut request).await?),
+        None => None,
+    };
     let mut prepared = prepare(host, &mut request, &args).await?;
     if !prepared.wanted.is_empty()
         && may_ask(&args)
@@ -23,7 +27,7 @@ pub(crate) async fn run(host: &Host, args: RunArgs, printing: Printing) -> anyho
         request.grant = vec!["declared".into()];
         prepared = host.prepare(&request).await?;
     }
-    let occasion = Occasion { trigger: prepared.trigger.as_str().into(), ..Occasion::default() };
+    let occasion = Occasion { trigger: prepared.trigger.as_str().into(), parent, ..Occasion::default() };
     let view = watched(host, prepared, &occasion, args.quiet).await?;
     shown(&view, printing)?;
     Ok(exit_status(&view, args.fail_on))
@@ -80,7 +84,7 @@ fn exit_status(view: &RunView, fail_on: Option<FailOn>) -> u8 {
 fn request(args: &RunArgs) -> anyhow::Result<Request> {
     let timeout = args.timeout.as_deref().map(crate::settings::duration).transpose()?;
     Ok(Request {
-        what: args.what.clone(),
+        what: args.remedy.clone().or_else(|| args.what.clone()).unwrap_or_default(),
         parameters: args.parameters.clone(),
         mode: if args.plan { Mode::Plan } else { Mode::Execute },
         confirm: args.confirm.clone(),

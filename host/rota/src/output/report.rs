@@ -11,7 +11,8 @@ pub(crate) fn run(view: &RunView, report: Option<&Report>) -> String {
     if let Some(report) = report {
         blocks.push(format!("{} {}", mark(report.status), safe(&report.summary)));
         if !report.findings.is_empty() {
-            blocks.push(report.findings.iter().map(finding).collect::<Vec<_>>().join("\n"));
+            let numbered = report.findings.iter().enumerate();
+            blocks.push(numbered.map(|(place, each)| finding(view, place, each)).collect::<Vec<_>>().join("\n"));
         }
         for each in report.tables.iter().filter(|t| !t.rows.is_empty()) {
             blocks.push(format!("{}\n{}", bold(&safe(&each.title)), table::report(each)));
@@ -40,15 +41,17 @@ fn mark(severity: Severity) -> String {
     coloured(severity.as_str())
 }
 
-fn finding(finding: &Finding) -> String {
-    let mut lines = vec![format!("  {} {}", mark(finding.severity), bold(&safe(&finding.title)))];
+fn finding(view: &RunView, place: usize, finding: &Finding) -> String {
+    let number = dim(&format!("{}.", place + 1));
+    let mut lines = vec![format!("  {number} {} {}", mark(finding.severity), bold(&safe(&finding.title)))];
     if !finding.detail.is_empty() {
         lines.extend(finding.detail.lines().map(|line| format!("      {}", safe(line))));
     }
     if let Some(remedy) = &finding.remedy {
         lines.push(format!("      {} {}", dim("->"), safe(&remedy.note)));
         if !remedy.plugin.is_empty() {
-            lines.push(format!("         {}", dim(&command(&remedy.plugin, &remedy.parameters))));
+            lines.push(format!("         {}", view.remedy_command(place)));
+            lines.push(format!("         {}", dim(&format!("({})", command(&remedy.plugin, &remedy.parameters)))));
         }
     }
     lines.join("\n")

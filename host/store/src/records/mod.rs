@@ -104,6 +104,7 @@ impl<E: Kept> Records<E> {
             labels: claim.labels.clone(),
             most: claim.most,
             only: claim.only.map(str::to_owned),
+            unable: claim.unable.to_vec(),
         }
     }
 }

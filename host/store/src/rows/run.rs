@@ -264,6 +264,8 @@ pub struct Claim<'a> {
     pub most: u32,
     /// Only this run.
     pub only: Option<&'a str>,
+    /// Not these jobs' runs, which the host cannot begin (empty text: those of no job).
+    pub unable: &'a [String],
 }
 
 /// A run that a worker has got.

@@ -119,7 +119,8 @@ impl EndAttempt {
             AfterRun::Retry { .. } => End::Cancelled,
             AfterRun::End(end) => end,
         };
-        if end != End::Succeeded && run.open.undo {
+        // A procedure that reported has done what it was to do: where its job calls a bad report a failure, nothing is taken back.
+        if end != End::Succeeded && self.record.outcome != AttemptEnd::Reported && run.open.undo {
             return Ok(Fate::Undo(run.after(Event::Undo)?, end));
         }
         run.after(Event::End(end)).map(Fate::Over)

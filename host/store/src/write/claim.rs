@@ -24,6 +24,7 @@ pub(crate) struct ClaimRuns {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) most: u32,
     pub(crate) only: Option<String>,
+    pub(crate) unable: Vec<String>,
 }
 
 impl Op for ClaimRuns {
@@ -62,18 +63,19 @@ impl ClaimRuns {
         std::ptr::eq(self, other)
             || self.only.is_none()
                 && other.only.is_none()
-                && (&self.by, &self.host, self.lease, &self.labels)
-                    == (&other.by, &other.host, other.lease, &other.labels)
+                && (&self.by, &self.host, self.lease, &self.labels, &self.unable)
+                    == (&other.by, &other.host, other.lease, &other.labels, &other.unable)
     }
 
     async fn claim(&self, session: &mut Session<'_>, most: u32) -> Result<Vec<Claimed>, StoreError> {
         if most == 0 {
             return Ok(Vec::new());
         }
-        let candidates = match &self.only {
+        let mut candidates = match &self.only {
             None => candidates(session, &text_of(&self.labels), most).await?,
             Some(run) => candidate(session, run).await?,
         };
+        candidates.retain(|candidate| !self.unable.contains(&candidate.job));
         if candidates.is_empty() {
             return Ok(Vec::new());
         }

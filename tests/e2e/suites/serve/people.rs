@@ -207,3 +207,49 @@ async fn a_job_that_asks_for_an_approval_begins_once_somebody_gave_it() {
     assert!(serving.rota.json(&["approvals", "list"]).await.unwrap().as_array().unwrap().is_empty());
     stop(host).await;
 }
+
+const LOOKS: &str = r#"
+[jobs.looks]
+plugin = "PROBE"
+parameters = { do = "work", count = 1, pause = 0 }
+slots.database = { binding = "shop", access = ["read", "write"] }
+fail_on = "unknown"
+
+[jobs.alarm]
+plugin = "PROBE"
+after = [{ job = "looks", on = "failure" }]
+"#;
+
+/// A scheduled verification of a backup that finds it damaged must not look like one that finds it well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_as_bad_as_the_job_says_is_a_failure_that_others_follow_and_nothing_is_taken_back() {
+    let serving = Serving::new("fail_on", LOOKS).await;
+    let host = serving.serve().await;
+    for (found, state) in [("ok", "succeeded"), ("warning", "succeeded"), ("unknown", "failed"), ("critical", "failed")]
+    {
+        let run = serving.queue("looks", &[&format!("status={found}")]).await;
+        let over = serving.becomes(&run, &[state]).await;
+        assert_eq!(over["report"]["status"], found, "{over:#}");
+        assert_eq!(over["attempts"][0]["outcome"], "reported", "{over:#}");
+        if state == "failed" {
+            assert_eq!(over["error"]["kind"], "report", "{over:#}");
+            assert!(over["error"]["hint"].as_str().unwrap().contains("fail_on = \"unknown\""), "{over:#}");
+        }
+        // What it had registered to be undone is dismissed: it did what it was to do.
+        assert_eq!(
+            (serving.undone(&run).await, &over["compensations"][0]["status"]),
+            (0, &json!("dismissed")),
+            "{over:#}"
+        );
+    }
+    let alarms = eventually(SOON, "the alarms", async || {
+        let alarms = serving.runs(&["--job", "alarm", "--status", "succeeded"]).await;
+        Ok((alarms.len() >= 2).then_some(alarms))
+    });
+    assert_eq!(alarms.await.unwrap().len(), 2);
+    let by_hand = serving.rota.run(&["run", "looks", "-p", "status=critical"]).await.unwrap();
+    assert_eq!(by_hand.status, Some(1), "{by_hand:?}");
+    let plan = serving.rota.run(&["run", "looks", "-p", "status=critical", "--plan"]).await.unwrap();
+    assert_eq!(plan.status, Some(0), "a plan did nothing that could have failed: {plan:?}");
+    stop(host).await;
+}

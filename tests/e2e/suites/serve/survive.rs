@@ -1,6 +1,7 @@
 //! Runs outlive their hosts.
 
-use super::{Serving, WORK, each_once, stop};
+use super::{SOON, Serving, WORK, each_once, stop};
+use rota_testbed::{Postgres, eventually};
 use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -207,4 +208,39 @@ async fn a_second_server_of_one_file_is_refused_with_the_pid_of_the_first() {
     assert_ne!(second.status, Some(0));
     assert!(second.all().contains(&first.pid().unwrap().to_string()), "{second:?}");
     stop(first).await;
+}
+
+/// What a rolling upgrade does: a plugin that imports what one of the hosts does not know yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_host_cannot_begin_it_leaves_to_one_that_can() {
+    let store = Postgres::shared().await.unwrap().fresh_database("upgraded").await.unwrap();
+    let own = "[store]\nurl = \"env:STORE_URL\"\n";
+    let mut newer = Serving::over("newer", WORK, own).await;
+    newer.rota.set("STORE_URL", store.url());
+    let mut older = Serving::over("older", &WORK.replace("PROBE", "older.wasm"), own).await;
+    older.rota.set("STORE_URL", store.url());
+    std::fs::write(older.rota.path("work").join("older.wasm"), b"nothing that this host can load").unwrap();
+
+    let (knows, does_not) = (newer.serve().await, older.serve().await);
+    // Alive for another three leases, and claims nothing.
+    knows.signal(Signal::STOP).unwrap();
+    let run = newer.queue("work", &["count=2"]).await;
+    let left = eventually(SOON, "the run to be left to others", async || {
+        let run = newer.run(&run).await;
+        Ok((run["attempts"][0]["outcome"] == "handed-back").then_some(run))
+    });
+    let left = left.await.unwrap();
+    assert_eq!(left["run"]["status"], "queued", "{left:#}");
+    let said = left["attempts"][0]["error"]["message"].as_str().unwrap();
+    assert!(said.starts_with("this host cannot begin it, and leaves it to another"), "{said}");
+    knows.signal(Signal::CONT).unwrap();
+    let over = newer.becomes(&run, &["succeeded"]).await;
+    assert_eq!(over["attempts"].as_array().unwrap().len(), 2, "claimed once by the host that cannot: {over:#}");
+    stop(knows).await;
+
+    // Nobody else is there: it says so at once.
+    let run = newer.queue("work", &[]).await;
+    let over = newer.becomes(&run, &["failed"]).await;
+    assert_eq!(over["run"]["error"]["kind"], "not-begun", "{over:#}");
+    stop(does_not).await;
 }

@@ -157,7 +157,15 @@ impl Worker {
     }
 
     fn asks(&self, most: u32) -> Claim<'_> {
-        Claim { by: &self.incarnation, host: &self.name, lease: self.lease, labels: &self.labels, most, only: None }
+        Claim {
+            by: &self.incarnation,
+            host: &self.name,
+            lease: self.lease,
+            labels: &self.labels,
+            most,
+            only: None,
+            unable: &[],
+        }
     }
 
     pub async fn claim(&self, most: u32) -> Vec<Held> {
