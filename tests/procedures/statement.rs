@@ -1,7 +1,7 @@
 //! One statement of the operator's.
 
 use crate::{rota, run};
-use rota_testbed::{Database, Postgres};
+use rota_testbed::{Database, Postgres, Valkey};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
@@ -114,36 +114,65 @@ async fn commands_run_outside_a_transaction_and_locks_are_not_waited_for_for_eve
 /// `rota runs show` prints the command that mends a finding, and it can be pasted.
 #[tokio::test]
 async fn a_remedy_is_run_on_the_bindings_of_the_run_that_found_it() {
-    let database = shop().await;
-    database.execute("alter table orders set (autovacuum_enabled = off)").await.unwrap();
-    database.execute("delete from orders where id > 10").await.unwrap();
-    let mut rota = rota();
-    rota.set("SHOP_URL", database.url());
-    rota.configure("[bindings.shop]\nkind = \"sql\"\nurl = \"env:SHOP_URL\"\n").unwrap();
-    let find = ["--bind", "database=shop", "-p", "min_dead_rows=10", "-p", "min_dead_share=0.0", "--plan"];
-    let (_, found) = run(&rota, "postgres-vacuum", &find).await;
-    let id = found["run"]["id"].as_str().unwrap();
-    let findings = found["report"]["findings"].as_array().unwrap();
-    let place = findings.iter().position(|finding| finding["remedy"]["command"].is_string());
-    let Some(place) = place else { panic!("no finding with a remedy: {found:#}") };
-    let number = place + 1;
-    assert_eq!(
-        findings[place]["remedy"]["command"],
-        format!("rota run --remedy {id}/{number} --grant declared --plan")
-    );
-    assert_eq!(found["slots"][0]["binding"], "shop", "{found:#}");
-
-    let mended = rota.json(&["run", "--remedy", &format!("{id}/{number}"), "--grant", "declared"]).await.unwrap();
-    assert_eq!((&mended["run"]["status"], &mended["run"]["parent"]), (&json!("succeeded"), &json!(id)), "{mended:#}");
-    assert_eq!(mended["run"]["plugin"], findings[place]["remedy"]["plugin"]);
-    let shown = rota.run(&["runs", "show", id, "--output", "human"]).await.unwrap();
-    assert!(shown.stdout.contains(&format!("rota run --remedy {id}/{number} ")), "{}", shown.stdout);
-
-    for (reference, said) in
-        [("nonsense", "names no finding"), (&format!("{id}/99"), "findings 1 to"), ("zzzzzzzz/1", "no run")]
-    {
-        let said_of_it = rota.run(&["run", "--remedy", reference]).await.unwrap();
-        assert_eq!(said_of_it.status, Some(2), "{said_of_it:?}");
-        assert!(said_of_it.all().contains(said), "{said_of_it:?}");
+    let valkey = Valkey::start().await.unwrap();
+    let mut client = valkey.client().await.unwrap();
+    for n in 0..7 {
+        client.call(&["SET", &format!("user:{n}"), "x"]).await.unwrap();
     }
+    let mut rota = rota();
+    rota.set("CACHE_URL", valkey.url());
+    rota.configure("[bindings.sessions]\nkind = \"cache\"\nurl = \"env:CACHE_URL\"\n").unwrap();
+    let (_, found) = run(
+        &rota,
+        "cache-invalidate",
+        &["--bind", "cache=sessions", "-p", "prefix=user:", "--grant", "declared", "--plan"],
+    )
+    .await;
+    let id = found["run"]["id"].as_str().unwrap();
+    let remedy = &found["report"]["findings"][0]["remedy"];
+    assert_eq!(remedy["command"], format!("rota run --remedy {id}/1 --grant declared --plan"), "{found:#}");
+    assert_eq!(found["slots"][0]["binding"], "sessions", "{found:#}");
+    let shown = rota.run(&["runs", "show", id, "--output", "human"]).await.unwrap();
+    assert!(shown.stdout.contains(&format!("rota run --remedy {id}/1 ")), "{}", shown.stdout);
+
+    let planned = rota.json(&["run", "--remedy", &format!("{id}/1"), "--grant", "declared", "--plan"]).await.unwrap();
+    assert_eq!((&planned["run"]["mode"], &planned["run"]["parent"]), (&json!("plan"), &json!(id)), "{planned:#}");
+    // What is given beside it goes before what the finding says.
+    let other = ["run", "--remedy", "last/1", "-p", "expected_keys=3", "--grant", "declared"];
+    let refused = rota.run(&other).await.unwrap();
+    assert!(refused.status == Some(1) && refused.all().contains("3 were planned"), "{refused:?}");
+    let mended = rota.json(&["run", "--remedy", &format!("{id}/1"), "--grant", "declared"]).await.unwrap();
+    assert_eq!(
+        (&mended["run"]["status"], &mended["report"]["data"]["unlinked"]),
+        (&json!("succeeded"), &json!(7)),
+        "{mended:#}"
+    );
+
+    let beyond = format!("{id}/99");
+    for (reference, said) in
+        [("nonsense", "names no finding"), (beyond.as_str(), "findings 1 to 1"), ("zzzzzzzz/1", "no run")]
+    {
+        let refused = rota.run(&["run", "--remedy", reference]).await.unwrap();
+        assert_eq!(refused.status, Some(2), "{refused:?}");
+        assert!(refused.all().contains(said), "{refused:?}");
+    }
+}
+
+/// The one job that is configured with the plugin on the same bindings is the remedy, with what it is granted.
+#[tokio::test]
+async fn a_job_that_does_what_a_remedy_says_is_run_as_that_job() {
+    let valkey = Valkey::start().await.unwrap();
+    valkey.client().await.unwrap().call(&["SET", "user:1", "x"]).await.unwrap();
+    let mut rota = rota();
+    rota.set("CACHE_URL", valkey.url());
+    let job = "[bindings.sessions]\nkind = \"cache\"\nurl = \"env:CACHE_URL\"\n[jobs.forget-users]\nplugin = \"cache-invalidate\"\n\
+               slots.cache = { binding = \"sessions\", access = [\"read\", \"delete\"] }\nparameters = { prefix = \"user:\" }\n";
+    rota.configure(job).unwrap();
+    rota.json(&["run", "forget-users", "--plan"]).await.unwrap();
+    let mended = rota.json(&["run", "--remedy", "last/1"]).await.unwrap();
+    assert_eq!(
+        (&mended["run"]["job"], &mended["report"]["data"]["unlinked"]),
+        (&json!("forget-users"), &json!(1)),
+        "{mended:#}"
+    );
 }

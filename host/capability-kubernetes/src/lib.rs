@@ -44,3 +44,4 @@ mod write;
 pub use client::{Client, Clusters};
 pub use host::{Cluster, HeldLock, KubernetesCapability};
 pub use pending::settled;
+pub use review::rbac_of;

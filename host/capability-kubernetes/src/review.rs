@@ -54,7 +54,46 @@ fn in_rbac(verb: &str) -> Option<(&'static str, &'static str, KubernetesAccess)>
     })
 }
 
+/// What RBAC must allow for a verb of a rule, as (verb, subresource): every call that it stands for, also those that only look.
+/// Empty for a verb that is not one of a rule, or `*`.
+pub fn rbac_of(verb: &str) -> &'static [(&'static str, &'static str)] {
+    match verb {
+        "get" => &[("get", "")],
+        "list" => &[("list", "")],
+        "watch" => &[("watch", ""), ("list", "")],
+        "log" => &[("get", "log"), ("get", "")],
+        "create" => &[("create", "")],
+        "patch" => &[("patch", ""), ("get", "")],
+        "lock" => &[("get", ""), ("create", ""), ("update", ""), ("delete", "")],
+        "delete" => &[("delete", "")],
+        "scale" => &[("get", "scale"), ("patch", "scale"), ("get", "")],
+        "restart" => &[("patch", ""), ("get", "")],
+        "exec" => &[("create", "exec"), ("get", "exec"), ("get", "")],
+        "run" => &[("create", ""), ("get", ""), ("watch", ""), ("list", ""), ("delete", "")],
+        _ => &[],
+    }
+}
+
 impl Client {
+    /// Whether the account may do everything there is: more than any binding should need.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn may_do_everything(&self, authorized: &Authorized<Kubernetes>) -> Result<bool, Error> {
+        let _ = authorized;
+        let all = || "*".to_owned();
+        let empty = String::new;
+        let question = Question {
+            verb: all(),
+            group: all(),
+            resource: all(),
+            subresource: empty(),
+            namespace: empty(),
+            name: empty(),
+        };
+        self.may(&question).await
+    }
+
     /// Ask about everything that the binding's rules name, as far as the slot is granted it.
     ///
     /// # Errors

@@ -43,6 +43,6 @@ pub use capability::SqlCapability;
 pub use detail::statement_detail;
 pub use pool::Sessions;
 pub use query::{Batches, Row, Rows};
-pub use server::Signal;
+pub use server::{Privileges, Signal};
 pub use session::Session;
 pub use transaction::{Transaction, TransactionOptions};

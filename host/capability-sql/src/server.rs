@@ -30,6 +30,17 @@ impl Session {
         lease.settle(result)
     }
 
+    /// What the session's role may do on the server, as far as the server's predefined roles say it.
+    ///
+    /// # Errors
+    /// What the server says; `conflict` while the session is busy.
+    pub async fn privileges(&self, authorized: &Authorized<Sql>) -> Result<Privileges, Error> {
+        self.0.check(authorized)?;
+        let mut lease = self.0.take(Work::Call).await?;
+        let result = self.0.listening(privileges(lease.connection()?)).await;
+        lease.settle(result)
+    }
+
     /// Signal another backend, known by its pid and start, in one statement. False: there is none any more.
     ///
     /// # Errors
@@ -111,6 +122,32 @@ impl Session {
         };
         permit.conclude(result, |left| if *left { "promoted" } else { "still in recovery" }.to_owned()).await
     }
+}
+
+/// What a role may do on its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Privileges {
+    /// It is a superuser, whom nothing is refused.
+    pub superuser: bool,
+    /// It sees what others' sessions do (`pg_monitor`).
+    pub monitors: bool,
+    /// It may cancel and end others' sessions (`pg_signal_backend`).
+    pub signals: bool,
+    /// It may promote a standby.
+    pub promotes: bool,
+}
+
+async fn privileges(connection: &mut Connection) -> Result<Privileges, sqlx::Error> {
+    let sql = "select (select rolsuper from pg_catalog.pg_roles where rolname = current_user), \
+               pg_catalog.pg_has_role('pg_monitor', 'usage'), pg_catalog.pg_has_role('pg_signal_backend', 'usage'), \
+               pg_catalog.has_function_privilege('pg_catalog.pg_promote(boolean, integer)', 'execute')";
+    let row = sqlx::query(sql).persistent(false).fetch_one(&mut connection.pg).await?;
+    Ok(Privileges {
+        superuser: row.try_get(0)?,
+        monitors: row.try_get(1)?,
+        signals: row.try_get(2)?,
+        promotes: row.try_get(3)?,
+    })
 }
 
 async fn server(connection: &mut Connection) -> Result<ServerInfo, sqlx::Error> {

@@ -112,8 +112,26 @@ impl Host {
         let authorized = context.gate.authorise::<Sql>("doctor", SLOT, &[]).map_err(rota_capability::denied)?;
         let session = self.sessions().open(&authorized).await?;
         let server = session.server(&authorized).await?;
+        let privileges = session.privileges(&authorized).await?;
+        let missing =
+            crate::manifests::missing(&self.settings(), authorized.binding_name(), privileges, server.in_recovery);
+        if !missing.is_empty() {
+            return Err(Error::InvalidArgument(format!(
+                "role {} may not do what jobs are granted on it: {}",
+                server.role,
+                missing.join("; ")
+            )));
+        }
         let standby = if server.in_recovery { ", a standby" } else { "" };
-        Ok(format!("PostgreSQL {}, database {}, role {}{standby}", server.version, server.database, server.role))
+        let superuser = if privileges.superuser {
+            ", a superuser: give the binding a `role` with less (rota doctor --manifests prints one)"
+        } else {
+            ""
+        };
+        Ok(format!(
+            "PostgreSQL {}, database {}, role {}{standby}{superuser}",
+            server.version, server.database, server.role
+        ))
     }
 
     async fn reach_storage(&self, context: &RunContext, fix: bool, mended: &mut Vec<String>) -> Result<String, Error> {
@@ -181,7 +199,12 @@ impl Host {
             .ok_or(Error::Cancelled)?;
         let client = clusters.open(&authorized).await?;
         client.review(&authorized).await?;
-        Ok(format!("Kubernetes {}, namespace {}", client.version(&authorized).await?, client.namespace()))
+        let all = if client.may_do_everything(&authorized).await? {
+            "; its account may do everything on the cluster: give it a role with less (rota doctor --manifests prints one)"
+        } else {
+            ""
+        };
+        Ok(format!("Kubernetes {}, namespace {}{all}", client.version(&authorized).await?, client.namespace()))
     }
 }
 
@@ -234,7 +257,8 @@ fn context(name: &str, binding: &Binding, fix: bool) -> Arc<RunContext> {
         Binding::Tool(_) => vec![ToolAccess::Run.to_string()],
         Binding::Key(_) => vec!["decrypt".into()],
         Binding::Cache(_) => vec![CacheAccess::Read.to_string()],
-        Binding::Kubernetes(_) => vec!["read".into()],
+        // It only asks whether the rest would be let through.
+        Binding::Kubernetes(_) => binding.ceiling().iter().map(ToString::to_string).collect(),
     };
     let grant = Grant { slot: SLOT.into(), binding_name: name.into(), binding: binding.clone(), accesses };
     let identity = RunIdentity { run: uuid::Uuid::now_v7().to_string(), job: "doctor".into() };

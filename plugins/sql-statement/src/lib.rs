@@ -6,6 +6,7 @@ mod show;
 mod tests;
 
 use kind::Kind;
+use rota_sdk::HostError;
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
 use rota_sdk::sql::{Sql, Value};
@@ -114,8 +115,8 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
             "a run would read (and needs more than `read` only where a function in it changes something)".to_owned()
         }
         Kind::Query => match query(&mut session, &statement, &mut data).await {
-            // A function that writes, or rows that are locked: the server says so, and it is a change.
-            Err(error) if error.code() == Some(READ_ONLY) => change(&cx, &mut session, &statement, &mut data).await?,
+            // Rows changed within a WITH, or locked (the host says so); a function that writes (the server does): it is a change.
+            Err(error) if is_change(&error) => change(&cx, &mut session, &statement, &mut data).await?,
             other => other?,
         },
         Kind::Change => change(&cx, &mut session, &statement, &mut data).await?,
@@ -131,8 +132,11 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     Ok(report.data(data))
 }
 
-/// SQLSTATE read_only_sql_transaction.
-const READ_ONLY: &str = "25006";
+/// Whether it was refused for not being one that only reads.
+fn is_change(error: &Error) -> bool {
+    // SQLSTATE read_only_sql_transaction.
+    error.code() == Some("25006") || matches!(error.cause(), Some(HostError::InvalidArgument(_)))
+}
 
 struct Statement<'p> {
     parameters: &'p Parameters,

@@ -2,6 +2,7 @@
 //! one run, so that it means the same on another machine. A goal that is missed is marked; it is no failure.
 
 mod backup;
+mod caches;
 mod data;
 mod denied;
 mod durable;
@@ -22,7 +23,7 @@ use rota_testbed::{Postgres, PostgresOptions};
 use std::path::PathBuf;
 
 /// The figures' names.
-const NAMES: [&str; 7] = ["noop", "backup", "pump", "rows", "health", "denied", "store"];
+const NAMES: [&str; 8] = ["noop", "backup", "pump", "rows", "health", "denied", "store", "invalidate"];
 
 fn names() -> clap::builder::PossibleValuesParser {
     NAMES.into_iter().chain(durable::NAMES).collect::<Vec<_>>().into()
@@ -97,6 +98,9 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     if wanted("backup") {
         let server = Postgres::start(server_for_backup()).await.context("PostgreSQL")?;
         take(backup::measure(&server, cli.size, rounds.min(5), cli.pg_dump.as_deref()).await.context("backup")?);
+    }
+    if wanted("invalidate") {
+        caches::measure(rounds).await.context("invalidate")?.into_iter().for_each(&mut take);
     }
     for name in durable::NAMES {
         if wanted(name) {

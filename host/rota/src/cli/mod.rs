@@ -196,4 +196,7 @@ pub(crate) struct DoctorArgs {
     /// Only this binding: the name of a configured one, or a URL or program path as `rota run --bind` takes them
     #[arg(long, value_name = "NAME|URL|PATH")]
     pub(crate) binding: Option<String>,
+    /// Print what the targets must give, for what the jobs are granted: roles of PostgreSQL as SQL, of Kubernetes as YAML; reaches nothing
+    #[arg(long, conflicts_with = "fix")]
+    pub(crate) manifests: bool,
 }

@@ -9,6 +9,9 @@ use rota_runs::{Check, Host};
 use serde_json::{Value, json};
 
 pub(crate) async fn doctor(host: &Host, args: DoctorArgs, printing: Printing) -> anyhow::Result<u8> {
+    if args.manifests {
+        return manifests(host, args.binding.as_deref(), printing);
+    }
     let names: Vec<String> = match &args.binding {
         None => host.settings().bindings.keys().cloned().collect(),
         Some(wanted) if host.settings().bindings.contains_key(wanted) => vec![wanted.clone()],
@@ -35,6 +38,26 @@ pub(crate) async fn doctor(host: &Host, args: DoctorArgs, printing: Printing) ->
         print(&dim("no bindings are configured: nothing to reach (rota.toml.example shows how)"))?;
     }
     show(&checks, printing)
+}
+
+/// What the targets must give, to be read, and then applied by whoever administers them.
+fn manifests(host: &Host, only: Option<&str>, printing: Printing) -> anyhow::Result<u8> {
+    let mut all = rota_runs::manifests(&host.settings());
+    if let Some(only) = only {
+        if !host.settings().bindings.contains_key(only) {
+            anyhow::bail!(UsageError(format!("there is no binding `{only}`: manifests are of configured bindings")));
+        }
+        all.retain(|manifest| manifest.binding == only);
+    }
+    if !printing.human() {
+        let object = |m: &rota_runs::Manifest| json!({ "binding": m.binding, "language": m.language, "text": m.text });
+        print_json(&Value::Array(all.iter().map(object).collect()))?;
+    } else if all.is_empty() {
+        print(&dim("no binding of kind sql or kubernetes is in a job's slot: nothing to print"))?;
+    } else {
+        print(&all.iter().map(|m| m.text.as_str()).collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(0)
 }
 
 /// The name of a binding that was given by its address.

@@ -219,6 +219,9 @@ async fn what_a_host_cannot_begin_it_leaves_to_one_that_can() {
     newer.rota.set("STORE_URL", store.url());
     let mut older = Serving::over("older", &WORK.replace("PROBE", "older.wasm"), own).await;
     older.rota.set("STORE_URL", store.url());
+    // Nor has it what others have compiled.
+    let compiled = older.rota.path("compiled");
+    older.rota.set("ROTA_SANDBOX__CACHE_DIR", compiled);
     std::fs::write(older.rota.path("work").join("older.wasm"), b"nothing that this host can load").unwrap();
 
     let (knows, does_not) = (newer.serve().await, older.serve().await);
@@ -241,6 +244,6 @@ async fn what_a_host_cannot_begin_it_leaves_to_one_that_can() {
     // Nobody else is there: it says so at once.
     let run = newer.queue("work", &[]).await;
     let over = newer.becomes(&run, &["failed"]).await;
-    assert_eq!(over["run"]["error"]["kind"], "not-begun", "{over:#}");
+    assert_eq!(over["error"]["kind"], "not-begun", "{over:#}");
     stop(does_not).await;
 }

@@ -1,1 +1,0 @@
-//! Every page of docs/procedures: what it says, and that its example runs.
