@@ -206,11 +206,11 @@ impl Host {
         prepare(&self.settings(), &self.catalog, request).await
     }
 
-    /// Check a job as if it were to be run.
+    /// Check a job as if it were to be run. Answers what its plugin declares and it is not granted.
     ///
     /// # Errors
     /// What a run of it would be refused for.
-    pub async fn check_job(&self, job: &str) -> Result<(), PrepareError> {
+    pub async fn check_job(&self, job: &str) -> Result<Vec<crate::Wanted>, PrepareError> {
         let request = Request {
             what: job.to_owned(),
             parameters: Vec::new(),
@@ -222,7 +222,7 @@ impl Host {
             limits: Vec::new(),
             trigger: Trigger::Manual,
         };
-        self.prepare(&request).await.map(drop)
+        self.prepare(&request).await.map(|prepared| prepared.wanted)
     }
 
     /// The sessions that runs of this host hold.

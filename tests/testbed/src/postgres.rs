@@ -62,8 +62,14 @@ fn with_clock(program: &Path, clock: &Path) -> anyhow::Result<Command> {
 /// Which PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PostgresVersion {
+    /// 14: the server alone, without other programs and without pgvector.
+    V14,
+    /// 15: the server alone.
+    V15,
     /// 16
     V16,
+    /// 17: the server alone.
+    V17,
     /// 18
     V18,
 }
@@ -73,9 +79,18 @@ impl PostgresVersion {
     #[must_use]
     pub fn major(self) -> u32 {
         match self {
+            Self::V14 => 14,
+            Self::V15 => 15,
             Self::V16 => 16,
+            Self::V17 => 17,
             Self::V18 => 18,
         }
+    }
+
+    /// Whether the server is there alone: no `pg_dump`, no pgvector.
+    #[must_use]
+    pub fn is_bare(self) -> bool {
+        !matches!(self, Self::V16 | Self::V18)
     }
 
     /// The folder of this version's programs (`pg_dump`, `psql`, `pg_restore` ...).
@@ -149,7 +164,7 @@ impl Postgres {
             folder,
         };
         postgres.run().await?;
-        if options.pgvector {
+        if options.pgvector && !options.version.is_bare() {
             postgres.execute("template1", "create extension vector").await?;
             postgres.execute("postgres", "create extension vector").await?;
         }

@@ -215,15 +215,11 @@ impl Postgres {
     /// # Errors
     /// When none can be started.
     pub async fn shared_version(version: PostgresVersion) -> anyhow::Result<PostgresAccess> {
-        static OWN: [tokio::sync::OnceCell<Postgres>; 2] =
-            [tokio::sync::OnceCell::const_new(), tokio::sync::OnceCell::const_new()];
+        static OWN: [tokio::sync::OnceCell<Postgres>; 5] = [const { tokio::sync::OnceCell::const_new() }; 5];
         if let Some(url) = crate::shared::variable(&crate::shared::postgres_variable(version)) {
             return crate::shared::postgres_from_url(version, &url);
         }
-        let own = match version {
-            PostgresVersion::V16 => &OWN[0],
-            PostgresVersion::V18 => &OWN[1],
-        };
+        let own = &OWN[version as usize];
         // A static is never dropped; the server goes with the process, by its folder's reaper.
         let postgres =
             own.get_or_try_init(|| Postgres::start(PostgresOptions { version, ..PostgresOptions::default() })).await?;

@@ -14,16 +14,24 @@ pub(crate) fn schema() -> anyhow::Result<u8> {
 /// The configuration by itself, then its jobs against their plugins: what would be refused at a run is refused here.
 pub(crate) async fn check(common: &Common, printing: Printing) -> anyhow::Result<u8> {
     let checked = rota_config::check(&crate::settings::source(common));
-    let mut refused: Vec<String> = Vec::new();
+    let (mut refused, mut lacking): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     if let Some(config) = &checked.config {
         let host = crate::open(config).await?;
         for job in host.settings().jobs.keys() {
-            if let Err(error) = host.check_job(job).await {
-                let place = config
-                    .place(&format!("jobs.{job}"))
-                    .map(|p| format!("{}:{}: ", p.source_name(), p.line()))
-                    .unwrap_or_default();
-                refused.push(format!("{place}job `{job}`: {error}"));
+            let place = config
+                .place(&format!("jobs.{job}"))
+                .map(|p| format!("{}:{}: ", p.source_name(), p.line()))
+                .unwrap_or_default();
+            match host.check_job(job).await {
+                Err(error) => refused.push(format!("{place}job `{job}`: {error}")),
+                Ok(wanted) => lacking.extend(wanted.iter().map(|wanted| {
+                    format!(
+                        "{place}job `{job}` is not granted {} on slot `{}`: what needs that is denied ({})",
+                        wanted.accesses.join(", "),
+                        wanted.slot,
+                        wanted.purpose
+                    )
+                })),
             }
         }
         host.close().await;
@@ -36,6 +44,9 @@ pub(crate) async fn check(common: &Common, printing: Printing) -> anyhow::Result
         for problem in &refused {
             print(&format!("{} {problem}", coloured("failed")))?;
         }
+        for problem in &lacking {
+            print(&format!("{} {problem}", coloured("warning")))?;
+        }
         if let Some(config) = checked.config.as_ref().filter(|_| sound) {
             print(&format!(
                 "the configuration is {}: {} bindings, {} jobs",
@@ -43,6 +54,9 @@ pub(crate) async fn check(common: &Common, printing: Printing) -> anyhow::Result
                 config.bindings.len(),
                 config.jobs.len()
             ))?;
+            if config.files().is_empty() {
+                print("no configuration file was found: everything has its default (rota.toml here, in ~/.config/rota or in /etc/rota; --config or ROTA_CONFIG names another)")?;
+            }
         }
     } else {
         let problem = |p: &rota_config::Problem| {
@@ -51,7 +65,9 @@ pub(crate) async fn check(common: &Common, printing: Printing) -> anyhow::Result
         };
         let mut problems: Vec<_> = checked.problems.iter().map(problem).collect();
         problems.extend(refused.iter().map(|message| json!({ "warning": false, "message": message, "advice": null, "file": null, "line": null, "column": null })));
-        print_json(&json!({ "ok": sound, "problems": problems }))?;
+        problems.extend(lacking.iter().map(|message| json!({ "warning": true, "message": message, "advice": null, "file": null, "line": null, "column": null })));
+        let files = checked.config.as_ref().map(rota_config::Config::files);
+        print_json(&json!({ "ok": sound, "problems": problems, "files": files }))?;
     }
     Ok(if sound { 0 } else { 2 })
 }
