@@ -11,6 +11,7 @@
 //! | `places` | programs in a pod or a Job, SQL through a port-forward |
 //! | `jetstream` | NATS JetStream, read only |
 //! | `monitoring` | health and metrics of PostgreSQL, standbys included |
+//! | `kosmos` | examples/kosmos: the runbook as configuration |
 //! | `statement` | one statement of the operator's |
 //! | `pages` | every page of docs/procedures: what it says, and that its example runs |
 
@@ -21,6 +22,7 @@ mod disk;
 mod failover;
 mod indexes;
 mod jetstream;
+mod kosmos;
 mod locks;
 mod long_queries;
 mod migrate;

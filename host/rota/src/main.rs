@@ -163,6 +163,7 @@ fn exit_status(error: &anyhow::Error) -> u8 {
         return NEEDS_APPROVAL;
     }
     let usage = error.is::<rota_runs::PrepareError>()
+        || matches!(error.downcast_ref(), Some(error) if !matches!(error, rota_runs::RemedyError::Run(_)))
         || error.is::<rota_catalog::CatalogError>()
         || error.is::<rota_config::ConfigError>()
         || error.is::<rota_config::TargetError>()

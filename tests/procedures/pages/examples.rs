@@ -16,7 +16,6 @@ struct Prepared {
 
 /// A database as the pages describe it.
 const SHOP: &str = "
-    create extension vector;
     create table customers (id int primary key, name text);
     create table orders (id int primary key, customer int references customers, total numeric, at timestamptz default now());
     create table documents (id int primary key, embedding vector(3));

@@ -55,7 +55,9 @@ pub(crate) async fn check(common: &Common, printing: Printing) -> anyhow::Result
                 config.jobs.len()
             ))?;
             if config.files().is_empty() {
-                print("no configuration file was found: everything has its default (rota.toml here, in ~/.config/rota or in /etc/rota; --config or ROTA_CONFIG names another)")?;
+                print(
+                    "no configuration file was found: everything has its default (rota.toml here, in ~/.config/rota or in /etc/rota; --config or ROTA_CONFIG names another)",
+                )?;
             }
         }
     } else {

@@ -210,14 +210,16 @@ async fn a_second_server_of_one_file_is_refused_with_the_pid_of_the_first() {
     stop(first).await;
 }
 
+const NOTHING: &str = "[jobs.nothing]\nplugin = \"PROBE\"\nparameters = { do = \"nothing\" }\n";
+
 /// What a rolling upgrade does: a plugin that imports what one of the hosts does not know yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_host_cannot_begin_it_leaves_to_one_that_can() {
     let store = Postgres::shared().await.unwrap().fresh_database("upgraded").await.unwrap();
     let own = "[store]\nurl = \"env:STORE_URL\"\n";
-    let mut newer = Serving::over("newer", WORK, own).await;
+    let mut newer = Serving::over("newer", NOTHING, own).await;
     newer.rota.set("STORE_URL", store.url());
-    let mut older = Serving::over("older", &WORK.replace("PROBE", "older.wasm"), own).await;
+    let mut older = Serving::over("older", &NOTHING.replace("PROBE", "older.wasm"), own).await;
     older.rota.set("STORE_URL", store.url());
     // Nor has it what others have compiled.
     let compiled = older.rota.path("compiled");
@@ -227,7 +229,7 @@ async fn what_a_host_cannot_begin_it_leaves_to_one_that_can() {
     let (knows, does_not) = (newer.serve().await, older.serve().await);
     // Alive for another three leases, and claims nothing.
     knows.signal(Signal::STOP).unwrap();
-    let run = newer.queue("work", &["count=2"]).await;
+    let run = newer.queue("nothing", &[]).await;
     let left = eventually(SOON, "the run to be left to others", async || {
         let run = newer.run(&run).await;
         Ok((run["attempts"][0]["outcome"] == "handed-back").then_some(run))
@@ -242,7 +244,7 @@ async fn what_a_host_cannot_begin_it_leaves_to_one_that_can() {
     stop(knows).await;
 
     // Nobody else is there: it says so at once.
-    let run = newer.queue("work", &[]).await;
+    let run = newer.queue("nothing", &[]).await;
     let over = newer.becomes(&run, &["failed"]).await;
     assert_eq!(over["error"]["kind"], "not-begun", "{over:#}");
     stop(does_not).await;
