@@ -371,6 +371,22 @@ async fn a_job_runs_a_program_with_a_secret_of_the_clusters_and_leaves_nothing()
     let left = world.namespace().kubectl(["get", "jobs", "--output=name"]).await.unwrap();
     assert!(left.trim().is_empty(), "left behind: {left}");
 
+    // A host that is killed leaves its Job to the next one.
+    let running = world.rota.start(&arguments).unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while world.namespace().kubectl(["get", "jobs", "--output=name"]).await.unwrap().trim().is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "the Job was not made");
+    }
+    running.signal(rustix::process::Signal::KILL).unwrap();
+    drop(running);
+    let left = world.namespace().kubectl(["get", "jobs", "--output=name"]).await.unwrap();
+    assert!(!left.trim().is_empty(), "it was killed");
+    world.calls(&[query("select 1")], &flags).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !world.namespace().kubectl(["get", "jobs", "--output=name"]).await.unwrap().trim().is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "the next one did not remove it");
+    }
+
     // Its own deadline ends it, and that is said.
     world.bind(&job(
         "secrets = [{ variable = \"PGPASSWORD\", secret = \"login\", key = \"password\" }]",

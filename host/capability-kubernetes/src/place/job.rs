@@ -68,7 +68,11 @@ pub(super) async fn begin(
     };
     let kind = Kind { api_version: "batch/v1".into(), name: "Job".into() };
     let at = Place { resource: client.resource(&kind).await?, namespace, name: name_of(&job)? };
-    let manifest = manifest(&at, &job, &run.facts.id)?;
+    let mut manifest = manifest(&at, &job, &run.facts.id)?;
+    for (label, value) in super::owner::labels().into_iter().flatten() {
+        manifest["metadata"]["labels"][label] = value.into();
+    }
+    super::owner::clear(&client, &at).await;
     // From here on it may be there, also when the answer is lost.
     let removal = Removal::of(client.clone(), at.clone());
     match client.send(&Change::create(at.clone(), &manifest), false).await {

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `pods` | which pod a selector or a Service means now |
 //! | `exec` | a program in a pod that runs: its login through the connection, its end known, its life tied to the connection |
-//! | `job` | a program in a Job of its own |
+//! | `job`, `owner` | a program in a Job of its own; Jobs whose host is gone |
 //! | `forward` | a local listener that leads to a port of a pod |
 //!
 //! The token is the tool's or the server's: which cluster is reached, and where in it, stands in that binding, and a guest says nothing of it.
@@ -12,6 +12,7 @@
 mod exec;
 mod forward;
 mod job;
+mod owner;
 mod pods;
 
 use crate::client::Client;
