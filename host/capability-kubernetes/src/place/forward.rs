@@ -74,8 +74,7 @@ pub(super) async fn forward(sql: Authorized<Sql>, how: Local) -> Result<Forward,
     };
     match how {
         Local::Socket => {
-            let folder = std::env::temp_dir().join(format!("rota-forward-{}", uuid::Uuid::new_v4().simple()));
-            std::fs::DirBuilder::new().mode(0o700).create(&folder).map_err(broken)?;
+            let folder = private_folder().map_err(broken)?;
             let listener = UnixListener::bind(folder.join(format!(".s.PGSQL.{}", target.port)));
             let listener = match listener {
                 Ok(listener) => listener,
@@ -106,6 +105,27 @@ pub(super) async fn forward(sql: Authorized<Sql>, how: Local) -> Result<Forward,
             Ok(Forward { folder: None, port, trouble, keep: Box::new(keep) })
         }
     }
+}
+
+const PREFIX: &str = "rota-forward-";
+
+/// A folder of 0700 for a socket; those of processes that are gone go first.
+fn private_folder() -> std::io::Result<PathBuf> {
+    let base = std::env::temp_dir();
+    for entry in std::fs::read_dir(&base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.rsplit_once('-'));
+        if process.is_some_and(|(process, _)| super::owner::is_gone(process)) {
+            // Another user's is theirs to remove, and cannot be removed here.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let process = super::owner::process().unwrap_or_else(|| "0-0".to_owned());
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    let folder = base.join(format!("{PREFIX}{process}-{}", &unique[..12]));
+    // Fails where the name is taken, by a link for example.
+    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    Ok(folder)
 }
 
 impl Way {

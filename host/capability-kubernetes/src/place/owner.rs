@@ -15,8 +15,13 @@ const PROCESS: &str = "rota/process";
 
 /// The labels of what this process makes; none where the system does not tell.
 pub(super) fn labels() -> Option<[(&'static str, String); 2]> {
+    Some([(MACHINE, machine()?), (PROCESS, process()?)])
+}
+
+/// This process, told from all others of the machine.
+pub(super) fn process() -> Option<String> {
     let pid = std::process::id();
-    Some([(MACHINE, machine()?), (PROCESS, format!("{pid}-{}", start_of(pid)?))])
+    Some(format!("{pid}-{}", start_of(pid)?))
 }
 
 fn machine() -> Option<String> {
@@ -33,7 +38,7 @@ fn start_of(pid: u32) -> Option<u64> {
 }
 
 /// Whether the process that a label names is no more.
-fn is_gone(process: &str) -> bool {
+pub(super) fn is_gone(process: &str) -> bool {
     let parts = process.split_once('-').and_then(|(pid, start)| Some((pid.parse().ok()?, start.parse::<u64>().ok()?)));
     parts.is_some_and(|(pid, start)| start_of(pid) != Some(start))
 }
