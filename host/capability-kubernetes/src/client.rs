@@ -5,6 +5,7 @@ use crate::error::Cluster;
 use crate::kind::Resource;
 use crate::request::{Call, Requests};
 use rota_authority::{Authorized, Kubernetes, KubernetesAccess};
+use rota_config::KubernetesBinding;
 use rota_contract::Error;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -31,15 +32,19 @@ impl Clusters {
     /// # Errors
     /// When its configuration cannot be used.
     pub async fn open(&self, authorized: &Authorized<Kubernetes>) -> Result<Client, Error> {
-        let binding = authorized.binding();
-        let cluster = Cluster(authorized.binding_name().to_owned());
-        let (client, namespace) = connect(&cluster, binding).await?;
-        let requests = Requests { client, cluster, timeout: Duration::from(binding.timeout) };
-        Ok(Client { requests, kinds: Arc::default(), namespace: namespace.into() })
+        Client::of_binding(authorized.binding_name(), authorized.binding()).await
     }
 }
 
 impl Client {
+    /// A client of a binding: one that a token was given for, or that the binding of a token names.
+    pub(crate) async fn of_binding(name: &str, binding: &KubernetesBinding) -> Result<Self, Error> {
+        let cluster = Cluster(name.to_owned());
+        let (client, namespace) = connect(&cluster, binding).await?;
+        let requests = Requests { client, cluster, timeout: Duration::from(binding.timeout) };
+        Ok(Self { requests, kinds: Arc::default(), namespace: namespace.into() })
+    }
+
     /// The namespace that is meant where none is named.
     pub fn namespace(&self) -> &str {
         &self.namespace

@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::Message;
 use url::form_urlencoded::Serializer;
 
 /// The channels of the protocol, the first byte of each message.
-const STDIN: u8 = 0;
+pub(crate) const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const STATUS: u8 = 3;
@@ -32,7 +32,7 @@ const CLOSE: u8 = 255;
 /// How much of the input goes into one message.
 const PIECE: usize = 32 << 10;
 /// How often a silent connection is shown to live.
-const PING: Duration = Duration::from_secs(20);
+pub(crate) const PING: Duration = Duration::from_secs(20);
 
 /// A command, checked.
 pub(crate) struct Command {
@@ -96,7 +96,13 @@ impl Client {
         }
     }
 
-    async fn begin_exec(&self, what: &str, path: Result<String, Error>, stdin: bool) -> Result<Connection, Error> {
+    /// Connect; `closes` when the input must be able to end before the connection does.
+    pub(crate) async fn begin_exec(
+        &self,
+        what: &str,
+        path: Result<String, Error>,
+        closes: bool,
+    ) -> Result<Connection, Error> {
         let request = http::Request::get(path?).body(Vec::new());
         let request =
             request.map_err(|_| Error::InvalidArgument(format!("{what}: no request can be made of the command")))?;
@@ -105,7 +111,7 @@ impl Client {
             Err(_) => return Err(self.requests.cluster.timed_out(what, self.requests.timeout)),
             Ok(connected) => connected.map_err(|error| self.requests.cluster.of(what, &error))?,
         };
-        if stdin && !connection.supports_stream_close() {
+        if closes && !connection.supports_stream_close() {
             // With an older protocol only a closed connection ends the input, and what the command says then is lost.
             let text = "the cluster does not speak v5.channel.k8s.io, without which the input of a command cannot end (Kubernetes 1.30 and later do)";
             return Err(fault("protocol", format!("{what}: {text}"), false));
@@ -136,7 +142,7 @@ impl Client {
         }
     }
 
-    async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
+    pub(crate) async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         what: &str,
         mut stream: SplitStream<WebSocketStream<S>>,

@@ -89,8 +89,7 @@ impl Client {
             Ok(_) => {
                 let client = self.clone();
                 let what = format!("job {}/{}", place.namespace, place.name);
-                let removal =
-                    Removal { client: self.clone(), place: Some(place.clone()), token: crate::pending::token() };
+                let removal = Removal::of(self.clone(), place.clone());
                 Ok(Running::start_stoppable(what, move |reports, stop| async move {
                     let removal = removal;
                     let result = tokio::select! {
@@ -107,7 +106,8 @@ impl Client {
         }
     }
 
-    async fn attend_job(&self, job: &Place, reports: &Reports) -> Result<ChildEnded, Error> {
+    /// Stay with a job to its end.
+    pub(crate) async fn attend_job(&self, job: &Place, reports: &Reports) -> Result<ChildEnded, Error> {
         let mut logged = false;
         loop {
             let pod = self.pod_of(job).await?;
@@ -191,7 +191,7 @@ impl Client {
 }
 
 /// Removes a job, at the latest when it is dropped.
-struct Removal {
+pub(crate) struct Removal {
     client: Client,
     place: Option<Place>,
     /// Held while there is something to be removed: a host that ends waits for it.
@@ -199,7 +199,13 @@ struct Removal {
 }
 
 impl Removal {
-    async fn now(mut self) {
+    /// Of this job.
+    pub(crate) fn of(client: Client, place: Place) -> Self {
+        Self { client, place: Some(place), token: crate::pending::token() }
+    }
+
+    /// Remove it.
+    pub(crate) async fn now(mut self) {
         if let Some(place) = self.place.take() {
             remove(&self.client, place).await;
         }

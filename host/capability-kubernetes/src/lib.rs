@@ -9,6 +9,7 @@
 //! | `read`, `watch`, `rollout`, `logs`, `review` | what only looks |
 //! | `write`, `difference`, `secrets` | what changes something, how a plan shows it, and what no guest sees |
 //! | `exec`, `verify`, `job`, `output`, `lock` | what runs in the cluster for a guest, and what it holds there |
+//! | `place` | tools that run in a cluster, and servers that are reached through one, for other capabilities |
 //!
 //! A change needs the permit of an effect that is on record, and only the authority can make one:
 //!
@@ -31,6 +32,7 @@ mod lock;
 mod logs;
 mod output;
 mod pending;
+mod place;
 mod reach;
 mod read;
 mod request;
@@ -45,3 +47,4 @@ pub use client::{Client, Clusters};
 pub use host::{Cluster, HeldLock, KubernetesCapability};
 pub use pending::settled;
 pub use review::rbac_of;
+pub use place::Places;

@@ -26,15 +26,21 @@ pub(crate) struct Verification {
 }
 
 impl Verification {
+    /// What is looked for, after a word of its own.
+    pub(crate) fn new() -> (String, Self) {
+        let word = format!("rota-{}", uuid::Uuid::new_v4().simple());
+        (word.clone(), Self { word, hash: Sha256::new(), length: 0 })
+    }
+
     /// The words that are run for a guest's, and what is looked for then.
     pub(crate) fn of(words: &[String], verified: bool) -> (Vec<String>, Option<Self>) {
         if !verified {
             return (words.to_vec(), None);
         }
-        let word = format!("rota-{}", uuid::Uuid::new_v4().simple());
+        let (word, verification) = Self::new();
         let mut all: Vec<String> = ["sh", "-c", SCRIPT, "rota", &word].map(str::to_owned).into();
         all.extend_from_slice(words);
-        (all, Some(Self { word, hash: Sha256::new(), length: 0 }))
+        (all, Some(verification))
     }
 }
 

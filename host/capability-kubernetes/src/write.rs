@@ -181,7 +181,8 @@ impl Client {
         }
     }
 
-    async fn send(&self, change: &Change, dry: bool) -> Result<Value, Error> {
+    /// Send a change; its effect is on record, whoever's it is.
+    pub(crate) async fn send(&self, change: &Change, dry: bool) -> Result<Value, Error> {
         let mut query = change.query.clone();
         if dry {
             query.push(("dryRun", "All"));

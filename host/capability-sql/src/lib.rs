@@ -28,6 +28,7 @@ mod copy;
 mod detail;
 mod error;
 mod execute;
+mod forward;
 pub mod host;
 mod pool;
 mod query;

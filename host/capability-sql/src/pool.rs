@@ -3,9 +3,11 @@
 use crate::cancel;
 use crate::connect::{connect, reset, set_up};
 use crate::connection::Connection;
+use crate::forward::Forwards;
 use crate::session::Session;
 use crate::target::Target;
 use rota_authority::{Authorized, Sql};
+use rota_capability::Remotes;
 use rota_contract::Error;
 use std::collections::HashMap;
 use std::future::Future;
@@ -34,10 +36,11 @@ struct Inner {
     tasks: TaskTracker,
     /// Where the work goes when a store is dropped outside of the runtime.
     runtime: OnceLock<Handle>,
+    forwards: Forwards,
 }
 
 /// A binding as it is configured now: another password or address is another pool.
-type Key = (String, [u8; 32]);
+pub(crate) type Key = (String, [u8; 32]);
 
 struct Idle {
     connection: Box<Connection>,
@@ -66,8 +69,18 @@ impl Sessions {
         self.open_target(authorized, Target::of(authorized, Some(database))?).await
     }
 
-    async fn open_target(&self, authorized: &Authorized<Sql>, target: Target) -> Result<Session, Error> {
+    /// Reach servers that are only reached through their cluster by this way.
+    pub fn through(&self, remotes: Remotes) {
+        self.0.forwards.through(remotes);
+    }
+
+    async fn open_target(&self, authorized: &Authorized<Sql>, mut target: Target) -> Result<Session, Error> {
         self.0.runtime.get_or_init(Handle::current);
+        if authorized.binding().through.is_some() {
+            // By the binding's own database: all databases of a server share the way.
+            let key = Target::of(authorized, None)?.fingerprint;
+            target.lead(self.0.forwards.of(authorized, key).await?);
+        }
         let target = Arc::new(target);
         let place = self.reserve(authorized, &target).await?;
         let connection = self.connection(&target).await?;

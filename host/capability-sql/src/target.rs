@@ -2,12 +2,14 @@
 
 use crate::error;
 use rota_authority::{Authorized, Mode, Sql, SqlAccess};
+use rota_capability::Forward;
 use rota_config::{SqlBinding, SqlHost, SqlTarget, TlsMode};
 use rota_contract::Error;
 use rota_telemetry::Secret;
 use sha2::{Digest as _, Sha256};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A transaction in which nothing happens for so long is ended by the server.
@@ -33,6 +35,8 @@ pub(crate) struct Target {
     pub(crate) session: Settings,
     /// Two targets with the same one may share a connection, one after the other.
     pub(crate) fingerprint: [u8; 32],
+    /// The way to it, where it is only reached through a cluster.
+    forward: Option<Arc<Forward>>,
 }
 
 /// What a session is set to whenever a run takes it.
@@ -102,7 +106,8 @@ impl Target {
         Ok(Self {
             binding: name.to_owned(),
             other_database: (database != configured).then(|| database.clone()),
-            fingerprint: fingerprint(&address, options.get_username(), &database),
+            fingerprint: fingerprint(&address, options.get_username(), &database, &way(binding)),
+            forward: None,
             options,
             connect_timeout: binding.connect_timeout.into(),
             max_connections: usize::try_from(binding.max_connections).unwrap_or(usize::MAX).max(1),
@@ -117,8 +122,19 @@ impl Target {
         })
     }
 
+    /// Connect by a forward; the name that the server is known by stays.
+    pub(crate) fn lead(&mut self, forward: Arc<Forward>) {
+        if let Some(folder) = &forward.folder {
+            self.options = self.options.clone().socket(folder).port(forward.port);
+        }
+        self.forward = Some(forward);
+    }
+
     /// An error while connecting, with advice.
     pub(crate) fn refused(&self, error: &sqlx::Error) -> Error {
+        if let Some(trouble) = self.forward.as_deref().and_then(crate::forward::trouble) {
+            return Error::Unavailable(format!("binding `{}`: {trouble}", self.binding));
+        }
         error::of_connect(&self.binding, error)
     }
 }
@@ -176,13 +192,18 @@ fn application_name(job: &str, run: &str) -> String {
     name
 }
 
+/// The cluster that a binding leads through, and where in it.
+fn way(binding: &SqlBinding) -> String {
+    binding.through.as_ref().map_or_else(String::new, |through| format!("{through:?}"))
+}
+
 /// All that makes a connection what it is, without showing any of it.
-fn fingerprint(address: &SqlTarget, user: &str, database: &str) -> [u8; 32] {
+fn fingerprint(address: &SqlTarget, user: &str, database: &str, way: &str) -> [u8; 32] {
     let SqlTarget { host, port, password, tls, .. } = address;
     let (host, port, tls) = (format!("{host:?}"), port.to_string(), format!("{tls:?}"));
     let password = password.as_ref().map_or("", Secret::expose);
     let mut hash = Sha256::new();
-    for part in [host.as_str(), &port, user, database, password, &tls] {
+    for part in [host.as_str(), &port, user, database, password, &tls, way] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }

@@ -2,7 +2,7 @@
 
 use crate::connection::PgAddress;
 use crate::limits::ProgramLimits;
-use crate::profile::Profile;
+use crate::profile::{Custom, Profile};
 use rota_config::{SqlBinding, SqlHost, TargetError, TlsMode, ToolBinding, ToolProfile};
 use rota_contract::Error;
 use std::path::Path;
@@ -21,7 +21,15 @@ pub(crate) fn profile_of(tool: &ToolBinding) -> Profile {
         ToolProfile::PgDump => Profile::PgDump,
         ToolProfile::PgDumpall => Profile::PgDumpall,
         ToolProfile::PgRestore => Profile::PgRestore,
-        ToolProfile::Custom => Profile::Custom(tool.arguments.clone()),
+        ToolProfile::Custom => Profile::Custom(Custom {
+            allowed: tool.arguments.clone(),
+            looks: tool.looks.clone(),
+            // The words of the configuration are those of the authority; one that were not is needed by nothing that can be granted.
+            needs: tool
+                .connection
+                .as_ref()
+                .map(|needs| needs.iter().filter_map(|need| need.as_str().parse().ok()).collect()),
+        }),
     }
 }
 
@@ -65,6 +73,7 @@ pub(crate) fn address_of(name: &str, sql: &SqlBinding) -> Result<PgAddress, Erro
         }
     }
     Ok(PgAddress {
+        lock_timeout: sql.lock_timeout.as_millis(),
         host: Some(host),
         port: Some(target.port),
         user: target.user,

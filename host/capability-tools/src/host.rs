@@ -5,7 +5,7 @@ use crate::{Ended, Settings};
 use futures::future::BoxFuture;
 use rota_capability::streams::{Reader, Taken, give_bytes, take_bytes};
 use rota_capability::{
-    Capability, Child, ChildEnded, ChildStatus, Guest, Process, Services, begin, guest, unless_stopped,
+    Capability, Child, ChildEnded, ChildStatus, Guest, Process, Remotes, Services, begin, guest, unless_stopped,
 };
 
 use rota_contract::Error;
@@ -96,7 +96,7 @@ fn client(guest: &mut Guest) -> wasmtime::Result<Client> {
         .services
         .get::<Shared>()
         .ok_or_else(|| wasmtime::Error::msg("the capability `tool` is linked but was not provided"))?;
-    Ok(Client::new(guest.run.clone(), shared))
+    Ok(Client::new(guest.run.clone(), shared).through(guest.services.get::<Remotes>()))
 }
 
 impl<T: Send + 'static> tools::HostWithStore<T> for Tools {

@@ -7,7 +7,8 @@ use crate::limits::{ProgramLimits, VERSION};
 use crate::program::{Identity, Program};
 use crate::{Ended, Settings};
 use rota_authority::{Authorized, Tool};
-use rota_capability::RunContext;
+use rota_capability::streams::error_of;
+use rota_capability::{Process, RunContext};
 use rota_contract::{Error, Fault};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -76,7 +77,15 @@ async fn ask(
         reads: program.folders(),
     };
     let environment = crate::client::environment(&folder);
-    let start = Start { program, arguments: vec!["--version".into()], environment, folder, confinement, stdin: None };
+    let start = Start {
+        program,
+        arguments: vec!["--version".into()],
+        environment,
+        folder,
+        confinement,
+        stdin: None,
+        keep: None,
+    };
     let mut running = Running::start(&settings.launcher, run, Warrant::Reads(authorized), start).await?;
     let mut said = Vec::new();
     if let Some(mut stdout) = running.take_stdout() {
@@ -92,6 +101,25 @@ async fn ask(
         other => Err(failed(format!("{name} --version ended with {other:?}"))),
     }
 }
+
+/// What a program elsewhere says of itself. Asked each time: what is in a pod can change.
+pub(crate) async fn of_remote(name: &str, mut process: Box<dyn Process>) -> Result<Version, Error> {
+    let asking = async {
+        let mut said = Vec::new();
+        process.stdout()?.take(MOST).read_to_end(&mut said).await.map_err(|error| error_of(&error))?;
+        process.wait().await.map(|_| String::from_utf8_lossy(&said).into_owned())
+    };
+    let said = tokio::time::timeout(REMOTE, asking)
+        .await
+        .map_err(|_| Error::TimedOut(format!("{name} --version did not end within {} s", REMOTE.as_secs())))??;
+    parse(&said).ok_or_else(|| {
+        let line = rota_telemetry::sanitize_line(said.lines().next().unwrap_or_default());
+        failed(format!("{name} --version tells no version: `{line}`"))
+    })
+}
+
+/// How long that may take: a Job waits for its image.
+const REMOTE: std::time::Duration = std::time::Duration::from_secs(120);
 
 fn failed(message: String) -> Error {
     Error::Failed(Fault { code: "version".into(), message, detail: None, retryable: false })

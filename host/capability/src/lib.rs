@@ -10,6 +10,7 @@ mod guest;
 mod items;
 mod limits;
 mod observer;
+mod remote;
 mod services;
 pub mod streams;
 
@@ -21,6 +22,7 @@ pub use guest::{
 pub use items::Items;
 pub use limits::{LimitExceeded, Limiter, Limits};
 pub use observer::{LogLevel, MetricKind, Observer, Quiet};
+pub use remote::{Conclude, Forward, Local, Remote, RemoteProgram, Remotes};
 pub use services::Services;
 
 use wasmtime::component::Linker;

@@ -17,8 +17,16 @@ use crate::settings::Settings;
 use crate::{Job, JobName, SlotBinding};
 
 /// Reports what does not fit together.
-pub(crate) fn together(reader: &Reader, settings: &Settings, places: &BTreeMap<String, Place>) {
+pub(crate) fn together(
+    reader: &Reader,
+    settings: &Settings,
+    places: &BTreeMap<String, Place>,
+    clusters: Vec<(String, String, String)>,
+) {
     let look = Look { reader, settings, places };
+    for (key, message, help) in clusters {
+        look.refuse(&key, message, &help);
+    }
     look.store();
     look.server();
     look.memory("limits.memory", settings.limits.memory);
@@ -194,6 +202,8 @@ impl Look<'_> {
         let jobs = self.settings.jobs.values();
         let mut used: BTreeSet<_> = jobs.flat_map(|job| job.slots.values().map(|put| &put.binding)).collect();
         used.extend(&self.settings.store.artifacts);
+        // A cluster that only leads to others' programs and servers is used by them.
+        used.extend(self.settings.bindings.values().filter_map(Binding::cluster));
         if self.settings.jobs.is_empty() {
             return;
         }
@@ -218,6 +228,9 @@ pub(crate) fn here_and_now(config: &Config, now: DateTime<Utc>) -> Vec<Problem> 
     }
     for (name, binding) in &config.bindings {
         let Binding::Tool(tool) = binding else { continue };
+        if tool.place.is_some() {
+            continue;
+        }
         let program = tool.path.as_path();
         let wrong = match fs::metadata(program) {
             Err(error) => format!("cannot be found ({error})"),

@@ -62,9 +62,10 @@ impl Config {
 
         let reader = Reader::new(sources, problems);
         let whole = Node { value: Value::Table(table), origin: Origin { source: 0, span: 0..0 } };
-        let settings = Settings::decode(&reader, "", whole);
-        if let Some(settings) = &settings {
-            together(&reader, settings, &places);
+        let mut settings = Settings::decode(&reader, "", whole);
+        if let Some(settings) = &mut settings {
+            let wrong = crate::binding::settle(settings);
+            together(&reader, settings, &places, wrong);
         }
         let (sources, problems) = reader.into_parts();
         match settings {

@@ -184,9 +184,12 @@ impl Host {
     async fn reach_tool(&self, context: &Arc<RunContext>) -> Result<String, Error> {
         let shared =
             self.plugins().sandbox().services().get::<rota_capability_tools::Shared>().ok_or(Error::Cancelled)?;
-        let client = rota_capability_tools::Client::new(context.clone(), shared);
+        let remotes = self.plugins().sandbox().services().get::<rota_capability::Remotes>();
+        let client = rota_capability_tools::Client::new(context.clone(), shared).through(remotes);
+        // What the account may do first: it says more than a program that could not be started.
+        let place = client.look_at_place(SLOT).await?;
         let version = client.info(SLOT).await?;
-        Ok(format!("version {}", version.text))
+        Ok(format!("version {}{}", version.text, place.map_or_else(String::new, |place| format!(", {place}"))))
     }
 
     async fn reach_cluster(&self, context: &RunContext) -> Result<String, Error> {
@@ -231,11 +234,17 @@ fn reach_key(context: &RunContext) -> Result<String, Error> {
 
 fn hint(binding: &Binding) -> &'static str {
     match binding {
+        Binding::Sql(sql) if sql.through.is_some() => {
+            "look at `url`, `role`, `password` and `tls` of the binding, at the pod that `through` leads to, and whether the cluster binding's account may create pods/portforward there"
+        }
         Binding::Sql(_) => {
             "look at `url`, `role`, `password` and `tls` of the binding, and at pg_hba.conf of the server"
         }
         Binding::Storage(_) => {
             "look at `url`, `endpoint`, `access_key` and `secret_key` of the binding, and at the bucket's policy"
+        }
+        Binding::Tool(tool) if tool.place.is_some() => {
+            "look at `path` and `place` of the binding, at the pods there, and at the roles of the cluster binding's account"
         }
         Binding::Tool(_) => "look at `path` of the binding; `which PROGRAM` tells the path",
         Binding::Cache(_) => {

@@ -6,10 +6,10 @@ use crate::prepare::{PrepareError, Prepared, Request, prepare};
 use crate::records::RunRecords;
 use crate::settings::{Settings, StoreChoice};
 use rota_authority::Mode;
-use rota_capability::{Capability, Trigger};
+use rota_capability::{Capability, Remotes, Trigger};
 use rota_capability_bytes::BytesCapability;
 use rota_capability_cache::CacheCapability;
-use rota_capability_kubernetes::KubernetesCapability;
+use rota_capability_kubernetes::{KubernetesCapability, Places};
 use rota_capability_sql::{Sessions, SqlCapability};
 use rota_capability_storage::StorageCapability;
 use rota_capability_tools::Tools;
@@ -90,10 +90,18 @@ pub struct Host {
 }
 
 /// The capabilities of this version.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Capabilities {
     sql: SqlCapability,
     tools: rota_capability_tools::Settings,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        let sql = SqlCapability::default();
+        sql.sessions().through(Remotes(Arc::new(Places)));
+        Self { sql, tools: rota_capability_tools::Settings::default() }
+    }
 }
 
 impl Capabilities {

@@ -7,8 +7,9 @@ mod object;
 mod producers;
 
 use crate::client::{Client, Clusters};
+use crate::place::Places;
 use rota_authority::{Authorized, Kubernetes, KubernetesAccess};
-use rota_capability::{CallGuard, Capability, Guest, Services, begin, denied};
+use rota_capability::{CallGuard, Capability, Guest, Remotes, Services, begin, denied};
 use rota_contract::Error;
 use std::sync::Arc;
 use wasmtime::component::{Accessor, HasData, Linker, Resource};
@@ -65,6 +66,7 @@ impl Capability for KubernetesCapability {
 
     fn provide(&self, services: &mut Services) {
         services.provide(Clusters);
+        services.provide(Remotes(Arc::new(Places)));
     }
 }
 

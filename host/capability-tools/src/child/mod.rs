@@ -14,8 +14,8 @@ use crate::program::Program;
 use control::Control;
 use monitor::Monitor;
 use rota_authority::{Authorized, Permit, Tool};
-use rota_capability::RunContext;
 use rota_capability::streams::{Offloaded, Reader};
+use rota_capability::{ChildEnded, ChildStatus, Forward, RunContext};
 use rota_contract::{Error, Fault};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -48,8 +48,18 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// Of what ran elsewhere.
+    pub(crate) fn of(ended: ChildEnded) -> Option<Self> {
+        let status = match ended.status {
+            ChildStatus::Code(code) => Ended::Code(code),
+            ChildStatus::Signal(signal) => Ended::Signal(signal),
+            ChildStatus::Planned => return None,
+        };
+        Some(Self { status, stderr: ended.stderr })
+    }
+
     /// What went wrong, if anything did: the status, and why, as the program said.
-    fn fault(&self, name: &str) -> Option<Fault> {
+    pub(crate) fn fault(&self, name: &str) -> Option<Fault> {
         let (code, how) = match self.status {
             Ended::Code(0) => return None,
             Ended::Code(code) => (format!("exit-{code}"), format!("exited with {code}")),
@@ -122,6 +132,8 @@ pub(crate) struct Start {
     pub(crate) folder: PrivateFolder,
     pub(crate) confinement: Confinement,
     pub(crate) stdin: Option<Reader>,
+    /// What it needs for as long as it runs: a way to its server.
+    pub(crate) keep: Option<Forward>,
 }
 
 pub(crate) type Outcome = watch::Receiver<Option<Result<Finished, Error>>>;
@@ -209,6 +221,7 @@ struct Begun {
     stdout: pipe::Pipe,
     stderr: tokio_pipe::Receiver,
     stdin: Option<(Reader, tokio_pipe::Sender)>,
+    keep: Option<Forward>,
 }
 
 async fn begin(launcher: &Path, start: Start) -> Result<Begun, Error> {
@@ -280,6 +293,7 @@ async fn hand_over(launcher: &Path, start: Start) -> io::Result<Begun> {
         stdout: pipe::Pipe::new(stdout)?,
         stderr: tokio_pipe::Receiver::from_owned_fd(stderr)?,
         stdin,
+        keep: start.keep,
     })
 }
 
@@ -304,6 +318,7 @@ fn watch_over(name: String, begun: Begun, run: Arc<RunContext>, warrant: Warrant
         run,
         stdin,
         warrant,
+        keep: begun.keep,
     };
     let monitor = tokio::spawn(monitor.watch(tell)).abort_handle();
     let stdout = Stdout::new(begun.stdout, name.clone(), outcome.clone());

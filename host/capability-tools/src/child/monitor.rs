@@ -29,13 +29,14 @@ pub(super) struct Monitor {
     pub(super) stdin: Option<Offloaded<()>>,
     pub(super) run: Arc<RunContext>,
     pub(super) warrant: Warrant,
+    pub(super) keep: Option<rota_capability::Forward>,
 }
 
 impl Monitor {
     /// Watch to the end, put the effect's outcome on record, then tell who waits. Aborted before, the folder goes, and the
     /// effect is on record as interrupted.
     pub(super) async fn watch(self, tell: watch::Sender<Option<Result<Finished, Error>>>) {
-        let Self { name, folder, mut launcher, control, mut replies, stderr, stdin, run, warrant } = self;
+        let Self { name, folder, mut launcher, control, mut replies, stderr, stdin, run, warrant, keep } = self;
         let said = stderr.said();
         let reading = Offloaded::spawn(async move {
             stderr.read().await;
@@ -51,6 +52,9 @@ impl Monitor {
         let _ = tokio::time::timeout(STRAGGLERS, reading).await;
         let _ = tokio::time::timeout(STRAGGLERS, launcher.wait()).await;
         drop(folder);
+        // A server that was not reached for want of a pod: the program only saw a connection that ended.
+        let lost =
+            keep.and_then(|forward| forward.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
         let stderr = said.finish();
         let result = match (fed, status) {
             (Err(error), _) => Err(error),
@@ -64,6 +68,12 @@ impl Monitor {
                 retryable: true,
             })),
         };
+        let result = result.map(|mut finished| {
+            if let (Some(lost), true) = (lost, finished.status != crate::Ended::Code(0)) {
+                finished.stderr.push_str(&format!("\nthe port-forward to its database: {lost}\n"));
+            }
+            finished
+        });
         record(warrant, &name, &result).await;
         let _ = tell.send(Some(result));
     }

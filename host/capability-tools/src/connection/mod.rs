@@ -7,10 +7,12 @@
 
 mod files;
 mod folder;
+mod variables;
 
 pub(crate) use files::write_files;
 pub(crate) use folder::PrivateFolder;
 pub use folder::sweep;
+pub(crate) use variables::{options, variables};
 
 use rota_telemetry::Secret;
 use std::path::PathBuf;
@@ -28,6 +30,8 @@ pub(crate) struct PgAddress {
     pub(crate) password: Option<Secret>,
     /// Database; the user's name where there is none.
     pub(crate) database: Option<String>,
+    /// How long a statement waits for a lock, milliseconds, for programs that do not say so themselves.
+    pub(crate) lock_timeout: u128,
     /// The role to become after connecting (`--role`).
     pub(crate) role: Option<String>,
     /// `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `options` and the like.

@@ -1,23 +1,28 @@
 //! Any program, held to the rules for arguments that its operator wrote.
 
-use super::{Checked, Reach, Refusal};
+use super::{Checked, Custom, Reach, Refusal};
 use rota_config::ArgumentRule;
 
-pub(super) fn check(rules: &[ArgumentRule], arguments: &[String], connected: bool) -> Result<Checked, Refusal> {
-    if connected {
+pub(super) fn check(rules: &Custom, arguments: &[String], connected: bool) -> Result<Checked, Refusal> {
+    if connected && rules.needs.is_none() {
         return Err(Refusal::denied(
-            "a program of profile `custom` is not given a connection; use one of the profiles pg_dump, pg_dumpall, pg_restore",
+            "this program is not given a connection; its operator says in the binding what it needs of one: connection = [accesses]",
         ));
     }
-    if let Some(argument) = arguments.iter().find(|argument| !rules.iter().any(|rule| allows(rule, argument))) {
+    let one_of = |list: &[ArgumentRule], argument: &str| list.iter().any(|rule| allows(rule, argument));
+    let only_reads =
+        !connected && !arguments.is_empty() && arguments.iter().all(|argument| one_of(&rules.looks, argument));
+    let refused = |argument: &&String| !one_of(&rules.allowed, argument) && !one_of(&rules.looks, argument);
+    if let Some(argument) = arguments.iter().find(refused) {
         return Err(Refusal::at(argument, "the binding's list of allowed arguments does not hold it"));
     }
     Ok(Checked {
         arguments: arguments.to_vec(),
-        needs: &[],
-        reach: Reach::Nothing,
-        only_reads: false,
-        destructive: false,
+        needs: rules.needs.clone().filter(|_| connected).unwrap_or_default().into(),
+        reach: if connected { Reach::Variables } else { Reach::Nothing },
+        only_reads,
+        // What a migration does is not known, and it may drop.
+        destructive: connected,
     })
 }
 

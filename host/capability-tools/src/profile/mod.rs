@@ -9,7 +9,7 @@
 //! | `pg_dumpall` | `--globals-only` to standard output | required, `read` | an effect |
 //! | `pg_restore` | an archive from standard input into a database | `write`, `ddl`, `index`, `maintain` | an effect |
 //! | `pg_restore` | an archive from standard input to standard output, or its list | none | only reads; runs in a plan too |
-//! | `custom` | any | never | an effect |
+//! | `custom` | any | where its binding says what it needs | an effect |
 
 mod custom;
 mod options;
@@ -22,6 +22,7 @@ mod tests;
 
 use rota_authority::SqlAccess;
 use rota_config::ArgumentRule;
+use std::borrow::Cow;
 
 /// The most arguments, and the most bytes of all of them.
 const MOST_ARGUMENTS: usize = 512;
@@ -36,8 +37,19 @@ pub enum Profile {
     PgDumpall,
     /// `pg_restore`.
     PgRestore,
-    /// Any program: each argument must be allowed by a rule of the operator's.
-    Custom(Vec<ArgumentRule>),
+    /// Any program, by rules of the operator's.
+    Custom(Custom),
+}
+
+/// The rules for a program that no profile knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Custom {
+    /// Each argument must be allowed by one of these.
+    pub allowed: Vec<ArgumentRule>,
+    /// Arguments that only look; they are allowed too.
+    pub looks: Vec<ArgumentRule>,
+    /// Of a program that connects: what that needs.
+    pub needs: Option<Vec<SqlAccess>>,
 }
 
 /// Why a command line is refused. The text goes to the guest.
@@ -74,6 +86,8 @@ pub enum Reach {
     Nothing,
     /// The connection comes from the environment.
     Environment,
+    /// The same, for a program that does not know the options of PostgreSQL's own.
+    Variables,
     /// The program must be told to connect: `--dbname=service=...`.
     Dbname,
     /// The program must be told the database, as a connection string: `--database=dbname='...'`.
@@ -86,7 +100,7 @@ pub struct Checked {
     /// The arguments, in the spelling in which the program gets them, without those that the host adds.
     pub arguments: Vec<String>,
     /// What it needs on the connection's slot.
-    pub needs: &'static [SqlAccess],
+    pub needs: Cow<'static, [SqlAccess]>,
     /// How it connects.
     pub reach: Reach,
     /// Whether it changes nothing and reaches no server, so that it runs in a plan too.
@@ -102,7 +116,7 @@ impl Profile {
             Self::PgDump => "pg_dump",
             Self::PgDumpall => "pg_dumpall",
             Self::PgRestore => "pg_restore",
-            Self::Custom(_) => "custom",
+            Self::Custom(..) => "custom",
         }
     }
 
@@ -125,7 +139,7 @@ impl Profile {
             Self::PgDump => pg_dump::check(arguments, connected),
             Self::PgDumpall => pg_dumpall::check(arguments, connected),
             Self::PgRestore => pg_restore::check(arguments, connected),
-            Self::Custom(allowed) => custom::check(allowed, arguments, connected),
+            Self::Custom(rules) => custom::check(rules, arguments, connected),
         }
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn check(arguments: &[String], connected: bool) -> Result<Checked, Re
     }
     Ok(Checked {
         arguments: given.iter().map(|option| option.canonical()).collect(),
-        needs: &[SqlAccess::Read],
+        needs: (&[SqlAccess::Read]).into(),
         reach: Reach::Database,
         only_reads: false,
         destructive: false,

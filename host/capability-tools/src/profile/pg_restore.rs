@@ -72,6 +72,12 @@ pub(super) fn check(arguments: &[String], connected: bool) -> Result<Checked, Re
     if !connected && !has("list") {
         canonical.push("--file=-".into());
     }
-    let (needs, reach): (&[_], _) = if connected { (RESTORES, Reach::Dbname) } else { (&[], Reach::Nothing) };
-    Ok(Checked { arguments: canonical, needs, reach, only_reads: !connected, destructive: connected && has("clean") })
+    let (needs, reach): (&'static [_], _) = if connected { (RESTORES, Reach::Dbname) } else { (&[], Reach::Nothing) };
+    Ok(Checked {
+        arguments: canonical,
+        needs: needs.into(),
+        reach,
+        only_reads: !connected,
+        destructive: connected && has("clean"),
+    })
 }

@@ -1,6 +1,6 @@
 //! Command lines that are let through, as what, and command lines that are not.
 
-use super::{Checked, Profile, Reach};
+use super::{Checked, Custom, Profile, Reach};
 use rota_authority::SqlAccess;
 
 fn words(line: &[&str]) -> Vec<String> {
@@ -170,7 +170,7 @@ fn nothing_is_guessed() {
 #[test]
 fn a_dump_reads_a_database_and_is_an_effect() {
     let checked = check(&Profile::PgDump, &["-Fc"], true).unwrap();
-    assert_eq!((checked.needs, checked.reach), (&[SqlAccess::Read][..], Reach::Environment));
+    assert_eq!((&*checked.needs, checked.reach), (&[SqlAccess::Read][..], Reach::Environment));
     assert!(!checked.only_reads && !checked.destructive);
     refused(&Profile::PgDump, false, &["-Fc"], "give `connection`");
 }
@@ -201,7 +201,7 @@ fn pg_dumpall_dumps_globals_only() {
     }
     refused(&Profile::PgDumpall, false, &["-g"], "give `connection`");
     let checked = check(&Profile::PgDumpall, &["-g"], true).unwrap();
-    assert_eq!((checked.needs, checked.reach, checked.only_reads), (&[SqlAccess::Read][..], Reach::Database, false));
+    assert_eq!((&*checked.needs, checked.reach, checked.only_reads), (&[SqlAccess::Read][..], Reach::Database, false));
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn pg_restore_into_a_database_needs_what_an_archive_may_do() {
         &["--exit-on-error", "--no-owner", "--no-privileges", "--single-transaction"],
     );
     let checked = check(&Profile::PgRestore, line, true).unwrap();
-    assert_eq!(checked.needs, [SqlAccess::Write, SqlAccess::Ddl, SqlAccess::Index, SqlAccess::Maintain]);
+    assert_eq!(*checked.needs, [SqlAccess::Write, SqlAccess::Ddl, SqlAccess::Index, SqlAccess::Maintain]);
     assert!(checked.reach == Reach::Dbname && !checked.only_reads && !checked.destructive);
     assert!(check(&Profile::PgRestore, &["--clean"], true).unwrap().destructive);
     refused(&Profile::PgRestore, true, &["--list"], "not both");
@@ -267,7 +267,12 @@ fn pg_restore_names_no_file_and_no_database() {
 
 #[test]
 fn custom_holds_to_the_operators_list() {
-    let custom = |rules: &[&str]| Profile::Custom(rules.iter().map(|rule| rule.parse().unwrap()).collect());
+    let custom = |rules: &[&str]| {
+        Profile::Custom(Custom {
+            allowed: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
+            ..Custom::default()
+        })
+    };
     let profile = custom(&["upgrade", "head", "--level=*", "-n*", "*.sql"]);
     becomes(&profile, false, &["upgrade", "head"], &["upgrade", "head"]);
     becomes(&profile, false, &["--level=3", "--level="], &["--level=3", "--level="]);
@@ -295,4 +300,26 @@ fn a_refusal_shows_no_control_characters_and_little_text() {
     let argument = format!("\u{1b}[2J\n{}", "x".repeat(1000));
     let refusal = check(&Profile::PgDump, &[&argument], true).unwrap_err();
     assert!(!refusal.contains(char::is_control) && refusal.len() < 300, "{refusal}");
+}
+
+#[test]
+fn a_program_that_connects_needs_what_its_operator_says_and_one_that_looks_runs_in_plans() {
+    let rules = |list: &[&str]| list.iter().map(|rule| rule.parse().unwrap()).collect::<Vec<_>>();
+    let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let needs = Some(vec![SqlAccess::Ddl, SqlAccess::Write]);
+    let custom = Profile::Custom(Custom {
+        allowed: rules(&["upgrade", "head"]),
+        looks: rules(&["-c", "/srv/*", "heads"]),
+        needs,
+    });
+    let look = custom.check(&words(&["-c", "/srv/alembic.ini", "heads"]), false).unwrap();
+    assert!(look.only_reads && look.needs.is_empty() && !look.destructive, "{look:?}");
+    let change = custom.check(&words(&["-c", "/srv/alembic.ini", "upgrade", "head"]), true).unwrap();
+    assert_eq!((&*change.needs, change.reach), (&[SqlAccess::Ddl, SqlAccess::Write][..], Reach::Variables));
+    assert!(!change.only_reads && change.destructive);
+    // What connects is never taken for a look, and what is not allowed is refused as ever.
+    assert!(!custom.check(&words(&["heads"]), true).unwrap().only_reads);
+    assert!(!custom.check(&words(&["upgrade"]), false).unwrap().only_reads);
+    assert!(custom.check(&words(&["-c", "/srv/../etc/x", "heads"]), false).is_err());
+    assert!(custom.check(&words(&["downgrade"]), true).is_err());
 }

@@ -100,7 +100,7 @@ impl KubernetesRule {
 }
 
 /// Whether a text is one label with its value, that cannot be read as a further part of a selector.
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     text.split_once('=')
         .is_some_and(|(key, value)| !key.is_empty() && key.chars().all(plain) && value.chars().all(plain))

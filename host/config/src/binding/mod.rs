@@ -4,6 +4,7 @@ mod ad_hoc;
 mod cache;
 mod key;
 mod kubernetes;
+mod place;
 mod sql;
 mod storage;
 mod tool;
@@ -11,12 +12,14 @@ mod tool;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
+pub(crate) use place::settle;
 pub(crate) use sql::target_of;
 
 pub use ad_hoc::{AdHocError, BindArgument};
 pub use cache::{CacheBinding, CacheMode, CacheTarget};
 pub use key::KeyBinding;
 pub use kubernetes::{KubernetesBinding, KubernetesRule};
+pub use place::{ClusterRef, JobPlace, PodPlace, SecretVariable, Through, ToolPlace};
 pub use sql::{SqlBinding, SqlHost, SqlTarget, Tls, TlsMode};
 pub use storage::{BucketService, StorageBinding, StorageLocation, StorageTarget};
 pub use tool::{ArgumentRule, ArgumentRuleError, Program, ToolBinding, ToolProfile};
@@ -72,6 +75,15 @@ impl Binding {
 }
 
 impl Binding {
+    /// The binding of the cluster that it leads through, or runs in.
+    pub fn cluster(&self) -> Option<&crate::BindingName> {
+        match self {
+            Self::Tool(tool) => tool.place.as_ref().and_then(ToolPlace::cluster).map(ClusterRef::name),
+            Self::Sql(sql) => sql.through.as_ref().map(|through| through.cluster.name()),
+            _ => None,
+        }
+    }
+
     /// The most runs that hold it at once, on all hosts together; none if there is no such bound.
     pub fn concurrency(&self) -> Option<u32> {
         match self {

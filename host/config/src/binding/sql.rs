@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rota_telemetry::Secret;
 
+use super::place::Through;
 use crate::access::{Access, BindingKind};
 use crate::address::{Address, Parts, Resolved, TargetError, UrlError};
 use crate::decode::{Fields, of_one_key};
@@ -55,6 +56,8 @@ record! {
         pub connect_timeout: Duration = Duration::from_secs(10), within(Duration::from_millis(100), Duration::from_secs(600));
         /// The most connections at a time.
         pub max_connections: u32 = 8, within(1, 1_000);
+        /// The way to it where only its cluster reaches it; the URL then says what the server is called in there, which its certificate is held against.
+        pub through: Option<Through> = None;
         /// The most that any grant may allow on this binding; without it, whatever is granted.
         pub access: Option<Vec<Access>> = None;
         /// The most runs that hold it at once, on all hosts together; without it, as many as there are.
@@ -103,8 +106,7 @@ pub struct Tls {
 
 impl SqlBinding {
     pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let (url, access, cert) =
-            (fields.origin_of("url"), fields.origin_of("access"), fields.origin_of("client_cert"));
+        let [url, access, cert, through] = ["url", "access", "client_cert", "through"].map(|key| fields.origin_of(key));
         let (reader, at) = (fields.reader, fields.at.clone());
         let binding = Self::decode_fields(fields)?;
         if let Some(known) = binding.url.known() {
@@ -115,6 +117,10 @@ impl SqlBinding {
         }
         if binding.role.as_deref().is_some_and(|role| role.is_empty() || role.contains('\0')) {
             return reader.refuse(&fields.origin, format!("{at}.role must be the name of a role"));
+        }
+        if let Some((key, message, help)) = binding.through.as_ref().and_then(Through::wrong) {
+            let at = join(&at, if key.is_empty() { "through".to_owned() } else { format!("through.{key}") }.as_str());
+            return reader.refuse_with(&through, format!("{at}: {message}"), help);
         }
         super::check_accesses(
             reader,

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
+use super::place::ToolPlace;
+use crate::access::{Access, BindingKind};
 use crate::decode::{Decode, Fields, Reader, of_one_key};
 use crate::redact::quoted;
 use crate::section::{record, words};
@@ -44,6 +46,15 @@ record! {
         pub profile: Option<ToolProfile> = None;
         /// For profile custom: the arguments that are allowed, each exactly or with * for any text.
         pub arguments: Vec<ArgumentRule> = Vec::new();
+        /// For profile custom: the program connects to a database, for which a plugin needs these accesses on the connection's slot; it
+        /// finds its way by libpq's variables. Without it, the program is given no connection.
+        pub connection: Option<Vec<Access>> = None;
+        /// For profile custom: arguments that only look. A command line made of these alone, without a connection, runs in a plan too.
+        pub looks: Vec<ArgumentRule> = Vec::new();
+        /// Files and folders that the program may read, besides the system's and its own.
+        pub reads: Vec<PathBuf> = Vec::new();
+        /// Where the program runs, if not beside Rota: in a pod, or in a Job.
+        pub place: Option<ToolPlace> = None;
         /// The most memory (address space) of the program.
         pub memory: ByteSize = ByteSize::gib(4), within(ByteSize::mib(16), ByteSize::gib(1024));
         /// The most CPU time of the program.
@@ -55,7 +66,8 @@ record! {
 
 impl ToolBinding {
     pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let [path, arguments] = ["path", "arguments"].map(|key| fields.origin_of(key));
+        let [path, arguments, connection, place] =
+            ["path", "arguments", "connection", "place"].map(|key| fields.origin_of(key));
         let (reader, at) = (fields.reader, fields.at.clone());
         let binding = Self::decode_fields(fields)?;
         let Some(profile) = binding.profile.or(ToolProfile::of(binding.path.as_path())) else {
@@ -71,6 +83,19 @@ impl ToolBinding {
                 format!("{} goes with profile = \"custom\"; \"{profile}\" has its own rules", join(&at, "arguments"));
             return reader.refuse(&arguments, message);
         }
+        if profile != ToolProfile::Custom && (binding.connection.is_some() || !binding.looks.is_empty()) {
+            let message = format!(
+                "{} goes with profile = \"custom\"; \"{profile}\" knows what it needs",
+                join(&at, if binding.connection.is_some() { "connection" } else { "looks" })
+            );
+            return reader.refuse(&connection, message);
+        }
+        let accesses = binding.connection.as_deref().unwrap_or_default();
+        super::check_accesses(reader, &join(&at, "connection"), &connection, BindingKind::Sql, accesses);
+        if let Some((key, message, help)) = binding.place.as_ref().and_then(|place| placed(place, profile)) {
+            let key = if key.is_empty() { "place".to_owned() } else { format!("place.{key}") };
+            return reader.refuse_with(&place, format!("{}: {message}", join(&at, &key)), help);
+        }
         Some(Self { profile: Some(profile), ..binding })
     }
 
@@ -83,6 +108,26 @@ impl ToolBinding {
     /// The rules for its arguments.
     pub fn profile(&self) -> ToolProfile {
         self.profile.or(ToolProfile::of(self.path.as_path())).unwrap_or(ToolProfile::Custom)
+    }
+}
+
+/// What stands against a program of this profile in a place: neither way into a cluster carries every byte.
+fn placed(place: &ToolPlace, profile: ToolProfile) -> Option<(&'static str, String, &'static str)> {
+    let forward = "run it beside Rota, and give the sql binding a way to the database: `through`";
+    match profile {
+        ToolProfile::PgRestore => Some((
+            "",
+            "pg_restore reads its archive from standard input, which clusters cut off near 192 KiB".to_owned(),
+            forward,
+        )),
+        ToolProfile::PgDump | ToolProfile::PgDumpall if place.job.is_some() => Some((
+            "job",
+            format!(
+                "{profile} writes bytes to standard output, and the log of a Job holds only lines, and not all of them"
+            ),
+            "use place.pod, or run it beside Rota and give the sql binding `through`",
+        )),
+        _ => place.wrong(),
     }
 }
 

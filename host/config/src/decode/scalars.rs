@@ -86,6 +86,7 @@ macro_rules! whole_number {
     };
 }
 
+whole_number!(u16);
 whole_number!(u32);
 whole_number!(i32);
 

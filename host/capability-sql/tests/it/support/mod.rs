@@ -39,6 +39,7 @@ pub fn binding(url: &str) -> SqlBinding {
         statement_timeout: Duration::from_secs(60),
         lock_timeout: Duration::from_secs(10),
         max_connections: 8,
+        through: None,
         access: None,
         concurrency: None,
     }
