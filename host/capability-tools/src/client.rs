@@ -155,7 +155,7 @@ impl Client {
             reads.extend(address.reads);
         }
         let confinement = Confinement { limits: binding::limits_of(tool.binding()), reads };
-        Ok(Start { program, arguments, environment, folder, confinement, stdin })
+        Ok(Start { program, arguments, environment, folder, confinement, stdin, spooled: checked.spooled })
     }
 }
 

@@ -76,7 +76,15 @@ async fn ask(
         reads: program.folders(),
     };
     let environment = crate::client::environment(&folder);
-    let start = Start { program, arguments: vec!["--version".into()], environment, folder, confinement, stdin: None };
+    let start = Start {
+        program,
+        arguments: vec!["--version".into()],
+        environment,
+        folder,
+        confinement,
+        stdin: None,
+        spooled: false,
+    };
     let mut running = Running::start(&settings.launcher, run, Warrant::Reads(authorized), start).await?;
     let mut said = Vec::new();
     if let Some(mut stdout) = running.take_stdout() {

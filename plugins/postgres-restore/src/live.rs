@@ -36,8 +36,8 @@ const LIVE: &str = "\
 
 /// The statements that would bring back its settings and rights, written by the server.
 const PROPERTIES: &str = "\
-    select format('ALTER %s DATABASE %I SET %s TO %L', \
-                  case when s.setrole = 0 then '' else format('ROLE %I IN', pg_get_userbyid(s.setrole)) end, $1::text, \
+    select format('ALTER %sDATABASE %I SET %s TO %L', \
+                  case when s.setrole = 0 then '' else format('ROLE %I IN ', pg_get_userbyid(s.setrole)) end, $1::text, \
                   split_part(c.setting, '=', 1), substr(c.setting, strpos(c.setting, '=') + 1)) as statement \
     from pg_catalog.pg_db_role_setting s cross join lateral unnest(s.setconfig) as c (setting) where s.setdatabase = $2::int8::oid \
     union all \

@@ -189,7 +189,9 @@ async fn work(
     let comment = comment.unwrap_or_else(|| tell::restored(&checked.manifest.id, &run, cx.now()));
     let kept = tell::kept_until(&target, &checked.manifest.id, &run, cx.now(), parameters.keep_days);
     swap::swap(session, guard, &target, &scratch, swapped.old.as_deref(), (&comment, &kept)).await?;
-    info!("database {target} is backup {} now", checked.manifest.id);
+    if !cx.is_plan() {
+        info!("database {target} is backup {} now", checked.manifest.id);
+    }
     let scaled = match &checked.cluster {
         Some(cluster) if !cx.is_plan() => scale_back(cx, cluster, &apps).await?,
         _ => apps.iter().map(|app| apps::planned(app)).collect(),

@@ -18,6 +18,7 @@ pub(super) fn check(rules: &[ArgumentRule], arguments: &[String], connected: boo
         reach: Reach::Nothing,
         only_reads: false,
         destructive: false,
+        spooled: false,
     })
 }
 
