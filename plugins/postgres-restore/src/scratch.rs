@@ -123,7 +123,11 @@ impl Scratch {
             };
         }
         if let Some(live) = live {
-            statement = sql!("{} OWNER {} TABLESPACE {}", statement, live.owner, live.tablespace);
+            statement = sql!("{} OWNER {}", statement, live.owner);
+            // Named, even the usual one asks for a right on it.
+            if live.tablespace.as_str() != "pg_default" {
+                statement = sql!("{} TABLESPACE {}", statement, live.tablespace);
+            }
             if live.connection_limit >= 0 {
                 statement = sql!("{} CONNECTION LIMIT {}", statement, live.connection_limit);
             }

@@ -35,7 +35,7 @@
 //! as well: kill a run that fails.
 
 use crate::Running;
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use rota_testbed::{Database, eventually};
 use rustix::process::Signal;
 use sqlx::{Connection as _, PgConnection, Row as _};
@@ -186,11 +186,14 @@ pub struct Armed<'c> {
 }
 
 impl Armed<'_> {
-    /// Waits until the run comes to the effect, kills its host with SIGKILL, and leaves the store as the moment says.
+    /// Waits until the run comes to the effect, kills its host with SIGKILL, and leaves the store as the moment says; answers which moment it was.
+    ///
+    /// A host writes what comes together (an effect and log lines, say) in one transaction, which goes with it, whatever is let through: then the
+    /// moment was the one before, which is the same at the target.
     ///
     /// # Errors
     /// When the run does not come to it, or the store is not as it must be then: nothing is proven.
-    pub async fn kill(mut self, host: Running, run: &str) -> anyhow::Result<()> {
+    pub async fn kill(mut self, host: Running, run: &str) -> anyhow::Result<Moment> {
         let point = format!("{:?} of effect {}", self.moment, self.sequence);
         let writer = eventually(REACHED, &format!("the run to come to {point}"), async || {
             let waiting: Option<i32> = sqlx::query_scalar(
@@ -218,14 +221,16 @@ impl Armed<'_> {
         let effects = self.crashes.recorded(run).await?;
         let outcome =
             effects.iter().find(|effect| effect.sequence == self.sequence).map(|effect| effect.outcome.as_str());
-        let fits = match self.moment {
-            Moment::Unrecorded => outcome.is_none(),
-            Moment::Recorded | Moment::Happened => outcome == Some("running"),
-            Moment::Told => outcome.is_some_and(|outcome| outcome != "running"),
+        let reached = match (self.moment.is_before(), outcome) {
+            (true, None) => Moment::Unrecorded,
+            (true, Some("running")) => Moment::Recorded,
+            (false, Some("running")) => Moment::Happened,
+            (false, Some(_)) => Moment::Told,
+            _ => bail!("{point}: the store says {outcome:?} of the run {run}"),
         };
-        ensure!(fits, "{point}: the store says {outcome:?} of the run {run}");
+        ensure!(reached <= self.moment, "{point}: the store says {outcome:?} of the run {run}");
         self.holder.close().await?;
-        Ok(())
+        Ok(reached)
     }
 
     async fn ended(&mut self, backend: i32) -> anyhow::Result<()> {

@@ -96,7 +96,7 @@ async fn what_others_use_is_not_swapped_unless_they_are_to_be_ended() {
 async fn of_two_operators_one_runs_and_the_other_is_told_who() {
     let world = World::new("restore_two").await;
     // Restoring it goes on only once a role is gone: roles can be seen from every database.
-    let (gate, _) = world.server.fresh_role("restore_gate", "nologin").await.unwrap();
+    let (gate, _) = world.server.fresh_role("restore_gate", "").await.unwrap();
     let name = world.live.name();
     world
         .live
