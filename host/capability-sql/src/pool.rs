@@ -111,7 +111,10 @@ impl Sessions {
     pub(crate) fn give_back(&self, mut connection: Box<Connection>) {
         let sessions = self.clone();
         self.spawn(async move {
+            // One to another database than the binding's own is closed: a procedure that goes there means to drop or rename it, which it
+            // could not while a session waits in it.
             let usable = !connection.tainted
+                && connection.target.other_database.is_none()
                 && matches!(tokio::time::timeout(cancel::BOUND, reset(&mut connection)).await, Ok(Ok(true)));
             let key = (connection.target.binding.clone(), connection.target.fingerprint);
             if usable {

@@ -275,7 +275,7 @@ impl Client {
             reads.extend(address.reads);
         }
         let confinement = Confinement { limits: binding::limits_of(tool.binding()), reads };
-        Ok(Start { program, arguments, environment, folder, confinement, stdin, keep })
+        Ok(Start { program, arguments, environment, folder, confinement, stdin, keep, spooled: checked.spooled })
     }
 }
 

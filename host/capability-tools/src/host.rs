@@ -124,13 +124,14 @@ impl<T: Send + 'static> tools::HostWithStore<T> for Tools {
                 taken.map(Taken::split).map_or((None, None), |(reader, confirmations)| (Some(reader), confirmations));
             let connection =
                 connection.map(|connection| Connection { slot: connection.slot, database: connection.database });
+            // Before the start, which reads all of it where the program wants a file; they end with the reader.
+            if let Some(confirmations) = confirmations {
+                accessor.spawn(Confirm(confirmations))?;
+            }
             let child = match client.spawn(&slot, &arguments, connection, reader).await {
                 Ok(child) => child,
                 Err(error) => return Ok(Err(error)),
             };
-            if let Some(confirmations) = confirmations {
-                accessor.spawn(Confirm(confirmations))?;
-            }
             accessor.with(|mut access| access.get().push(Child::new(child))).map(Ok)
         })
         .await

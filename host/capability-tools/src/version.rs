@@ -85,6 +85,7 @@ async fn ask(
         confinement,
         stdin: None,
         keep: None,
+        spooled: false,
     };
     let mut running = Running::start(&settings.launcher, run, Warrant::Reads(authorized), start).await?;
     let mut said = Vec::new();

@@ -12,6 +12,7 @@ mod host;
 mod measure;
 mod noop;
 mod pump;
+mod restore;
 mod rows;
 mod source;
 mod store;
@@ -23,7 +24,8 @@ use rota_testbed::{Postgres, PostgresOptions};
 use std::path::PathBuf;
 
 /// The figures' names.
-const NAMES: [&str; 8] = ["noop", "backup", "pump", "rows", "health", "denied", "store", "invalidate"];
+const NAMES: [&str; 9] =
+    ["noop", "backup", "restore", "pump", "rows", "health", "denied", "store", "invalidate"];
 
 fn names() -> clap::builder::PossibleValuesParser {
     NAMES.into_iter().chain(durable::NAMES).collect::<Vec<_>>().into()
@@ -51,17 +53,26 @@ struct Cli {
     /// and made with it on both sides. Without it: against pg_dump piped into a process that compresses
     #[arg(long, value_name = "PATH")]
     pg_dump: Option<PathBuf>,
+    /// How many jobs restore, on both sides
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: u32,
     #[command(flatten)]
     lengths: durable::Lengths,
     /// Compress standard input to this file and do nothing else: the other side of the backup
     #[arg(long, hide = true)]
     compress_to: Option<PathBuf>,
+    /// Decompress this file to standard output and do nothing else: the other side of the restore
+    #[arg(long, hide = true)]
+    decompress: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     if let Some(path) = &cli.compress_to {
         return backup::compress_to(path);
+    }
+    if let Some(path) = &cli.decompress {
+        return restore::decompress(path);
     }
     // As the host's own runtime.
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(&cli))
@@ -101,6 +112,10 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     }
     if wanted("invalidate") {
         caches::measure(rounds).await.context("invalidate")?.into_iter().for_each(&mut take);
+    }
+    if wanted("restore") {
+        let server = Postgres::start(server_for_backup()).await.context("PostgreSQL")?;
+        take(restore::measure(&server, cli.size, rounds.min(5), cli.jobs).await.context("restore")?);
     }
     for name in durable::NAMES {
         if wanted(name) {

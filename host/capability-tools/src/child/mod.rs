@@ -134,7 +134,12 @@ pub(crate) struct Start {
     pub(crate) stdin: Option<Reader>,
     /// What it needs for as long as it runs: a way to its server.
     pub(crate) keep: Option<Forward>,
+    /// Whether what it is fed is written to a file first, whose name is its last argument.
+    pub(crate) spooled: bool,
 }
+
+/// The file of a program that reads in any order.
+const ARCHIVE: &str = "archive";
 
 pub(crate) type Outcome = watch::Receiver<Option<Result<Finished, Error>>>;
 
@@ -154,9 +159,14 @@ impl Running {
         launcher: &Path,
         run: &Arc<RunContext>,
         warrant: Warrant,
-        start: Start,
+        mut start: Start,
     ) -> Result<Self, Error> {
         let name = start.program.name();
+        if start.spooled
+            && let Err(error) = spool(&mut start).await
+        {
+            return Err(warrant.unused(error).await);
+        }
         match begin(launcher, start).await {
             Ok(begun) => Ok(watch_over(name, begun, run.clone(), warrant)),
             Err(error) => Err(warrant.unused(error).await),
@@ -210,6 +220,19 @@ async fn outcome(mut outcome: Outcome) -> Result<Finished, Error> {
         Ok(result) => result.clone().unwrap_or(Err(Error::Cancelled)),
         Err(_) => Err(Error::Cancelled),
     }
+}
+
+/// Write what the program is fed into its private folder. A stream that fails starts nothing: the program would take what came until then for the whole.
+async fn spool(start: &mut Start) -> Result<(), Error> {
+    let Some(reader) = start.stdin.take() else {
+        return Err(Error::InvalidArgument(
+            "a program that works in parallel needs its archive on standard input".into(),
+        ));
+    };
+    let path = start.folder.path().join(ARCHIVE);
+    Offloaded::spawn(stdin::write_to(reader, path.clone())).await?;
+    start.arguments.push(path.to_string_lossy().into_owned());
+    Ok(())
 }
 
 /// A program that runs, not yet watched.

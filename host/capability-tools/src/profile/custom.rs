@@ -23,6 +23,7 @@ pub(super) fn check(rules: &Custom, arguments: &[String], connected: bool) -> Re
         only_reads,
         // What a migration does is not known, and it may drop.
         destructive: connected,
+        spooled: false,
     })
 }
 

@@ -8,6 +8,7 @@
 //! | `pg_dump` | a dump to standard output | required, `read` | an effect |
 //! | `pg_dumpall` | `--globals-only` to standard output | required, `read` | an effect |
 //! | `pg_restore` | an archive from standard input into a database | `write`, `ddl`, `index`, `maintain` | an effect |
+//! | `pg_restore --jobs` | the same from a file that the host makes of standard input | the same | an effect |
 //! | `pg_restore` | an archive from standard input to standard output, or its list | none | only reads; runs in a plan too |
 //! | `custom` | any | where its binding says what it needs | an effect |
 
@@ -107,6 +108,8 @@ pub struct Checked {
     pub only_reads: bool,
     /// Whether it can lose data.
     pub destructive: bool,
+    /// Whether it needs what it is fed as a file, which it reads in any order: the host writes one into the program's private folder, and names it last.
+    pub spooled: bool,
 }
 
 impl Profile {

@@ -88,5 +88,6 @@ pub(super) fn check(arguments: &[String], connected: bool) -> Result<Checked, Re
         reach: Reach::Environment,
         only_reads: false,
         destructive: false,
+        spooled: false,
     })
 }

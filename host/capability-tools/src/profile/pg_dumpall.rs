@@ -53,5 +53,6 @@ pub(super) fn check(arguments: &[String], connected: bool) -> Result<Checked, Re
         reach: Reach::Database,
         only_reads: false,
         destructive: false,
+        spooled: false,
     })
 }

@@ -1,6 +1,6 @@
 //! `pg_restore` (13 to 18): an archive from standard input, into a database, or to standard output.
 
-use super::options::{COMMON, FILE, JOBS, Opt, flag, flag_or, read, refused_or, value, value_or};
+use super::options::{COMMON, FILE, Opt, flag, flag_or, read, refused_or, value, value_or};
 use super::shape::Shape;
 use super::{Checked, Reach, Refusal};
 use rota_authority::SqlAccess;
@@ -21,7 +21,7 @@ const OPTIONS: &[Opt] = &[
     value_or('F', "format", Shape::OneOf(&["c", "custom", "t", "tar"])),
     value_or('P', "function", Shape::Name),
     value_or('I', "index", Shape::Name),
-    refused_or('j', "jobs", JOBS),
+    value_or('j', "jobs", Shape::Number(1, 64)),
     flag_or('l', "list"),
     refused_or('L', "use-list", FILE),
     value_or('n', "schema", Shape::Name),
@@ -66,6 +66,9 @@ pub(super) fn check(arguments: &[String], connected: bool) -> Result<Checked, Re
             "pg_restore writes either to standard output (--list, --file=-) or into a database (`connection`), not both",
         ));
     }
+    if !connected && has("jobs") {
+        return Err(Refusal::wrong("pg_restore works in parallel only into a database (`connection`)"));
+    }
     // `--file=-` is added again below, once, where the program needs it.
     let mut canonical: Vec<String> =
         given.iter().filter(|option| option.long != "file").map(|option| option.canonical()).collect();
@@ -79,5 +82,7 @@ pub(super) fn check(arguments: &[String], connected: bool) -> Result<Checked, Re
         reach,
         only_reads: !connected,
         destructive: connected && has("clean"),
+        // Parallel work seeks in the archive, which a stream does not let it.
+        spooled: has("jobs"),
     })
 }

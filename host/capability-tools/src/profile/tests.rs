@@ -99,7 +99,6 @@ fn pg_dump_writes_no_file_and_chooses_no_server() {
         (&["-Ft"], "must be one of"),
         (&["--format=directory"], "must be one of"),
         (&["-Fcustom "], "must be one of"),
-        (&["-j4"], "files"),
         (&["-j", "4"], "files"),
         (&["--jobs=4"], "files"),
         (&["--include-foreign-data=*"], "other servers"),
@@ -235,6 +234,11 @@ fn pg_restore_into_a_database_needs_what_an_archive_may_do() {
     assert!(checked.reach == Reach::Dbname && !checked.only_reads && !checked.destructive);
     assert!(check(&Profile::PgRestore, &["--clean"], true).unwrap().destructive);
     refused(&Profile::PgRestore, true, &["--list"], "not both");
+    let parallel = check(&Profile::PgRestore, &["-j4"], true).unwrap();
+    assert_eq!((parallel.arguments, parallel.spooled), (vec!["--jobs=4".to_owned()], true));
+    assert!(!checked.spooled);
+    refused(&Profile::PgRestore, false, &["-j4"], "only into a database");
+    refused(&Profile::PgRestore, true, &["-j0"], "must be");
     refused(&Profile::PgRestore, true, &["--file=-"], "not both");
 }
 
@@ -255,7 +259,6 @@ fn pg_restore_names_no_file_and_no_database() {
         (&["--create"], "would name the database"),
         (&["-eC"], "would name the database"),
         (&["-Fd"], "must be one of"),
-        (&["-j4"], "files"),
         (&["/var/backups/x.dump"], "is no option"),
         (&["--role=x"], "the role is the binding's"),
     ] {

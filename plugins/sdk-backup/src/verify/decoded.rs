@@ -71,7 +71,7 @@ async fn plain_text(means: &Means<'_>, folder: &Folder, part: &Part) -> Result<O
 }
 
 /// Whether what came through is not what was stored, or not what the program wrote.
-fn wrong_content(name: &str, passed: &Arrival, part: &Part) -> Option<Problem> {
+pub fn wrong_content(name: &str, passed: &Arrival, part: &Part) -> Option<Problem> {
     let (stored, plain) = (passed.stored.as_ref()?, passed.plain.as_ref()?);
     stored::wrong_bytes(name, stored, part).or_else(|| {
         let sha256 = plain.sha256.as_deref().unwrap_or_default();

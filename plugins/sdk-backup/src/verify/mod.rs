@@ -18,6 +18,8 @@ use rota_sdk::prelude::*;
 use rota_sdk::storage::PutOptions;
 use rota_sdk::{KeySlot, SqlSlot, ToolSlot};
 
+pub use decoded::wrong_content;
+pub use passage::{Arrival, Passage, Stage};
 pub use scratch::{PREFIX as SCRATCH_PREFIX, leftovers as scratch_leftovers};
 
 /// What verification works with; the slots that a job leaves unbound are none.

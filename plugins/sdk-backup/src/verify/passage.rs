@@ -10,7 +10,7 @@ use rota_sdk::{ByteStream, Ending, KeySlot, Passed};
 
 /// A stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub enum Stage {
     /// Reading from the bucket.
     Read,
     /// Hashing what is stored.
@@ -25,27 +25,30 @@ pub(super) enum Stage {
 
 /// The ends of the stages.
 #[derive(Debug)]
-pub(super) struct Passage {
+pub struct Passage {
     read: Ending<u64>,
     stages: Vec<(Stage, Ending<Passed>)>,
 }
 
 /// How it went.
 #[derive(Debug)]
-pub(super) struct Arrival {
+pub struct Arrival {
     /// The stage to blame, and what it said.
-    pub(super) blame: Option<(Stage, Error)>,
+    pub blame: Option<(Stage, Error)>,
     /// Whether every stage read to the end of the object.
-    pub(super) whole: bool,
+    pub whole: bool,
     /// What was stored.
-    pub(super) stored: Option<Passed>,
+    pub stored: Option<Passed>,
     /// What the program wrote.
-    pub(super) plain: Option<Passed>,
+    pub plain: Option<Passed>,
 }
 
 impl Passage {
     /// Begin to read an object.
-    pub(super) async fn open(
+    ///
+    /// # Errors
+    /// `not-found` where it is not there; what the store said; a missing key.
+    pub async fn open(
         bucket: &Bucket,
         folder: &Folder,
         part: &Part,
@@ -71,7 +74,7 @@ impl Passage {
     }
 
     /// Wait for all ends, once the stream was read or dropped.
-    pub(super) async fn finish(self) -> Arrival {
+    pub async fn finish(self) -> Arrival {
         let mut passed = Arrival { blame: None, whole: true, stored: None, plain: None };
         if let Err(error) = self.read.wait().await {
             passed.failed(Stage::Read, error);

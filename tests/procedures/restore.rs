@@ -1,1 +1,0 @@
-//! A backup put in the live database's place.
