@@ -1,16 +1,15 @@
 //! Builds an index without locking writers out, and proves that it is valid.
 
+use crate::duplicates::Duplicates;
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
+use rota_sdk_index::create::UNDO;
 use rota_sdk_index::element::{Column, Element, Spec};
-use rota_sdk_index::{Holder, Index, Leftover, Table};
+use rota_sdk_index::{Creation, Done, Holder, Index, Leftover, Policy, Table};
 
 mod duplicates;
-mod judge;
-mod name;
 #[cfg(test)]
 mod tests;
-mod work;
 
 procedure! {
     name: "postgres-index-create",
@@ -107,19 +106,6 @@ pub struct Parameters {
     duplicates_shown: u32,
 }
 
-/// What became of it.
-#[data]
-pub enum Done {
-    /// The index was built, and is valid.
-    Built,
-    /// An equal index was there already.
-    AlreadyThere,
-    /// The run is a plan.
-    Planned,
-    /// It was not built.
-    Failed,
-}
-
 /// What was found and done.
 #[data]
 pub struct Data {
@@ -146,23 +132,11 @@ pub struct Data {
     /// Whom the build was seen to wait for.
     waited_for: Vec<String>,
     /// Keys that occur more than once; null where it was not looked.
-    duplicates: Option<duplicates::Duplicates>,
+    duplicates: Option<Duplicates>,
     /// INVALID indexes that were dropped.
     removed: Vec<String>,
     /// How long the build took, in seconds.
     seconds: f64,
-}
-
-/// What the run works with.
-pub(crate) struct Work {
-    pub(crate) cx: Context,
-    pub(crate) parameters: Parameters,
-    pub(crate) worker: Session,
-    pub(crate) watcher: Session,
-    pub(crate) table: Table,
-    pub(crate) spec: Spec,
-    pub(crate) report: Report,
-    pub(crate) data: Data,
 }
 
 async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
@@ -176,36 +150,77 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     let table = Table::find_indexable(&mut watcher, &parameters.table).await?;
     let columns = Column::of(&mut watcher, table.oid).await?;
     let spec = spec(&parameters, &columns)?;
-    let own = [worker.backend_pid(), watcher.backend_pid()];
-    let holders = Holder::look(&mut watcher, table.oid, &own).await?;
-    let data = Data {
+    let policy = Policy {
+        name: parameters.name.clone(),
+        replace_invalid: parameters.replace_invalid,
+        holder_seconds: parameters.holder_seconds,
+        wait_for_holders: parameters.wait_for_holders,
+        budget_seconds: parameters.budget_seconds,
+        memory: parameters.maintenance_work_mem.clone(),
+    };
+    let mut creation = Creation::new((*cx).clone(), worker, watcher, table, spec, policy);
+    let mut duplicates = None;
+    let ended = create(&cx, &mut creation, &parameters, &mut duplicates).await;
+    let Creation { mut report, table, done, name, statement, index, holders, waited_for, removed, seconds, .. } =
+        creation;
+    server.report_visibility(&mut report);
+    if let Err(error) = &ended {
+        report.summary(format!("{name} was not built"));
+        report.critical(format!("{name} was not built")).because(error);
+    }
+    let report = report.data(Data {
         visibility_complete: server.visibility_complete,
         server,
-        done: Done::Failed,
+        done,
         table: table.quoted.to_string(),
         table_rows: table.rows,
         table_bytes: table.bytes,
-        name: parameters.name.clone().unwrap_or_default(),
-        statement: String::new(),
-        index: None,
+        name,
+        statement,
+        index,
         holders,
-        waited_for: Vec::new(),
-        duplicates: None,
-        removed: Vec::new(),
-        seconds: 0.0,
-    };
-    let mut work = Work { cx, parameters, worker, watcher, table, spec, report: Report::new(), data };
-    let ended = work.all().await;
-    let Work { mut report, data, .. } = work;
-    data.server.report_visibility(&mut report);
+        waited_for,
+        duplicates,
+        removed,
+        seconds,
+    });
     match ended {
-        Ok(()) => Ok(report.data(data)),
-        Err(error) => {
-            report.summary(format!("{} was not built", data.name));
-            report.critical(format!("{} was not built", data.name)).because(&error);
-            Err(error.with_report(report.data(data)))
-        }
+        Ok(()) => Ok(report),
+        Err(error) => Err(error.with_report(report)),
     }
+}
+
+async fn create(
+    cx: &Context,
+    creation: &mut Creation,
+    parameters: &Parameters,
+    found: &mut Option<Duplicates>,
+) -> Result<()> {
+    let Some(before) = creation.prepare().await? else { return Ok(()) };
+    if creation.spec.unique {
+        *found = Some(duplicates::look(creation, parameters.duplicates_shown).await?);
+        duplicates::refuse(creation, found.as_ref())?;
+    }
+    let built = creation.build(&before, async |leftover| cx.undo(UNDO, leftover).await.map(drop)).await;
+    if let Err(error) = built {
+        if error.code() != Some("23505") {
+            return Err(error);
+        }
+        // Rows that came while it was built.
+        if let Ok(since) = duplicates::look(creation, parameters.duplicates_shown).await {
+            *found = Some(since);
+            duplicates::show(creation, found.as_ref());
+        }
+        return Err(error.hint("rows with equal keys were written meanwhile; remove them and run this again"));
+    }
+    if creation.done == Done::Built && creation.spec.elements.iter().any(|element| element.column.is_none()) {
+        let table = creation.table.quoted.to_string();
+        creation
+            .report
+            .note(format!("{}: the planner knows the expression's values after the next ANALYZE", creation.name))
+            .remedy("postgres-vacuum", &json!({ "tables": [table] }), "Vacuum and analyse the table now");
+    }
+    Ok(())
 }
 
 /// The index that the parameters describe.

@@ -63,7 +63,7 @@ impl Build<'_> {
     ///
     /// # Errors
     /// When the run is being cancelled, a grant is missing, or the session is lost. What the server says of the build itself is in [`Built::error`].
-    pub async fn run(&mut self, statement: Sql) -> Result<Built> {
+    pub async fn run(self, statement: Sql) -> Result<Built> {
         let started = self.cx.now();
         let left = self.cx.deadline().plus_seconds(-CLEARING).seconds_since(started).min(self.budget_seconds.into());
         if left < 1.0 && !self.cx.is_plan() {
