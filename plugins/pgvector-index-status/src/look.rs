@@ -104,7 +104,9 @@ fn seen_of(index: Index, fact: &Fact) -> Seen {
         value.and_then(|value| value.parse::<i64>().ok())
     };
     let ivfflat = index.method == "ivfflat";
-    let rows = (fact.rows >= 0).then_some(fact.rows);
+    // A partial index holds its own rows only.
+    let rows = if index.predicate.is_some() { index.entries } else { fact.rows };
+    let rows = (rows >= 0).then_some(rows);
     // What pgvector takes where nothing was said.
     let lists = ivfflat.then(|| option("lists").unwrap_or(100));
     let (m, ef_construction) = (option("m").unwrap_or(16), option("ef_construction").unwrap_or(64));

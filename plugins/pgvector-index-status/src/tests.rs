@@ -5,7 +5,7 @@ use crate::Plugin;
 use rota_sdk::mock::*;
 use rota_sdk::prelude::*;
 
-const INDEX: [&str; 26] = [
+const INDEX: [&str; 27] = [
     "oid",
     "schema",
     "name",
@@ -23,6 +23,7 @@ const INDEX: [&str; 26] = [
     "keys",
     "orders",
     "operator_classes",
+    "class_names",
     "collations",
     "included",
     "predicate",
@@ -39,7 +40,7 @@ fn index(name: &str, method: &str, option: &str, valid: bool) -> MockRows {
     let one = vec![String::new()];
     rows! { INDEX => [
         9_i64, "public", name, format!("public.{name}"), 7_i64, "public.documents", method, valid, true, true, false, false, None::<String>,
-        false, vec!["embedding".to_owned()], one, vec!["vector_l2_ops".to_owned()], one, none, None::<String>, vec![option.to_owned()],
+        false, vec!["embedding".to_owned()], one, one, vec!["vector_l2_ops".to_owned()], one, none, None::<String>, vec![option.to_owned()],
         "CREATE INDEX ...", 8192_i64, 10_i64, 0_i64, None::<i64>
     ] }
 }

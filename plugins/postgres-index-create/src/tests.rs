@@ -7,7 +7,7 @@ use rota_sdk::prelude::*;
 use std::cell::Cell;
 use std::rc::Rc;
 
-const INDEX: [&str; 26] = [
+const INDEX: [&str; 27] = [
     "oid",
     "schema",
     "name",
@@ -25,6 +25,7 @@ const INDEX: [&str; 26] = [
     "keys",
     "orders",
     "operator_classes",
+    "class_names",
     "collations",
     "included",
     "predicate",
@@ -43,7 +44,7 @@ fn index(oid: i64, name: &str, key: &str, valid: bool) -> MockRows {
     let one = vec![String::new()];
     rows! { INDEX => [
         oid, "public", name, format!("public.{name}"), 7_i64, "public.orders", "btree", valid, valid, true, false, false, None::<String>,
-        false, vec![key.to_owned()], one, one, one, none, None::<String>, none, format!("CREATE INDEX {name} ON public.orders USING btree ({key})"),
+        false, vec![key.to_owned()], one, one, vec!["numeric_ops".to_owned()], one, none, None::<String>, none, format!("CREATE INDEX {name} ON public.orders USING btree ({key})"),
         8192_i64, 10_i64, 0_i64, None::<i64>
     ] }
 }

@@ -40,6 +40,8 @@ pub struct Index {
     pub orders: Vec<String>,
     /// Each key's operator class, where it is not the type's default.
     pub operator_classes: Vec<String>,
+    /// Each key's operator class, default or not.
+    pub class_names: Vec<String>,
     /// Each key's collation, where it is not the column's.
     pub collations: Vec<String>,
     /// The columns that it carries beside its keys.
@@ -72,6 +74,7 @@ const STATEMENT: &str = "\
             from generate_series(1, i.indnkeyatts::int4) k order by k) as orders, \
       array(select case when o.opcdefault then '' else o.opcname::text end from generate_series(1, i.indnkeyatts::int4) k \
             join pg_catalog.pg_opclass o on o.oid = i.indclass[k - 1] order by k) as operator_classes, \
+      array(select o.opcname::text from generate_series(1, i.indnkeyatts::int4) k join pg_catalog.pg_opclass o on o.oid = i.indclass[k - 1] order by k) as class_names, \
       array(select case when i.indcollation[k - 1] = 0 or i.indcollation[k - 1] = coalesce(a.attcollation, i.indcollation[k - 1]) then '' else l.collname::text end \
             from generate_series(1, i.indnkeyatts::int4) k \
             left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[k - 1] and a.attnum <> 0 \

@@ -110,6 +110,7 @@ mod tests {
             keys: Vec::new(),
             orders: Vec::new(),
             operator_classes: Vec::new(),
+            class_names: Vec::new(),
             collations: Vec::new(),
             included: Vec::new(),
             predicate: None,

@@ -252,18 +252,27 @@ impl Spec {
             && index.keys.len() == self.elements.len()
             && self.elements.iter().enumerate().all(|(place, element)| {
                 let at = |list: &[String]| list.get(place).cloned().unwrap_or_default();
-                let named = |written: &Option<String>, theirs: &str| {
-                    let last = written
-                        .as_deref()
-                        .map(|name| name.rsplit('.').next().unwrap_or_default().trim_matches('"').to_owned());
-                    // A default that is written out is not listed as such.
-                    last.is_none_or(|last| theirs == last || theirs.is_empty())
-                        && (written.is_some() || theirs.is_empty())
+                let last = |written: &String| {
+                    written
+                        .split('(')
+                        .next()
+                        .unwrap_or_default()
+                        .rsplit('.')
+                        .next()
+                        .unwrap_or_default()
+                        .trim_matches('"')
+                        .to_owned()
                 };
-                same(&element.key, &at(&index.keys))
-                    && element.order == at(&index.orders)
-                    && named(&element.operator_class, &at(&index.operator_classes))
-                    && named(&element.collation, &at(&index.collations))
+                let class = match &element.operator_class {
+                    Some(written) => last(written) == at(&index.class_names),
+                    None => at(&index.operator_classes).is_empty(),
+                };
+                // A collation that is the column's own is not listed as such.
+                let collation = match &element.collation {
+                    Some(written) => at(&index.collations).is_empty() || last(written) == at(&index.collations),
+                    None => at(&index.collations).is_empty(),
+                };
+                same(&element.key, &at(&index.keys)) && element.order == at(&index.orders) && class && collation
             })
             && {
                 let (mut a, mut b) = (self.included.clone(), index.included.clone());
