@@ -46,8 +46,9 @@ pub use access::{Access, BindingKind};
 pub use address::{Address, TargetError, UrlError};
 pub use binding::{
     AdHocError, ArgumentRule, ArgumentRuleError, BindArgument, Binding, BucketService, CacheBinding, CacheMode,
-    CacheTarget, KeyBinding, KubernetesBinding, KubernetesRule, Program, SqlBinding, SqlHost, SqlTarget,
-    StorageBinding, StorageLocation, StorageTarget, Tls, TlsMode, ToolBinding, ToolProfile,
+    CacheTarget, JetstreamBinding, JetstreamLogin, JetstreamTarget, KeyBinding, KubernetesBinding, KubernetesRule,
+    Program, SqlBinding, SqlHost, SqlTarget, StorageBinding, StorageLocation, StorageTarget, Tls, TlsMode, ToolBinding,
+    ToolProfile,
 };
 pub use config::{Checked, Config, check};
 pub use difference::{Change, Difference};

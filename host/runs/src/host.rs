@@ -9,6 +9,7 @@ use rota_authority::Mode;
 use rota_capability::{Capability, Trigger};
 use rota_capability_bytes::BytesCapability;
 use rota_capability_cache::CacheCapability;
+use rota_capability_jetstream::JetstreamCapability;
 use rota_capability_kubernetes::KubernetesCapability;
 use rota_capability_sql::{Sessions, SqlCapability};
 use rota_capability_storage::StorageCapability;
@@ -106,6 +107,7 @@ impl Capabilities {
             Arc::new(Tools::new(self.tools.clone())),
             Arc::new(BytesCapability),
             Arc::new(KubernetesCapability),
+            Arc::new(JetstreamCapability),
         ]
     }
 

@@ -1,5 +1,5 @@
 //! Real servers for tests and the demo: PostgreSQL with pgvector ([`Postgres`]), S3 ([`S3`]), Valkey ([`Valkey`], which stands in for
-//! Dragonfly) and Kubernetes ([`Cluster`]), from what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
+//! Dragonfly), NATS ([`Nats`]) and Kubernetes ([`Cluster`]), from what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
 //! slowed down or cut ([`TcpProxy`]), a disk that is full ([`SmallDisk`]), servers that are killed, paused
 //! and started again.
 //!
@@ -16,6 +16,7 @@ mod cluster;
 mod cluster_access;
 mod disk;
 mod dragonfly;
+mod nats;
 mod postgres;
 mod postgres_access;
 mod proxy;
@@ -31,6 +32,7 @@ pub use cluster::Cluster;
 pub use cluster_access::{ClusterAccess, Namespace};
 pub use disk::SmallDisk;
 pub use dragonfly::Dragonfly;
+pub use nats::{Nats, NatsClient};
 pub use postgres::{Postgres, PostgresOptions, PostgresVersion};
 pub use postgres_access::{Database, PostgresAccess};
 pub use proxy::TcpProxy;
