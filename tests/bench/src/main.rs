@@ -22,7 +22,7 @@ use rota_testbed::{Postgres, PostgresOptions};
 use std::path::PathBuf;
 
 /// The figures' names.
-const NAMES: [&str; 7] = ["noop", "backup", "pump", "rows", "health", "denied", "store"];
+const NAMES: [&str; 8] = ["noop", "backup", "pump", "rows", "health", "health-50", "denied", "store"];
 
 fn names() -> clap::builder::PossibleValuesParser {
     NAMES.into_iter().chain(durable::NAMES).collect::<Vec<_>>().into()
@@ -84,7 +84,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     if wanted("denied") {
         take(denied::measure(&host, rounds).await.context("denied")?);
     }
-    if wanted("rows") || wanted("health") {
+    if wanted("rows") || wanted("health") || wanted("health-50") {
         let options = PostgresOptions { config: vec!["shared_buffers = 512MB".into()], ..PostgresOptions::default() };
         let server = Postgres::start(options).await.context("PostgreSQL")?;
         if wanted("rows") {
@@ -92,6 +92,9 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
         }
         if wanted("health") {
             take(health::measure(&server, rounds).await.context("health")?);
+        }
+        if wanted("health-50") {
+            take(health::measure_many(&server, rounds).await.context("health-50")?);
         }
     }
     if wanted("backup") {
