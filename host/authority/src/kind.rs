@@ -1,7 +1,9 @@
 //! The kinds of binding, each with its own access words.
 
 use rota_classifier::SqlAccess;
-use rota_config::{Binding, CacheBinding, KeyBinding, KubernetesBinding, SqlBinding, StorageBinding, ToolBinding};
+use rota_config::{
+    Binding, CacheBinding, JetstreamBinding, KeyBinding, KubernetesBinding, SqlBinding, StorageBinding, ToolBinding,
+};
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
@@ -114,6 +116,14 @@ access_words! {
     }
 }
 
+access_words! {
+    /// What can be done with JetStream.
+    JetstreamAccess {
+        /// The state of servers, accounts, streams and consumers.
+        Read = "read", reads true;
+    }
+}
+
 impl Access for SqlAccess {
     const ALL: &'static [Self] = &SqlAccess::ALL;
     fn only_reads(self) -> bool {
@@ -161,4 +171,8 @@ kind!(
 kind!(
     /// A Kubernetes cluster.
     Kubernetes, KubernetesAccess, KubernetesBinding, Kubernetes, "kubernetes"
+);
+kind!(
+    /// NATS JetStream.
+    Jetstream, JetstreamAccess, JetstreamBinding, Jetstream, "jetstream"
 );

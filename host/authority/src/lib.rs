@@ -36,8 +36,8 @@ mod ledger;
 pub use effect::{Decision, Effect, EffectClass, EffectRefused, Outcome, Permit};
 pub use gate::{Authorized, Denied, Gate, Grant, Mode, Quotas, RunIdentity};
 pub use kind::{
-    Access, Cache, CacheAccess, Key, KeyAccess, Kind, Kubernetes, KubernetesAccess, Sql, Storage, StorageAccess, Tool,
-    ToolAccess,
+    Access, Cache, CacheAccess, Jetstream, JetstreamAccess, Key, KeyAccess, Kind, Kubernetes, KubernetesAccess, Sql,
+    Storage, StorageAccess, Tool, ToolAccess,
 };
 pub use ledger::{EffectRecord, Ledger, LedgerError, MemoryLedger, RecordedEffect};
 pub use rota_classifier::SqlAccess;

@@ -91,7 +91,7 @@ fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descripto
         }
         let words = words(&slot.capability).ok_or_else(|| {
             problem(&format!(
-                "is of the unknown capability `{}` (known: sql, storage, tool, key, cache)",
+                "is of the unknown capability `{}` (known: sql, storage, tool, key, cache, kubernetes, jetstream)",
                 printable(&slot.capability)
             ))
         })?;
@@ -109,6 +109,7 @@ fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descripto
             "tool" => &["tools"],
             "cache" => &["cache"],
             "kubernetes" => &["kubernetes"],
+            "jetstream" => &["jetstream"],
             _ => &["bytes"],
         };
         if !interface.iter().any(|wanted| interfaces.iter().any(|i| i == wanted)) {
@@ -120,7 +121,7 @@ fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descripto
 
 /// The access words of a capability.
 fn words(capability: &str) -> Option<Vec<String>> {
-    use rota_authority::{Access, CacheAccess, KeyAccess, KubernetesAccess, SqlAccess, StorageAccess, ToolAccess};
+    use rota_authority::{Access, CacheAccess, JetstreamAccess, KeyAccess, KubernetesAccess, SqlAccess, StorageAccess, ToolAccess};
     fn all<A: Access>() -> Vec<String> {
         A::ALL.iter().map(ToString::to_string).collect()
     }
@@ -131,6 +132,7 @@ fn words(capability: &str) -> Option<Vec<String>> {
         "key" => all::<KeyAccess>(),
         "cache" => all::<CacheAccess>(),
         "kubernetes" => all::<KubernetesAccess>(),
+        "jetstream" => all::<JetstreamAccess>(),
         _ => return None,
     })
 }

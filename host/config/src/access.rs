@@ -5,7 +5,7 @@ use crate::section::words;
 words! {
     /// An access: what a grant allows on a binding.
     pub enum Access ("an access") {
-        /// Look: SELECT; get, list and stat of objects; keys and state of a cache; logs of pods.
+        /// Look: SELECT; get, list and stat of objects; keys and state of a cache; logs of pods; state of streams.
         Read = "read",
         /// Change data: INSERT, UPDATE, DELETE; put an object; set a key; create and patch what a cluster has.
         Write = "write",
@@ -67,13 +67,12 @@ words! {
         Cache = "cache",
         /// A Kubernetes cluster.
         Kubernetes = "kubernetes",
+        /// NATS JetStream.
+        Jetstream = "jetstream",
     }
 }
 
 impl BindingKind {
-    /// Kinds that the design names and this version has not: with what they come.
-    const LATER: [(&'static str, &'static str); 1] = [("jetstream", "the JetStream capability")];
-
     /// The accesses that a grant on a binding of this kind can name.
     pub fn accesses(self) -> &'static [Access] {
         match self {
@@ -101,17 +100,13 @@ impl BindingKind {
                 Access::Run,
                 Access::Secrets,
             ],
+            Self::Jetstream => &[Access::Read],
         }
     }
 
     /// The same as words.
     pub fn access_words(self) -> Vec<&'static str> {
         self.accesses().iter().map(|access| access.as_str()).collect()
-    }
-
-    /// "the Kubernetes capability" for a kind that comes with it.
-    pub(crate) fn later(word: &str) -> Option<&'static str> {
-        Self::LATER.iter().find(|(kind, _)| *kind == word).map(|(_, with)| *with)
     }
 }
 

@@ -5,10 +5,11 @@ use crate::durable::Durable;
 use crate::ended::{EndOfAttempt, doubt, end_of, error};
 use crate::held::{Held, Stop};
 use crate::host::Host;
+use crate::metrics::Publisher;
 use crate::observer::{Recorder, Watcher};
 use crate::patient::PatientLedger;
 use crate::prepare::Prepared;
-use rota_authority::{Gate, Quotas, RunIdentity};
+use rota_authority::{Gate, Mode, Quotas, RunIdentity};
 use rota_capability::{LogLevel, RunContext, RunFacts};
 use rota_contract::Report;
 use rota_protocol::{AfterAttempt, AttemptEnd, End, LOST_ATTEMPTS, RunState};
@@ -39,6 +40,9 @@ impl Host {
         let finished = sandbox.run(&prepared.loaded.plugin, context.clone(), &prepared.parameters, &held.cancel).await;
         // What was dropped with the store tells its targets now.
         self.settle().await;
+        if let Some(publisher) = &recorder.publisher {
+            self.metrics().published_all(publisher);
+        }
         let mut end = end_of(finished, held.stopped(), &context, prepared);
         // Asking costs a commit on each lane of the store: what had no effect, in this attempt and before it, is not asked about.
         if end.end == AttemptEnd::Reported && (held.may_have_effects() || claimed.attempt > 1) {
@@ -179,7 +183,10 @@ impl Host {
             watcher: watcher.clone(),
             held: held.clone(),
             metrics: self.metrics().clone(),
-            job: run.job.clone().unwrap_or_else(|| run.plugin.clone()),
+            publisher: (doing.prepared.mode == Mode::Execute).then(|| Publisher {
+                job: run.job.clone().unwrap_or_else(|| run.plugin.clone()),
+                run: held.run.clone(),
+            }),
             artifacts: Artifacts::of_run(&self.settings(), doing.prepared.mode),
             dropped: AtomicU64::new(0),
         })

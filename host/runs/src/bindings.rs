@@ -71,6 +71,7 @@ impl<'s> Bindings<'s> {
             "sql" => "postgres://USER:PASSWORD@HOST/DATABASE".into(),
             "storage" => "file:///FOLDER".into(),
             "cache" => "redis://HOST:6379".into(),
+            "jetstream" => "nats://HOST:4222".into(),
             "kubernetes" => "kubernetes:///PATH/OF/KUBECONFIG".into(),
             "tool" => program(&slot.name).unwrap_or_else(|| format!("/path/of/{}", slot.name)),
             _ => "BINDING".into(),
@@ -104,6 +105,7 @@ pub(crate) fn kind(binding: &Binding) -> &'static str {
         Binding::Tool(_) => "tool",
         Binding::Key(_) => "key",
         Binding::Cache(_) => "cache",
+        Binding::Jetstream(_) => "jetstream",
         Binding::Kubernetes(_) => "kubernetes",
     }
 }

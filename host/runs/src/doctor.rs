@@ -3,8 +3,8 @@
 use crate::bindings::kind;
 use crate::host::Host;
 use rota_authority::{
-    Cache, CacheAccess, Decision, Effect, EffectClass, Gate, Grant, Key, Kubernetes, MemoryLedger, Mode, Quotas,
-    RunIdentity, Sql, Storage, StorageAccess, ToolAccess,
+    Cache, CacheAccess, Decision, Effect, EffectClass, Gate, Grant, Jetstream, JetstreamAccess, Key, Kubernetes,
+    MemoryLedger, Mode, Quotas, RunIdentity, Sql, Storage, StorageAccess, ToolAccess,
 };
 use rota_capability::{Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
 use rota_config::Binding;
@@ -99,6 +99,7 @@ impl Host {
             Binding::Key(_) => reach_key(&context),
             Binding::Cache(_) => reach_cache(&context).await,
             Binding::Kubernetes(_) => self.reach_cluster(&context).await,
+            Binding::Jetstream(_) => reach_jetstream(&context).await,
         };
         let (ok, found) = match reached {
             Ok(found) => (true, found),
@@ -221,6 +222,23 @@ async fn reach_cache(context: &RunContext) -> Result<String, Error> {
     Ok(format!("{}, nodes {}, keys {keys}", server.unwrap_or_default(), nodes.len()))
 }
 
+async fn reach_jetstream(context: &RunContext) -> Result<String, Error> {
+    let authorized = context
+        .gate
+        .authorise::<Jetstream>("doctor", SLOT, &[JetstreamAccess::Read])
+        .map_err(rota_capability::denied)?;
+    let client = rota_capability_jetstream::Client::connect(&authorized).await?;
+    let server = client.server(&authorized).await?;
+    let account = client.account(&authorized).await?;
+    let streams: u64 = account.iter().map(|account| account.streams).sum();
+    let asked = client.monitoring(&authorized).await?;
+    let (all, lost) = (asked.len(), asked.iter().filter(|one| rota_capability_jetstream::unreached(one)).count());
+    if lost > 0 {
+        return Err(Error::Unavailable(format!("{lost} of {all} monitoring addresses do not answer")));
+    }
+    Ok(format!("NATS {}, streams {streams}, monitoring of {all} servers", server.version))
+}
+
 fn reach_key(context: &RunContext) -> Result<String, Error> {
     let authorized = context.gate.authorise::<Key>("doctor", SLOT, &[]).map_err(rota_capability::denied)?;
     let secret = authorized.binding().identity.resolve().map_err(|error| Error::Unavailable(error.to_string()))?;
@@ -250,6 +268,9 @@ fn hint(binding: &Binding) -> &'static str {
         Binding::Cache(_) => {
             "look at `url`, `username`, `password`, `mode` and `tls` of the binding, and at the ACL of the server (ACL WHOAMI, ACL LOG)"
         }
+        Binding::Jetstream(_) => {
+            "look at `url`, the login, `tls`, `domain` and `monitoring` of the binding, and at the user's permissions ($JS.API.>, _INBOX.>)"
+        }
         Binding::Key(_) => "look at `identity` of the binding; age-keygen makes one",
         Binding::Kubernetes(_) => {
             "look at `kubeconfig`, `context`, `service_account` and `allow` of the binding, and at the roles of its account"
@@ -268,6 +289,7 @@ fn context(name: &str, binding: &Binding, fix: bool) -> Arc<RunContext> {
         Binding::Cache(_) => vec![CacheAccess::Read.to_string()],
         // It only asks whether the rest would be let through.
         Binding::Kubernetes(_) => binding.ceiling().iter().map(ToString::to_string).collect(),
+        Binding::Jetstream(_) => vec![JetstreamAccess::Read.to_string()],
     };
     let grant = Grant { slot: SLOT.into(), binding_name: name.into(), binding: binding.clone(), accesses };
     let identity = RunIdentity { run: uuid::Uuid::now_v7().to_string(), job: "doctor".into() };

@@ -9,6 +9,7 @@ use rota_authority::Mode;
 use rota_capability::{Capability, Remotes, Trigger};
 use rota_capability_bytes::BytesCapability;
 use rota_capability_cache::CacheCapability;
+use rota_capability_jetstream::JetstreamCapability;
 use rota_capability_kubernetes::{KubernetesCapability, Places};
 use rota_capability_sql::{Sessions, SqlCapability};
 use rota_capability_storage::StorageCapability;
@@ -115,6 +116,7 @@ impl Capabilities {
             Arc::new(Tools::new(self.tools.clone())),
             Arc::new(BytesCapability),
             Arc::new(KubernetesCapability),
+            Arc::new(JetstreamCapability),
         ]
     }
 

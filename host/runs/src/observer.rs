@@ -2,7 +2,7 @@
 
 use crate::artifacts::Artifacts;
 use crate::held::Held;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Publisher};
 use async_trait::async_trait;
 use chrono::Utc;
 use rota_capability::{LogLevel, MetricKind, Observer};
@@ -36,8 +36,8 @@ pub(crate) struct Recorder {
     pub(crate) watcher: Arc<dyn Watcher>,
     pub(crate) held: Arc<Held>,
     pub(crate) metrics: Arc<Metrics>,
-    /// The job, or the plugin of a run without one: what its values are published under.
-    pub(crate) job: String,
+    /// What its values are published under; none in a plan, which publishes nothing.
+    pub(crate) publisher: Option<Publisher>,
     pub(crate) artifacts: Artifacts,
     pub(crate) dropped: AtomicU64,
 }
@@ -69,7 +69,9 @@ impl Observer for Recorder {
 
     fn metric(&self, name: &str, labels: &[(String, String)], value: f64, kind: MetricKind) {
         // Served at /metrics while the host serves; and in the log, for whoever looks at the run.
-        self.metrics.publish(&self.job, name, labels, value, kind);
+        if let Some(publisher) = &self.publisher {
+            self.metrics.publish(publisher, name, labels, value, kind);
+        }
         let kind = match kind {
             MetricKind::Gauge => "gauge",
             MetricKind::Counter => "counter",

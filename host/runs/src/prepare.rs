@@ -238,7 +238,9 @@ fn parameters_of(
 
 /// Whether an access of a capability can only read.
 pub(crate) fn only_reads(capability: &str, word: &str) -> bool {
-    use rota_authority::{Access, CacheAccess, KeyAccess, KubernetesAccess, SqlAccess, StorageAccess, ToolAccess};
+    use rota_authority::{
+        Access, CacheAccess, JetstreamAccess, KeyAccess, KubernetesAccess, SqlAccess, StorageAccess, ToolAccess,
+    };
     fn reads<A: Access>(word: &str) -> bool {
         word.parse::<A>().is_ok_and(Access::only_reads)
     }
@@ -249,6 +251,7 @@ pub(crate) fn only_reads(capability: &str, word: &str) -> bool {
         "key" => reads::<KeyAccess>(word),
         "cache" => reads::<CacheAccess>(word),
         "kubernetes" => reads::<KubernetesAccess>(word),
+        "jetstream" => reads::<JetstreamAccess>(word),
         _ => false,
     }
 }

@@ -52,8 +52,8 @@ pub enum NotAPlugin {
 }
 
 /// Interfaces that the contract has; what a plugin imports beyond them is refused.
-const INTERFACES: [&str; 10] =
-    ["types", "reports", "run", "sql", "storage", "tools", "process", "bytes", "cache", "kubernetes"];
+const INTERFACES: [&str; 11] =
+    ["types", "reports", "run", "sql", "storage", "tools", "process", "bytes", "cache", "kubernetes", "jetstream"];
 
 /// WASI packages that are offered, empty: no folder, no address, no environment, no arguments.
 const WASI: [&str; 6] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];

@@ -4,6 +4,7 @@ use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
 
 mod activity;
+mod databases;
 mod readiness;
 mod replication;
 mod sizes;
@@ -22,6 +23,7 @@ procedure! {
     },
     examples: [
         "Everything, on a server without replicas" => json!({ "expected_replicas": 0 }),
+        "Every database of a server" => json!({ "databases": ["*"], "expected_replicas": 0 }),
         "Only replication, with two replicas expected" => json!({ "checks": ["replication"], "expected_replicas": 2 }),
     ],
     parameters: Parameters,
@@ -65,6 +67,12 @@ pub struct Parameters {
     /// Critical when so large a share of the connections is used.
     #[parameter(default = 0.95, range = 0.0..=1.0)]
     critical_connections: f64,
+    /// Look into these databases of the server as well, each by a session of its own; `*`: all that may be connected to.
+    #[parameter(default = Vec::new())]
+    databases: Vec<String>,
+    /// How many of them are looked into at once.
+    #[parameter(default = 4, range = 1..=64)]
+    concurrency: u32,
     /// How many of the largest tables to list.
     #[parameter(default = 10, range = 0..=1000)]
     largest: u32,
@@ -98,6 +106,8 @@ pub struct Data {
     sizes: Option<sizes::Sizes>,
     /// What goes on in it?
     activity: Option<activity::Activity>,
+    /// What is in each database that was asked for?
+    databases: Option<Vec<databases::InDatabase>>,
 }
 
 async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
@@ -125,10 +135,15 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         activity = Some(activity::check(&mut session, &parameters, &mut report).await?);
     }
 
+    let mut databases = None;
+    if !parameters.databases.is_empty() {
+        databases = Some(databases::check(&cx, &mut session, &parameters, &mut server, &mut report).await?);
+    }
+
     server.report_visibility(&mut report);
     report.summary(summary(&server, &report));
     let visibility_complete = server.visibility_complete;
-    Ok(report.data(Data { server, visibility_complete, readiness, replication, sizes, activity }))
+    Ok(report.data(Data { server, visibility_complete, readiness, replication, sizes, activity, databases }))
 }
 
 fn summary(server: &Server, report: &Report) -> String {

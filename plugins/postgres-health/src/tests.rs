@@ -257,6 +257,31 @@ fn connections_that_run_out_are_found() {
     }
 }
 
+fn inside(age: i64, invalid: i64) -> MockRows {
+    rows! { ["bytes", "age", "invalid_indexes"] => [8_000_000_i64, age, invalid] }
+}
+
+#[test]
+fn every_database_is_looked_into_when_asked_for() {
+    let with = |age, invalid| {
+        let host = healthy();
+        let database = host.sql("database");
+        database.on("select d.datname::text from pg_catalog.pg_database d", rows! { ["name"] => ["app"], ["shop"] });
+        database.on("as invalid_indexes", inside(age, invalid));
+        database.on("order by c.relpages desc", rows! { ["name", "bytes"] => ["public.\"Odd\"", 300_i64] });
+        host.run::<Plugin>(json!({ "expected_replicas": 0, "databases": ["*"] })).unwrap()
+    };
+    let report = with(1_000, 0);
+    assert_eq!(report.status, Severity::Ok, "{:?}", report.findings);
+    let names: Vec<_> = report.data["databases"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["app", "shop"]);
+    assert_eq!(report.data["databases"][1]["largest_table"], "public.\"Odd\"");
+    assert_eq!(with(400_000_000, 0).status, Severity::Warning);
+    assert_eq!(with(1_400_000_000, 0).status, Severity::Critical);
+    assert!(with(1, 2).finding("database shop: 2 indexes are not valid").unwrap().remedy.is_some());
+    assert_eq!(run(&healthy()).data["databases"], Json::Null, "only when asked for");
+}
+
 #[test]
 fn without_pg_monitor_nothing_is_ok() {
     let host = healthy();

@@ -8,13 +8,14 @@ use syn::punctuated::Punctuated;
 use syn::{Error, Ident, LitStr, Result, Token, braced, bracketed};
 
 /// Each capability with its access words, and which of them only read.
-const CAPABILITIES: [(&str, &str, &[&str]); 6] = [
+const CAPABILITIES: [(&str, &str, &[&str]); 7] = [
     ("sql", "SqlSlot", &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in"]),
     ("storage", "StorageSlot", &["read", "write", "delete"]),
     ("tool", "ToolSlot", &["run"]),
     ("key", "KeySlot", &["decrypt"]),
     ("cache", "CacheSlot", &["read", "write", "delete", "debug"]),
     ("kubernetes", "ClusterSlot", &["read", "write", "delete", "scale", "exec", "run", "secrets"]),
+    ("jetstream", "JetstreamSlot", &["read"]),
 ];
 /// Methods that the context has by itself.
 const TAKEN: [&str; 12] =
@@ -99,7 +100,7 @@ impl Parse for Slot {
             return Err(Error::new(
                 at,
                 format!(
-                    "there is no capability `{capability}`: use sql, storage, tool, key, cache or kubernetes{hint}"
+                    "there is no capability `{capability}`: use sql, storage, tool, key, cache, kubernetes or jetstream{hint}"
                 ),
             ));
         };

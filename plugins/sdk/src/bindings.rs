@@ -29,6 +29,7 @@ pub mod undoable {
             "rota:runbook/bytes@0.1.0": super::rota::runbook::bytes,
             "rota:runbook/cache@0.1.0": super::rota::runbook::cache,
             "rota:runbook/kubernetes@0.1.0": super::rota::runbook::kubernetes,
+            "rota:runbook/jetstream@0.1.0": super::rota::runbook::jetstream,
         },
         pub_export_macro: true,
         export_macro_name: "__export_undoable_procedure",

@@ -58,6 +58,7 @@ mod concurrent;
 mod context;
 mod durable;
 mod error;
+pub mod jetstream;
 mod log;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod mock;
@@ -80,7 +81,7 @@ pub(crate) use mock::host;
 pub use bindings::rota::runbook::run::{Level, MetricKind, RunInfo, RunMode as Mode, Trigger};
 pub use bindings::rota::runbook::types::{Error as HostError, Fault};
 pub use bytes::{ByteStream, Ending, Passed, Recipients};
-pub use concurrent::join;
+pub use concurrent::{each, join};
 pub use context::Context;
 pub use durable::{
     Compensation, Doubt, EffectOutcome, Kept, OpenStep, RecordedEffect, Step, StepCall, Undo, Undoable, Undoes,
@@ -91,12 +92,13 @@ pub use pipeline::{Piped, Pipeline};
 pub use procedure::{Declaration, Outcome, Parameters, Procedure, Risk, SlotDeclaration};
 pub use report::{Bytes, Cell, FindingBuilder, IntoCell, Ratio, Report, Seconds, Severity, TableBuilder};
 pub use rota_sdk_macros::{FromRow, data, parameters, procedure};
-pub use slots::{CacheSlot, ClusterSlot, KeySlot, SqlSlot, StorageSlot, ToolSlot};
+pub use slots::{CacheSlot, ClusterSlot, JetstreamSlot, KeySlot, SqlSlot, StorageSlot, ToolSlot};
 pub use time::Timestamp;
 
 /// What a procedure's file imports with one line.
 pub mod prelude {
     pub use crate::cache::Cache;
+    pub use crate::jetstream::JetStream;
     pub use crate::sql::{Quoted, Row, Session, Sql, Transaction};
     pub use crate::storage::Bucket;
     pub use crate::{ByteStream, Pipeline};

@@ -5,6 +5,7 @@ use crate::bytes::ByteStream;
 use crate::cache::Cache;
 use crate::cluster::Cluster;
 use crate::host;
+use crate::jetstream::JetStream;
 use crate::sql::Session;
 use crate::storage::Bucket;
 use crate::tools::{Child, Connection, ToolInfo};
@@ -101,6 +102,24 @@ impl ClusterSlot {
         match host::kubernetes::Cluster::open(self.0.to_owned()).await {
             Ok(cluster) => Ok(Cluster::new(cluster)),
             Err(error) => Err(Error::from(error).context(format!("opening the cluster in slot `{}`", self.0))),
+        }
+    }
+}
+
+slot!(
+    /// A slot for NATS JetStream.
+    JetstreamSlot
+);
+
+impl JetstreamSlot {
+    /// Connect.
+    ///
+    /// # Errors
+    /// `denied` when nothing is granted on the slot, `unavailable` when no server can be reached.
+    pub async fn open(&self) -> Result<JetStream> {
+        match host::jetstream::Session::open(self.0.to_owned()).await {
+            Ok(session) => Ok(JetStream::new(session)),
+            Err(error) => Err(Error::from(error).context(format!("connecting to JetStream in slot `{}`", self.0))),
         }
     }
 }

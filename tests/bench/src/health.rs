@@ -37,17 +37,27 @@ fn run(mut command: Command) -> anyhow::Result<()> {
 
 /// What the plugin sends, as the server logged it, as a script for psql: parameters with `\bind`.
 async fn script(server: &Postgres, database: &Database, state: &Path) -> anyhow::Result<String> {
+    script_in(server, database, database, health(state, &database.url())?).await
+}
+
+/// The same of what a command sends to one of the databases that it looks into.
+async fn script_in(
+    server: &Postgres,
+    database: &Database,
+    inside: &Database,
+    command: Command,
+) -> anyhow::Result<String> {
     let log = |on: &str| format!("alter system set log_statement = '{on}'");
     for statement in [&*log("all"), "select pg_reload_conf()"] {
         database.execute(statement).await?;
     }
     let before = server.log().len();
-    run(health(state, &database.url())?)?;
+    run(command)?;
     let log_text = server.log();
     for statement in [&*log("none"), "select pg_reload_conf()"] {
         database.execute(statement).await?;
     }
-    let marker = format!("@{} ", database.name());
+    let marker = format!("@{} ", inside.name());
     let mut script = String::new();
     for entry in entries(log_text.get(before..).unwrap_or_default()) {
         let Some((_, said)) = entry.split_once(&marker) else { continue };
@@ -143,5 +153,86 @@ pub(crate) async fn measure(server: &Postgres, rounds: usize) -> anyhow::Result<
         shown: None,
         met: over.median < 0.1,
         notes: vec![format!("{} statements, {} rounds", statements.matches("\\g\n").count(), rounds * 4)],
+    })
+}
+
+/// How many databases are looked into, and how many at once.
+const DATABASES: usize = 50;
+const AT_ONCE: usize = 4;
+
+/// One run over many databases of a server, against psql, one database after the other, with the same statements.
+pub(crate) async fn measure_many(server: &Postgres, rounds: usize) -> anyhow::Result<Figure> {
+    let mut databases = Vec::new();
+    for number in 0..DATABASES {
+        let database = server.fresh_database(&format!("bench_many_{number}")).await?;
+        database.execute("create table t as select n from generate_series(1, 10000) n; analyze").await?;
+        databases.push(database);
+    }
+    let first = databases.first().context("there are some")?;
+    let state = tempfile::tempdir()?;
+    let names: Vec<String> = databases.iter().map(|database| format!("{:?}", database.name())).collect();
+    let ours = || {
+        let mut command = health(state.path(), &first.url())?;
+        command.args(["-p", &format!("databases=[{}]", names.join(","))]);
+        command.args(["-p", &format!("concurrency={AT_ONCE}")]);
+        anyhow::Ok(command)
+    };
+    // The first run compiles the plugin.
+    run(ours()?)?;
+    let (whole, inside) = (state.path().join("whole.sql"), state.path().join("inside.sql"));
+    let statements = script(server, first, state.path()).await?;
+    std::fs::write(&whole, &statements)?;
+    let second = databases.get(1).context("there are some")?;
+    let each = script_in(server, first, second, ours()?).await?;
+    std::fs::write(&inside, &each)?;
+    let psql = server.program("psql")?;
+    let theirs = |file: &Path, url: String| {
+        let mut command = Command::new(&psql);
+        command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file"]);
+        command.arg(file).arg(url).stdin(Stdio::null());
+        run(command)
+    };
+    let mut measured = Rounds::default();
+    let mut most = 0;
+    for round in 0..=rounds {
+        let watch = Watch::start();
+        let mut running = ours()?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        // Once, where it is not timed: how many sessions there are at a time.
+        if round == 0 {
+            let mut plain = first.connect().await?;
+            while running.try_wait()?.is_none() {
+                let count: i64 = sqlx::query_scalar("select count(*) from pg_stat_activity where application_name like 'rota%'")
+                    .fetch_one(&mut plain)
+                    .await?;
+                most = most.max(count);
+            }
+        }
+        ensure!(running.wait()?.success(), "rota did not succeed");
+        let ours = watch.stop();
+        let watch = Watch::start();
+        theirs(&whole, first.url())?;
+        for database in &databases {
+            theirs(&inside, database.url())?;
+        }
+        let theirs = watch.stop();
+        if round > 0 {
+            measured.push(ours, theirs);
+        }
+    }
+    let ratio = Spread::of(measured.ours.iter().zip(&measured.theirs).map(|(ours, theirs)| theirs.wall / ours.wall));
+    ensure!(most > 0 && most <= i64::try_from(AT_ONCE)? + 1, "{most} sessions at a time");
+    Ok(Figure {
+        name: "health-50",
+        what: format!("`rota run postgres-health` of {DATABASES} databases, one run, {AT_ONCE} at once"),
+        against: "the same statements by psql, one database after the other".into(),
+        goal: "5x faster",
+        value: ratio,
+        unit: "x",
+        sides: Sides::Seconds,
+        ours: measured.our_wall(),
+        theirs: Some(measured.their_wall()),
+        shown: None,
+        met: ratio.median >= 5.0,
+        notes: vec![format!("at most {most} sessions at a time; {} statements in each database", each.matches("\\g\n").count())],
     })
 }

@@ -24,8 +24,8 @@ use rota_testbed::{Postgres, PostgresOptions};
 use std::path::PathBuf;
 
 /// The figures' names.
-const NAMES: [&str; 9] =
-    ["noop", "backup", "restore", "pump", "rows", "health", "denied", "store", "invalidate"];
+const NAMES: [&str; 10] =
+    ["noop", "backup", "restore", "pump", "rows", "health", "health-50", "denied", "store", "invalidate"];
 
 fn names() -> clap::builder::PossibleValuesParser {
     NAMES.into_iter().chain(durable::NAMES).collect::<Vec<_>>().into()
@@ -96,7 +96,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     if wanted("denied") {
         take(denied::measure(&host, rounds).await.context("denied")?);
     }
-    if wanted("rows") || wanted("health") {
+    if wanted("rows") || wanted("health") || wanted("health-50") {
         let options = PostgresOptions { config: vec!["shared_buffers = 512MB".into()], ..PostgresOptions::default() };
         let server = Postgres::start(options).await.context("PostgreSQL")?;
         if wanted("rows") {
@@ -104,6 +104,9 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
         }
         if wanted("health") {
             take(health::measure(&server, rounds).await.context("health")?);
+        }
+        if wanted("health-50") {
+            take(health::measure_many(&server, rounds).await.context("health-50")?);
         }
     }
     if wanted("backup") {

@@ -86,6 +86,7 @@ async fn made(call: &Value) -> Value {
         "sql" => sql(import, call).await,
         "storage" => storage(import, call).await,
         "cache" => crate::caches::call(import, call).await,
+        "jetstream" => crate::streams::call(import, call).await,
         "tools" | "process" => tool(import, call).await,
         "bytes" => filter(import, call).await,
         "run" => of_run(import, call).await,

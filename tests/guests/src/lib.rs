@@ -26,6 +26,7 @@ mod cluster;
 mod durable;
 mod memory;
 mod misbehave;
+mod streams;
 mod workload;
 
 use bindings::rota::runbook::reports::{Risk, Severity, Slot};
@@ -64,6 +65,7 @@ impl Guest for Component {
                 slot("program", "tool", &["run"]),
                 slot("key", "key", &["decrypt"]),
                 slot("cache", "cache", &["read", "write", "delete", "debug"]),
+                slot("stream", "jetstream", &["read"]),
                 slot("cluster", "kubernetes", &["read", "write", "delete", "scale", "exec", "run", "secrets"]),
             ],
             risk: Risk::Change,

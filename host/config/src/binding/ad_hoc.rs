@@ -2,7 +2,10 @@
 
 use rota_telemetry::Secret;
 
-use super::{Binding, CacheBinding, KeyBinding, KubernetesBinding, Program, SqlBinding, StorageBinding, ToolBinding};
+use super::{
+    Binding, CacheBinding, JetstreamBinding, KeyBinding, KubernetesBinding, Program, SqlBinding, StorageBinding,
+    ToolBinding,
+};
 use crate::address::{Address, UrlError};
 use crate::nearest::nearest;
 use crate::redact::quoted;
@@ -34,9 +37,6 @@ pub enum AdHocError {
         /// The nearest, or all.
         advice: String,
     },
-    /// A URL of a kind that comes later.
-    #[error("{0}:// comes later, with {1}")]
-    Later(String, &'static str),
     /// A URL that is wrong.
     #[error(transparent)]
     Url(#[from] UrlError),
@@ -58,14 +58,25 @@ pub enum AdHocError {
 }
 
 /// Schemes of URLs, and what makes of them a binding.
-const SCHEMES: [&str; 12] =
-    ["postgres", "postgresql", "file", "s3", "oss", "gcs", "gs", "azblob", "redis", "rediss", "valkey", "kubernetes"];
+const SCHEMES: [&str; 14] = [
+    "postgres",
+    "postgresql",
+    "file",
+    "s3",
+    "oss",
+    "gcs",
+    "gs",
+    "azblob",
+    "redis",
+    "rediss",
+    "valkey",
+    "kubernetes",
+    "nats",
+    "tls",
+];
 
 /// What an age identity begins with.
 const IDENTITY: &str = "AGE-SECRET-KEY-";
-
-/// Schemes of capabilities that are not there yet.
-const LATER: [(&str, &str); 2] = [("nats", "the JetStream capability"), ("tls", "the JetStream capability")];
 
 impl BindArgument {
     /// Reads the value of `--bind slot=VALUE`. A password in a URL becomes a secret; `env:NAME` and
@@ -147,16 +158,21 @@ fn of_url(text: &str, address: Address) -> Result<Binding, AdHocError> {
             let resolved = known()?;
             KubernetesBinding::at(&resolved)?.map(Binding::Kubernetes).ok_or_else(not_a_url)
         }
-        other => match (address, LATER.iter().find(|(scheme, _)| *scheme == other)) {
-            (_, Some((scheme, with))) => Err(AdHocError::Later((*scheme).to_owned(), with)),
+        "nats" | "tls" => {
+            let resolved = known()?;
+            let binding = JetstreamBinding::at(address.clone()).ok_or_else(not_a_url)?;
+            binding.check(&resolved)?;
+            Ok(Binding::Jetstream(binding))
+        }
+        other => match address {
             // What is not shown may be anything.
-            (Address::Secret(_), None) => {
+            Address::Secret(_) => {
                 Err(AdHocError::Url(UrlError("the secret holds no URL that --bind takes".to_owned())))
             }
-            (Address::Url(_), None) => {
+            Address::Url(_) => {
                 let near = nearest(other, SCHEMES).map(|near| format!("did you mean {near}://?"));
                 let advice = near.unwrap_or_else(|| {
-                    "it takes postgres://, redis://, s3://, oss://, gcs://, azblob://, file:/// and kubernetes:///"
+                    "it takes postgres://, redis://, s3://, oss://, gcs://, azblob://, file:///, kubernetes:/// and nats://"
                         .to_owned()
                 });
                 Err(AdHocError::Scheme { shown: quoted(other).trim_matches('"').to_owned(), advice })

@@ -2,6 +2,7 @@
 
 mod ad_hoc;
 mod cache;
+mod jetstream;
 mod key;
 mod kubernetes;
 mod place;
@@ -17,6 +18,7 @@ pub(crate) use sql::target_of;
 
 pub use ad_hoc::{AdHocError, BindArgument};
 pub use cache::{CacheBinding, CacheMode, CacheTarget};
+pub use jetstream::{JetstreamBinding, JetstreamLogin, JetstreamTarget};
 pub use key::KeyBinding;
 pub use kubernetes::{KubernetesBinding, KubernetesRule};
 pub use place::{ClusterRef, JobPlace, PodPlace, SecretVariable, Through, ToolPlace};
@@ -46,6 +48,8 @@ pub enum Binding {
     Cache(CacheBinding),
     /// A Kubernetes cluster.
     Kubernetes(KubernetesBinding),
+    /// NATS JetStream.
+    Jetstream(JetstreamBinding),
 }
 
 impl Binding {
@@ -58,6 +62,7 @@ impl Binding {
             Self::Key(_) => BindingKind::Key,
             Self::Cache(_) => BindingKind::Cache,
             Self::Kubernetes(_) => BindingKind::Kubernetes,
+            Self::Jetstream(_) => BindingKind::Jetstream,
         }
     }
 
@@ -68,6 +73,7 @@ impl Binding {
             Self::Storage(binding) => &binding.access,
             Self::Cache(binding) => &binding.access,
             Self::Kubernetes(binding) => &binding.access,
+            Self::Jetstream(binding) => &binding.access,
             Self::Tool(_) | Self::Key(_) => &None,
         };
         ceiling.as_deref().unwrap_or(self.kind().accesses())
@@ -93,6 +99,7 @@ impl Binding {
             Self::Key(binding) => binding.concurrency,
             Self::Cache(binding) => binding.concurrency,
             Self::Kubernetes(binding) => binding.concurrency,
+            Self::Jetstream(binding) => binding.concurrency,
         }
     }
 }
@@ -110,6 +117,7 @@ impl Decode for Binding {
             BindingKind::Key => KeyBinding::decode_fields(&mut fields).map(Self::Key),
             BindingKind::Cache => CacheBinding::read(&mut fields).map(Self::Cache),
             BindingKind::Kubernetes => KubernetesBinding::read(&mut fields).map(Self::Kubernetes),
+            BindingKind::Jetstream => JetstreamBinding::read(&mut fields).map(Self::Jetstream),
         };
         fields.finish();
         binding
@@ -142,6 +150,7 @@ impl JsonSchema for Binding {
             of(BindingKind::Key, KeyBinding::json_schema(generator)),
             of(BindingKind::Cache, CacheBinding::json_schema(generator)),
             of(BindingKind::Kubernetes, KubernetesBinding::json_schema(generator)),
+            of(BindingKind::Jetstream, JetstreamBinding::json_schema(generator)),
         ];
         json_schema!({ "description": "A named connection that the operator configures.", "oneOf": kinds })
     }
@@ -155,10 +164,6 @@ fn kind(fields: &mut Fields<'_>) -> Option<BindingKind> {
         return reader.refuse_with(&fields.origin, message, format!("the kinds are {}", list(&kinds)));
     };
     let word = reader.text(&at, &entry.node, BindingKind::WANTED)?;
-    if let Some(with) = BindingKind::later(&word) {
-        let help = format!("the kinds of this version are {}", list(&kinds));
-        return reader.refuse_with(&entry.node.origin, format!("{at}: \"{word}\" comes later, with {with}"), help);
-    }
     match word.parse() {
         Ok(kind) => Some(kind),
         Err(_) => {

@@ -11,15 +11,15 @@ fn binding(rest: &str) -> String {
 fn a_kind_is_needed_and_known() {
     refused(
         &binding("url = \"x\""),
-        "rota.toml:1:1: bindings.b needs the key \"kind\" (the kinds are sql, storage, tool, key, cache and kubernetes)",
+        "rota.toml:1:1: bindings.b needs the key \"kind\" (the kinds are sql, storage, tool, key, cache, kubernetes and jetstream)",
     );
     refused(
         &binding("kind = \"sqll\""),
         "rota.toml:2:8: bindings.b.kind: \"sqll\" is not a kind of binding (did you mean \"sql\"?)",
     );
     refused(
-        &binding("kind = \"jetstream\""),
-        "rota.toml:2:8: bindings.b.kind: \"jetstream\" comes later, with the JetStream capability (the kinds of this version are sql, storage, tool, key, cache and kubernetes)",
+        &binding("kind = \"jetstreams\""),
+        "rota.toml:2:8: bindings.b.kind: \"jetstreams\" is not a kind of binding (did you mean \"jetstream\"?)",
     );
 }
 

@@ -25,7 +25,7 @@ fn the_example_is_right_and_says_what_it_means() {
     assert_eq!(config.bindings["kosmos"].ceiling(), [Access::Read, Access::Maintain]);
     let unused: Vec<_> =
         config.warnings().iter().filter(|problem| problem.message().starts_with("no job uses")).collect();
-    assert_eq!(unused.len(), 5, "{unused:?}");
+    assert_eq!(unused.len(), 6, "{unused:?}");
 }
 
 /// What is commented out is said to be the default, and must be one that can be set.

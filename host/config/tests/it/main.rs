@@ -13,6 +13,7 @@ mod jobs;
 mod schedules;
 mod server;
 mod sources;
+mod streams;
 
 use rota_config::{Config, Problem, Source};
 

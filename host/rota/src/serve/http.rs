@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use rota_runs::{Metrics, Worker};
+use rota_runs::{Host, Worker};
 use rota_store::Store;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 /// What the pages look at.
 pub(crate) struct Served {
     pub(crate) worker: Arc<Worker>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) host: Arc<Host>,
     pub(crate) store: Arc<dyn Store>,
     /// A store that has not answered for so long makes the host unready.
     pub(crate) patience: Duration,
@@ -62,8 +62,9 @@ async fn ready(State(served): State<Arc<Served>>) -> impl IntoResponse {
 
 async fn metrics(State(served): State<Arc<Served>>) -> impl IntoResponse {
     if let Ok(status) = served.store.status().await {
-        served.metrics.refused(status.refused_writes);
+        served.host.metrics().refused(status.refused_writes);
     }
+    let settings = served.host.settings();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], served.metrics.text())
+    ([(header::CONTENT_TYPE, kind)], served.host.metrics().text(|job| settings.jobs.contains_key(job)))
 }

@@ -65,7 +65,7 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
         say(&format!("pages on http://{address}: /livez /readyz /metrics"));
         let served = http::Served {
             worker: worker.clone(),
-            metrics: host.metrics().clone(),
+            host: host.clone(),
             store: host.store().clone(),
             patience: lease * 2,
         };

@@ -37,6 +37,7 @@ pub(crate) mod host;
 mod programs;
 mod reported;
 mod stream;
+mod streams;
 
 pub use crate::rows;
 pub use answers::{MockRows, SqlMock};
@@ -47,6 +48,7 @@ pub use durable::MockCompensation;
 pub use programs::{ToolMock, ToolOutput};
 pub use reported::{Failed, Reported};
 pub(crate) use stream::{Ending, Stream};
+pub use streams::{JetstreamMock, JetstreamState};
 
 use crate::bindings::rota::runbook::run::{Level, RunMode, SlotInfo};
 use crate::procedure::{Procedure, SlotDeclaration, describe, run};
@@ -85,6 +87,7 @@ enum Bound {
     Cluster(ClusterMock),
     Key,
     Cache(CacheMock),
+    Jetstream(JetstreamMock),
 }
 
 #[derive(Default)]
@@ -227,6 +230,14 @@ impl MockHost {
         match self.bind(slot, || Bound::Cache(CacheMock::default())) {
             Bound::Cache(mock) => mock,
             _ => panic!("slot `{slot}` is bound to something else than a cache"),
+        }
+    }
+
+    /// The JetStream in a slot; binds it.
+    pub fn jetstream(&self, slot: &str) -> JetstreamMock {
+        match self.bind(slot, || Bound::Jetstream(JetstreamMock::default())) {
+            Bound::Jetstream(mock) => mock,
+            _ => panic!("slot `{slot}` is bound to something else than a JetStream"),
         }
     }
 

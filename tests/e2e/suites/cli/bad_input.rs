@@ -79,7 +79,7 @@ async fn wrong_types_ranges_and_forms_are_refused_before_anything_is_contacted()
         (&["--bind", "canary=file:///tmp"], &["slot `canary`", "sql"]),
         (&["--bind", "canary=relative/path"], &["absolute path"]),
         (&["--bind", "canary=postgers://x/y"], &["did you mean postgres://?"]),
-        (&["--bind", "canary=nats://x"], &["comes later"]),
+        (&["--bind", "canary=nats://x/y"], &["a URL of NATS has no path"]),
         (&["--grant", "database"], &["--grant SLOT=ACCESS"]),
         (&["--timeout", "soon"], &["`soon` is no length of time"]),
         (&["--limit", "memory"], &["--limit memory=512MiB"]),

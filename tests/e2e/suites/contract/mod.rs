@@ -56,6 +56,7 @@ fn declared(slot: &str) -> &'static [&'static str] {
         "program" => &["run"],
         "key" => &["decrypt"],
         "cache" => &["read", "write", "delete", "debug"],
+        "stream" => &["read"],
         "cluster" => &["read", "write", "delete", "scale", "exec", "run", "secrets"],
         other => panic!("no slot {other}"),
     }
@@ -109,9 +110,8 @@ async fn an_import_whose_access_is_not_granted_is_denied() {
         let granted: Vec<&str> =
             declared(slot).iter().copied().filter(|word| access.is_some_and(|access| access != *word)).collect();
         let mut flags = targets.bind();
-        for other in
-            ["database", "bucket", "program", "key", "cache", "cluster"].into_iter().filter(|other| *other != slot)
-        {
+        let slots = ["database", "bucket", "program", "key", "cache", "stream", "cluster"];
+        for other in slots.into_iter().filter(|other| *other != slot) {
             flags.extend(["--grant".to_owned(), format!("{other}={}", declared(other).join(","))]);
         }
         flags.extend(["--grant".to_owned(), format!("{slot}={}", granted.join(","))]);

@@ -42,6 +42,8 @@ pub(super) enum Trace {
     InCluster(&'static str, &'static str),
     /// The same, and it holds it no more.
     GoneFromCluster(&'static str, &'static str),
+    /// The monitoring of NATS was asked for this page.
+    AskedOfJetstream(&'static str),
     /// It leaves none, or needs no target.
     None,
 }
@@ -112,6 +114,7 @@ pub(super) fn cases(named: &Named) -> Vec<Case> {
         of_storage(),
         of_programs(),
         of_cache(),
+        of_jetstream(),
         of_cluster(),
         of_lock(),
     ]
@@ -299,6 +302,22 @@ fn of_programs() -> Vec<Case> {
         case("process.child.stdout", dump.clone(), run, spawned, trace),
         case("process.child.wait", dump.clone(), run, spawned, trace),
         case("process.child.kill", dump, run, spawned, Trace::None),
+    ]
+}
+
+fn of_jetstream() -> Vec<Case> {
+    let read = |import| case(import, json!({}), Guard::Needs("stream", "read"), None, Trace::None);
+    let open = case("jetstream.session.open", json!({}), Guard::Any("stream"), None, Trace::None);
+    let asked =
+        |import, asked| case(import, json!({}), Guard::Needs("stream", "read"), None, Trace::AskedOfJetstream(asked));
+    vec![
+        open,
+        read("jetstream.session.server"),
+        read("jetstream.session.account"),
+        read("jetstream.session.streams"),
+        read("jetstream.session.consumers"),
+        read("jetstream.session.stored-at"),
+        asked("jetstream.session.monitoring", "/jsz"),
     ]
 }
 

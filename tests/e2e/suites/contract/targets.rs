@@ -1,7 +1,7 @@
 //! What the imports reach: a server that logs every statement, a folder, a program, a key; and an independent look at each.
 
 use super::table::{Case, Named, Trace};
-use rota_testbed::{Cluster, Namespace, Postgres, PostgresOptions, Valkey, eventually};
+use rota_testbed::{Cluster, Namespace, Nats, Postgres, PostgresOptions, Valkey, eventually};
 use rota_tests::{Rota, probe};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ pub(super) struct Targets {
     rota: Rota,
     server: Postgres,
     cache: Valkey,
+    nats: Nats,
     /// Where the server's log ended before the run under test.
     recipient: String,
     session: (u64, i64),
@@ -35,6 +36,10 @@ impl Targets {
         server.create_database(DATABASE).await?;
         server.execute(DATABASE, "create table probe (n int, t text); insert into probe values (0, 'there')").await?;
         let cache = Valkey::start().await?;
+        let nats = Nats::start().await?;
+        let mut events = nats.client().await?;
+        events.stream("PROBE", &json!({})).await?;
+        events.store("PROBE.a", 1, "c4nary-payload").await?;
         let mut plain = cache.client().await?;
         for key in ["there", "match:1", "match:2", "match:3", "doomed", "expiring"] {
             plain.call(&["SET", &format!("probe:{key}"), "x"]).await?;
@@ -59,7 +64,7 @@ impl Targets {
         let namespace = Cluster::shared().await?.namespace("targets").await?;
         namespace.apply(&objects()).await?;
         namespace.kubectl(["wait", "pod/idle", "--for=condition=Ready", "--timeout=50s"]).await?;
-        Ok(Self { rota, server, cache, recipient, session, namespace, _victim: victim })
+        Ok(Self { rota, server, cache, nats, recipient, session, namespace, _victim: victim })
     }
 
     pub(super) fn named(&self) -> Named {
@@ -75,6 +80,7 @@ impl Targets {
             format!("program={}", program.display()),
             format!("key=file:{}", self.rota.path("key.txt").display()),
             format!("cache={}", self.cache.url()),
+            format!("stream={}?monitoring={}", self.nats.url(), self.nats.monitoring()),
             format!("cluster=kubernetes://{}", kubeconfig.display()),
         ]
         .into_iter()
@@ -128,6 +134,9 @@ impl Targets {
             Trace::InCluster(words, text) => self.namespace.kubectl(words.split(' ')).await.unwrap().contains(text),
             Trace::GoneFromCluster(words, text) => {
                 !self.namespace.kubectl(words.split(' ')).await.unwrap().contains(text)
+            }
+            Trace::AskedOfJetstream(page) => {
+                self.nats.page("/varz").await.unwrap()["http_req_stats"][page].as_u64().unwrap_or(0) > 0
             }
             Trace::None => false,
         }

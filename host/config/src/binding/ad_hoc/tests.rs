@@ -88,10 +88,10 @@ fn what_is_no_binding_says_what_to_do() {
         ("postgress://h/d", "postgress:// is no address that --bind takes: did you mean postgres://?"),
         (
             "mysql://h/d",
-            "mysql:// is no address that --bind takes: it takes postgres://, redis://, s3://, oss://, gcs://, azblob://, file:/// and kubernetes:///",
+            "mysql:// is no address that --bind takes: it takes postgres://, redis://, s3://, oss://, gcs://, azblob://, file:///, kubernetes:/// and nats://",
         ),
         ("redis://h/x", "the database \"x\" is not a number from 0 to 255"),
-        ("nats://h", "nats:// comes later, with the JetStream capability"),
+        ("nats://h/x", "a URL of NATS has no path"),
         (
             "./pg_dump",
             "\"./pg_dump\" is not an absolute path; a program is named by its whole path, as in /usr/bin/pg_dump",

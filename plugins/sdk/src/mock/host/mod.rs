@@ -3,6 +3,7 @@
 #![allow(clippy::unused_async, reason = "as on wasm")]
 
 pub(crate) mod cache;
+pub(crate) mod jetstream;
 pub(crate) mod kubernetes;
 pub(crate) mod run;
 
