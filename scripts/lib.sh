@@ -50,7 +50,7 @@ unify_features() {
 # files' times whether they are fresh. With one target folder for several checkouts, what another
 # checkout built would therefore be taken for ours where its files happen to be newer: the wrong
 # sources, with the wrong CARGO_MANIFEST_DIR in them. So when another checkout used the folder last,
-# the fingerprints of the workspace's crates (rota*, postgres-*, cache-*, jetstream-*) go, and only they are built again.
+# the fingerprints of the workspace's crates (rota* and the plugins) go, and only they are built again.
 # A shared lock, held on descriptor 8, keeps another checkout from doing so under a running test.
 claim_target() {
     local stamp=$CARGO_TARGET_DIR/.rota-checkout
@@ -65,8 +65,11 @@ claim_target() {
         if [[ ! -f $stamp || $(<"$stamp") != "$ROTA_ROOT" ]]; then
             [[ ! -f $stamp ]] || say "target folder: last used by $(<"$stamp"); building the workspace's own crates again"
             # At several depths: plugins are built in a target folder of their own in this one.
-            find "$CARGO_TARGET_DIR" -maxdepth 6 -path '*/.fingerprint/*' \
-                \( -name 'rota*' -o -name 'postgres-*' -o -name 'cache-*' -o -name 'jetstream-*' \) -prune -exec rm -rf {} +
+            local names=(-name 'rota*') plugin
+            for plugin in "$ROTA_ROOT"/plugins/*/; do
+                names+=(-o -name "$(basename "$plugin")-*")
+            done
+            find "$CARGO_TARGET_DIR" -maxdepth 6 -path '*/.fingerprint/*' \( "${names[@]}" \) -prune -exec rm -rf {} +
             printf '%s\n' "$ROTA_ROOT" >"$stamp"
         fi
     done
