@@ -31,7 +31,7 @@ pub(crate) struct PgAddress {
     /// Database; the user's name where there is none.
     pub(crate) database: Option<String>,
     /// How long a statement waits for a lock, milliseconds, for programs that do not say so themselves.
-    pub(crate) lock_timeout: u128,
+    pub(crate) lock_timeout: u64,
     /// The role to become after connecting (`--role`).
     pub(crate) role: Option<String>,
     /// `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `options` and the like.

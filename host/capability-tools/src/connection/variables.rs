@@ -42,7 +42,7 @@ pub(crate) fn variables(
 
 /// What a session is set to, for programs that know no `--role` and no timeouts: a migration that waits for a lock would hold up all who come
 /// after it.
-pub(crate) fn options(role: Option<&str>, lock_timeout_ms: u128) -> String {
+pub(crate) fn options(role: Option<&str>, lock_timeout_ms: u64) -> String {
     let mut options = format!("-c lock_timeout={lock_timeout_ms}");
     for (n, c) in role.unwrap_or_default().chars().enumerate() {
         if n == 0 {
