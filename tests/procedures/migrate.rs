@@ -232,7 +232,7 @@ async fn tools_with_schema_migrations_are_held_to_the_version_that_is_expected()
     let run = async |sql: &str, expect: &str| {
         let apply = serde_json::json!(["-vON_ERROR_STOP=1", format!("-c {sql}")]).to_string();
         let (layout, apply, expect) =
-            ("layout=schema_migrations", format!("apply={apply}"), format!("expect={expect}"));
+            ("layout=schema-migrations", format!("apply={apply}"), format!("expect={expect}"));
         let mut arguments = BIND.to_vec();
         arguments.extend(["-p", layout, "-p", &apply, "-p", &expect]);
         crate::run(&world.rota, "postgres-migrate", &arguments).await

@@ -81,15 +81,15 @@ impl World {
         (answers, answer)
     }
 
-    /// Processes of the pods that have this on their command line or in their environment, by the node's own eyes.
-    fn processes_with(text: &str) -> Vec<(i32, String)> {
+    /// Processes by what the node sees of them: `cmdline` or `environ` holds a text.
+    fn processes_with(file: &str, text: &str) -> Vec<String> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-            let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
-            let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            if line.contains(text) && pid != i32::try_from(std::process::id()).unwrap() {
-                found.push((pid, line));
+            let read = |file: &str| {
+                std::fs::read(entry.path().join(file)).map(|bytes| String::from_utf8_lossy(&bytes).replace('\0', " "))
+            };
+            if read(file).is_ok_and(|content| content.contains(text)) {
+                found.push(format!("{}: {}", entry.path().display(), read("cmdline").unwrap_or_default()));
             }
         }
         found
@@ -121,7 +121,7 @@ async fn a_place_that_cannot_be_is_refused_at_configuration() {
         rota.configure(&toml).unwrap();
         let answer = rota.run(&["config", "check"]).await.unwrap();
         assert_eq!(answer.status, Some(2), "{more}: {answer:?}");
-        assert!(answer.all().contains(said), "{more}: {}", answer.all());
+        assert!(answer.all().replace("\\\"", "\"").contains(said), "{more}: {}", answer.all());
     }
     for (path, more, said) in [
         ("pg_restore", "place.pod = { cluster = \"prod\", selector = \"a=b\" }".to_owned(), "cut off near 192 KiB"),
@@ -135,7 +135,11 @@ async fn a_place_that_cannot_be_is_refused_at_configuration() {
         let toml = format!("{cluster}[bindings.tool]\nkind = \"tool\"\npath = \"/usr/bin/{path}\"\n{more}\n");
         rota.configure(&toml).unwrap();
         let answer = rota.run(&["config", "check"]).await.unwrap();
-        assert!(answer.status == Some(2) && answer.all().contains(said), "{path}: {}", answer.all());
+        assert!(
+            answer.status == Some(2) && answer.all().replace("\\\"", "\"").contains(said),
+            "{path}: {}",
+            answer.all()
+        );
     }
     let sql = "[bindings.s]\nkind = \"sql\"\nurl = \"postgres://a@db/x\"\nthrough = { cluster = \"prod\" }\n";
     rota.configure(&format!("{cluster}{sql}")).unwrap();
@@ -223,16 +227,17 @@ async fn a_backup_by_a_pods_pg_dump_restores_equal_and_leaves_the_password_nowhe
     // The dump itself: restored by the real pg_restore, every row is there.
     let verify = [
         "--bind",
-        "database=shop",
+        "scratch=shop",
         "--bind",
         "bucket=backups",
         "--bind",
         "pg_restore=pg_restore",
         "--grant",
         "declared",
+        "-p",
+        "level=restored",
     ];
-    let (status, verified) =
-        crate::run(&world.rota, "postgres-backup-verify", &[&verify[..], &["-p", "level=restored"]].concat()).await;
+    let (status, verified) = crate::run(&world.rota, "postgres-backup-verify", &verify).await;
     assert_eq!(status, Some(0), "{verified:#}");
     // Nowhere in what the cluster keeps.
     for kind in ["pods", "events", "secrets", "configmaps"] {
@@ -253,6 +258,7 @@ async fn a_password_is_on_no_command_line_and_what_runs_goes_with_its_connection
     sqlx::raw_sql("begin; lock table held in access exclusive mode").execute(&mut holder).await.unwrap();
     world.bind(&world.tool("dump", &world.pg("pg_dump"), ""));
     let mark = world.database.name().to_owned();
+    let here = format!("PGDATABASE={mark} ");
     let spawn = probe::call("tools.spawn", json!({ "arguments": ["--format=custom"], "connection": "database" }));
     let parameters = probe::arguments("calls", &json!({ "calls": [spawn] }));
     let path = probe::path().display().to_string();
@@ -293,15 +299,26 @@ async fn a_password_is_on_no_command_line_and_what_runs_goes_with_its_connection
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::KILL] {
         let running = begin();
         sessions(1).await;
-        for (pid, line) in World::processes_with(world.password.as_str()) {
-            panic!("process {pid} has the password on its command line: {line}");
-        }
+        let seen = World::processes_with("cmdline", &world.password);
+        assert!(seen.is_empty(), "the password is on a command line: {seen:?}");
+        assert!(!World::processes_with("environ", &here).is_empty());
         let pod = world.namespace().kubectl(["get", "pods", "--output=json"]).await.unwrap();
         assert!(!pod.contains(world.password.as_str()));
         running.signal(signal).unwrap();
         // The program is gone, though exec alone would let it go on: it waits for a lock and writes nothing.
-        sessions(0).await;
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !World::processes_with("environ", &here).is_empty() {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "it goes on: {:?}",
+                World::processes_with("environ", &here)
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         drop(running);
+        // Its backend waits for the lock and does not look whether its client is there.
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name like 'rota/%'").bind(&mark).execute(&mut holder).await.unwrap();
+        sessions(0).await;
     }
     // A pod that goes is a failure, not an end.
     let running = begin();
@@ -451,7 +468,7 @@ async fn sql_and_its_programs_go_through_a_port_forward() {
         ("service = \"nowhere\"", "nowhere"),
         ("service = \"db\", port = 6000", "has no port 6000 but 5432"),
         ("pod = \"db-9\"", "db-9"),
-        ("pod = \"db-1\", port = 1", "port 1"),
+        (&format!("pod = \"db-1\", port = {}", rota_testbed::free_port().unwrap()), "port-forward to pod"),
     ] {
         world.bind(&through(way));
         let doctor = world.rota.run(&["doctor", "--binding", "shop"]).await.unwrap();

@@ -204,23 +204,26 @@ impl Removal {
         Self { client, place: Some(place), token: crate::pending::token() }
     }
 
-    /// Remove it.
+    /// Remove it, and wait until it is. Who waits may be aborted meanwhile (a child is dropped while its run stops); the removal goes on.
     pub(crate) async fn now(mut self) {
-        if let Some(place) = self.place.take() {
-            remove(&self.client, place).await;
+        if let Some(removing) = self.begin() {
+            let _ = removing.await;
         }
+    }
+
+    fn begin(&mut self) -> Option<tokio::task::JoinHandle<()>> {
+        let place = self.place.take()?;
+        let (client, token) = (self.client.clone(), self.token.clone());
+        Some(tokio::spawn(async move {
+            remove(&client, place).await;
+            drop(token);
+        }))
     }
 }
 
 impl Drop for Removal {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            let (client, token) = (self.client.clone(), self.token.clone());
-            tokio::spawn(async move {
-                remove(&client, place).await;
-                drop(token);
-            });
-        }
+        let _ = self.begin();
     }
 }
 

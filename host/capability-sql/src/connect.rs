@@ -21,7 +21,11 @@ pub(crate) async fn connect(target: &Arc<Target>) -> Result<Connection, Error> {
             "binding `{}`: the database holds the records of a Rota host (schema `rota`), which no binding may reach",
             target.binding
         ))),
-        Ok(result) => result.map(|(connection, _)| connection).map_err(|error| target.refused(&error)),
+        Ok(Ok((connection, _))) => Ok(connection),
+        Ok(Err(error)) => {
+            target.hear_of_trouble().await;
+            Err(target.refused(&error))
+        }
         Err(_) => Err(Error::Unavailable(format!(
             "binding `{}`: no session within {:?} (connect_timeout of the binding); see whether the server is up and reachable",
             target.binding, target.connect_timeout

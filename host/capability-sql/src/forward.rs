@@ -45,3 +45,8 @@ impl Forwards {
 pub(crate) fn trouble(forward: &Forward) -> Option<Error> {
     forward.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
+
+/// Whether there is something to be told.
+pub(crate) fn is_troubled(forward: &Forward) -> bool {
+    forward.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+}

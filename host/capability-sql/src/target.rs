@@ -130,6 +130,17 @@ impl Target {
         self.forward = Some(forward);
     }
 
+    /// Give a forward time to say why it led nowhere: the connection only saw bytes that ended.
+    pub(crate) async fn hear_of_trouble(&self) {
+        let Some(forward) = &self.forward else { return };
+        for _ in 0..50 {
+            if crate::forward::is_troubled(forward) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// An error while connecting, with advice.
     pub(crate) fn refused(&self, error: &sqlx::Error) -> Error {
         if let Some(trouble) = self.forward.as_deref().and_then(crate::forward::trouble) {

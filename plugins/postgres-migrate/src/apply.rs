@@ -1,5 +1,6 @@
 //! The tool at work: one run at a time, tried again when a lock was not had in time.
 
+use crate::Context;
 use crate::{Layout, Parameters};
 use rota_sdk::prelude::*;
 use rota_sdk::tools::ExitStatus;
@@ -39,11 +40,9 @@ pub(crate) async fn apply(cx: &Context, parameters: &Parameters) -> Result<Ran> 
     let mut guard = cx.database().open().await?;
     let mut held = guard.begin().await?;
     // As a statement that touches a row only if the lock was had: it is an effect like any other.
-    let had = held
-        .query_all::<i32>("select 1 where pg_try_advisory_xact_lock($1)", params![KEY])
-        .await
-        .context("taking the lock")?;
-    if had.is_empty() {
+    let had =
+        held.execute("select 1 where pg_try_advisory_xact_lock($1)", params![KEY]).await.context("taking the lock")?;
+    if had == 0 {
         return Err(Error::new("another run of postgres-migrate is at work on this database")
             .hint("wait for it; `rota runs list` names it, and pg_locks its session (locktype advisory)"));
     }

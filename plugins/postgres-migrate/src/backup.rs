@@ -1,5 +1,6 @@
 //! Whether there is a way back.
 
+use crate::Context;
 use crate::Parameters;
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;

@@ -12,7 +12,7 @@ mod tests;
 pub use parameters::{Layout, Parameters};
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
-use scripts::Migration;
+pub use scripts::Migration;
 
 procedure! {
     name: "postgres-migrate",
@@ -27,7 +27,7 @@ procedure! {
     },
     examples: [
         "To the head of an alembic project" => json!({ "config": "/srv/app/alembic.ini" }),
-        "With golang-migrate" => json!({ "layout": "schema_migrations", "apply": ["-path=/srv/app/migrations", "up"], "expect": "42" }),
+        "With golang-migrate" => json!({ "layout": "schema-migrations", "apply": ["-path=/srv/app/migrations", "up"], "expect": "42" }),
     ],
     parameters: Parameters,
     report: Data,

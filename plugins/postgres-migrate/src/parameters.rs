@@ -10,10 +10,10 @@ pub struct Parameters {
     pub(crate) layout: Layout,
     /// With alembic: its configuration file, by an absolute path where it runs.
     pub(crate) config: Option<String>,
-    /// With schema_migrations: the arguments with which the tool applies everything.
+    /// With schema-migrations: the arguments with which the tool applies everything.
     #[parameter(default)]
     pub(crate) apply: Vec<String>,
-    /// With schema_migrations: the version that it must be afterwards.
+    /// With schema-migrations: the version that it must be afterwards.
     pub(crate) expect: Option<String>,
     /// The schema of the table with the version.
     #[parameter(default = "public".to_owned())]
@@ -36,7 +36,6 @@ pub struct Parameters {
 
 /// How a tool keeps the version.
 #[parameters]
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// One row `version_num`, and a command that tells the heads.
     Alembic,
@@ -53,11 +52,11 @@ impl Parameters {
                 missing("alembic needs its configuration file", "say where it is with -p config=/srv/app/alembic.ini")
             }
             Layout::Alembic if !self.apply.is_empty() || self.expect.is_some() => missing(
-                "`apply` and `expect` go with layout schema_migrations",
+                "`apply` and `expect` go with layout schema-migrations",
                 "alembic is asked for its head, and upgraded to it",
             ),
             Layout::SchemaMigrations if self.apply.is_empty() || self.expect.is_none() => missing(
-                "layout schema_migrations needs `apply` and `expect`",
+                "layout schema-migrations needs `apply` and `expect`",
                 "say with which arguments the tool applies everything, and which version it must be then",
             ),
             Layout::SchemaMigrations if self.config.is_some() => {

@@ -1,7 +1,9 @@
 //! What the tool's scripts say: the head, and what lies between it and the database.
 
+use crate::Context;
 use crate::{Layout, Parameters};
 use rota_sdk::prelude::*;
+use rota_sdk::tools::Ended;
 
 /// One migration.
 #[data]
@@ -64,7 +66,11 @@ pub(crate) async fn goal(cx: &Context, parameters: &Parameters, from: Option<&st
 async fn ask(cx: &Context, arguments: &[&str]) -> Result<String> {
     let child = cx.migrate().spawn(arguments, None, None).await?;
     let said = child.stdout()?.collect(4 << 20).await?;
-    if child.success().await?.is_planned() {
+    let ended = child.wait().await?;
+    // What a tool complains of it may write on either output; a Job has one.
+    let told =
+        if ended.stderr.trim().is_empty() { String::from_utf8_lossy(&said).into_owned() } else { ended.stderr.clone() };
+    if (Ended { stderr: told, ..ended }).success("the migration tool")?.is_planned() {
         return Err(Error::new(
             "a plan may not ask the tool for its scripts: its binding does not say that these arguments only look",
         )

@@ -87,7 +87,7 @@ fn several_heads_and_missing_parameters_are_refused_before_anything_runs() {
     several.tool("migrate").on("heads", ToolOutput::success("0003 (head)\n0004 (head)\n"));
     let failed = several.run::<Plugin>(json!({ "config": "/srv/alembic.ini" })).unwrap_err();
     assert!(failed.message.contains("2 heads"), "{failed:?}");
-    for parameters in [json!({}), json!({ "layout": "schema_migrations" }), json!({ "config": "/a", "expect": "3" })] {
+    for parameters in [json!({}), json!({ "layout": "schema-migrations" }), json!({ "config": "/a", "expect": "3" })] {
         assert!(host(None).run::<Plugin>(parameters).is_err());
     }
 }
