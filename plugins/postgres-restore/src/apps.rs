@@ -18,7 +18,7 @@ const TRIES: usize = 5;
 /// A deployment, as it was found.
 #[data]
 #[derive(PartialEq, Eq)]
-pub(crate) struct App {
+pub struct App {
     /// Its namespace.
     pub(crate) namespace: String,
     /// Its name.

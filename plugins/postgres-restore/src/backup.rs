@@ -23,8 +23,15 @@ pub(crate) async fn choose(bucket: &Bucket, parameters: &Parameters) -> Result<B
             .hint("look with postgres-backup-list; check the prefix and the bucket's binding"));
     }
     let ids: Vec<String> = holding.backups.iter().map(|backup| backup.folder.id.clone()).collect();
-    let latest = parameters.backup == "latest";
-    let chosen = holding.backups.into_iter().find(|backup| latest || backup.folder.id == parameters.backup);
+    let chosen = if parameters.backup == "latest" {
+        // Ids are of whole seconds; the manifest knows better.
+        holding
+            .backups
+            .into_iter()
+            .max_by_key(|backup| backup.manifest.as_ref().map_or(backup.started_at(), |m| m.started_at))
+    } else {
+        holding.backups.into_iter().find(|backup| backup.folder.id == parameters.backup)
+    };
     let Some(backup) = chosen else {
         return Err(Error::new(format!("there is no backup {:?} {place}", parameters.backup))
             .hint(format!("there are: {}", some(&ids, 5))));

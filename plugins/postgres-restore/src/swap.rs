@@ -46,7 +46,7 @@ pub(crate) async fn empty(
     live: &Live,
     parameters: &Parameters,
 ) -> Result<Vec<String>> {
-    let mut ended = Vec::new();
+    let (mut ended, mut told) = (Vec::new(), false);
     let patience = i64::from(if parameters.end_sessions { 0 } else { parameters.wait_seconds });
     let mut deadline = cx.now().plus_seconds(patience);
     loop {
@@ -55,7 +55,7 @@ pub(crate) async fn empty(
             return Ok(ended);
         }
         if cx.now() >= deadline {
-            if !parameters.end_sessions || !ended.is_empty() {
+            if !parameters.end_sessions || told {
                 return Err(in_use(target, &left));
             }
             for other in &left {
@@ -69,9 +69,7 @@ pub(crate) async fn empty(
             }
             // Those who had gone by themselves are not there any more at the next look.
             deadline = cx.now().plus_seconds(ENDING_SECONDS);
-            if ended.is_empty() {
-                ended.push("none that was still there".to_owned());
-            }
+            told = true;
         }
         cx.sleep(PAUSE).await?;
     }

@@ -209,6 +209,20 @@ async fn another_role_or_password_is_another_pool() {
 }
 
 #[tokio::test]
+async fn a_session_in_another_database_is_closed_and_not_kept() {
+    let (own, other) = (database("own").await, database("other").await);
+    let run = Run::new(binding(&own.url()), Mode::Execute, &ALL);
+    let session = run.sessions.open_database(&run.token(&[]), other.name()).await.unwrap();
+    assert_eq!(run.value(&session, "select current_database()::text").await, text(other.name()));
+    drop(session);
+    run.sessions.settled().await;
+    assert_eq!(run.sessions.idle(), 0);
+    // Which could not be done while somebody is in it.
+    own.execute(&format!("alter database {0} rename to {0}_new", other.name())).await.unwrap();
+    own.execute(&format!("drop database {}_new", other.name())).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_busy_session_says_conflict_until_the_rows_are_read_or_dropped() {
     let database = database("busy").await;
     let run = Run::new(binding(&database.url()), Mode::Execute, &ALL);

@@ -75,6 +75,36 @@ async fn databases_with_odd_names_are_dumped_and_restored() {
 }
 
 #[tokio::test]
+async fn parallel_work_reads_a_file_that_the_host_makes_and_removes() {
+    let server = Postgres::shared().await.unwrap();
+    let (from, into) =
+        (server.fresh_database("parallel").await.unwrap(), server.fresh_database("parallel").await.unwrap());
+    from.execute("create table \"t a\" as select g from generate_series(1, 1000) g; create index on \"t a\" (g)")
+        .await
+        .unwrap();
+    let run = run_on(&server, Mode::Execute, &server.url("postgres"), RESTORES);
+    let archive = dump(&run, &["-Fc"], to(from.name())).await.unwrap();
+    let arguments = words(&["--exit-on-error", "--jobs=2"]);
+    // One that breaks off starts nothing: a program must not take it for the whole.
+    let broken = Cursor::new(archive[..100].to_vec()).chain(crate::programs::tokio_test_failure());
+    let Err(error) = run.client.spawn("pg_restore", &arguments, to(into.name()), Some(Box::pin(broken))).await else {
+        panic!("it was started")
+    };
+    assert_eq!(error, Error::Unavailable("the bucket is gone".into()));
+    let Err(error) = run.client.spawn("pg_restore", &arguments, to(into.name()), None).await else {
+        panic!("it was started")
+    };
+    assert_eq!(error.kind(), "invalid-argument", "{error:?}");
+    let input = Box::pin(Cursor::new(archive));
+    let mut child = run.client.spawn("pg_restore", &arguments, to(into.name()), Some(input)).await.unwrap();
+    let ended = child.wait().await.unwrap().unwrap();
+    assert_eq!(ended.status, Ended::Code(0), "{}", ended.stderr);
+    assert_eq!(count(&server, into.name()).await, 1000);
+    assert_eq!(run.outcomes(), ["done", "failed", "failed", "done"]);
+    assert!(run.private_folders().is_empty());
+}
+
+#[tokio::test]
 async fn the_bindings_own_database_is_the_default() {
     let database = Postgres::shared().await.unwrap().fresh_database("tools p=1").await.unwrap();
     database.execute("create table mine ()").await.unwrap();

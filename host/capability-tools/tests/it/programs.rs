@@ -293,7 +293,7 @@ async fn an_input_that_fails_kills_the_program() {
 }
 
 /// A reader that fails at once.
-fn tokio_test_failure() -> impl tokio::io::AsyncRead + Send {
+pub(crate) fn tokio_test_failure() -> impl tokio::io::AsyncRead + Send {
     struct Failing;
     impl tokio::io::AsyncRead for Failing {
         fn poll_read(
