@@ -1,1 +1,314 @@
 //! Which index is missing or unused, and building one.
+
+use crate::{rota, run};
+use rota_testbed::{Database, Postgres, PostgresVersion, eventually};
+use rota_tests::Rota;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// A database of a shared server, and a host that reaches it.
+pub(crate) struct World {
+    pub(crate) rota: Rota,
+    pub(crate) database: Database,
+}
+
+impl World {
+    pub(crate) async fn of(version: PostgresVersion, sql: &str) -> Self {
+        let database = Postgres::shared_version(version).await.unwrap().fresh_database("idx").await.unwrap();
+        let world = Self { rota: rota(), database };
+        for statement in sql.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
+            world.database.execute(statement).await.unwrap();
+        }
+        world
+    }
+
+    pub(crate) async fn new(sql: &str) -> Self {
+        Self::of(PostgresVersion::V16, sql).await
+    }
+
+    pub(crate) fn arguments(&self, procedure: &str, parameters: &Value) -> Vec<String> {
+        let mut all =
+            vec!["run".to_owned(), procedure.to_owned(), "--bind".into(), format!("database={}", self.database.url())];
+        all.extend(["--grant", "declared", "--output", "json"].map(str::to_owned));
+        for (name, value) in parameters.as_object().unwrap() {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            all.extend(["-p".to_owned(), format!("{name}={value}")]);
+        }
+        all
+    }
+
+    pub(crate) async fn run(&self, procedure: &str, parameters: Value, more: &[&str]) -> (Option<i32>, Value) {
+        let all = self.arguments(procedure, &parameters);
+        let mut all: Vec<&str> =
+            all.iter().skip(2).map(String::as_str).filter(|word| !["--output", "json"].contains(word)).collect();
+        all.extend(more);
+        run(&self.rota, procedure, &all).await
+    }
+
+    /// Succeeds, and gives its report.
+    pub(crate) async fn report(&self, procedure: &str, parameters: Value) -> Value {
+        let (status, answer) = self.run(procedure, parameters, &[]).await;
+        assert_eq!(status, Some(0), "{answer:#}");
+        answer["report"].clone()
+    }
+
+    /// Fails, and says why.
+    pub(crate) async fn fails(&self, procedure: &str, parameters: Value, with: &str) -> Value {
+        let (status, answer) = self.run(procedure, parameters, &[]).await;
+        assert_eq!(status, Some(1), "{answer:#}");
+        assert!(answer["error"].to_string().contains(with), "{with}: {answer:#}");
+        answer
+    }
+
+    /// The table's indexes, each with whether it is valid.
+    pub(crate) async fn indexes(&self, table: &str) -> Vec<(String, bool)> {
+        let mut connection = self.database.connect().await.unwrap();
+        sqlx::query_as(
+            "select c.relname::text, i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid \
+             where t.relname = $1 and not i.indisprimary order by 1",
+        )
+        .bind(table)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap()
+    }
+
+    /// Waits until a build waits for somebody.
+    pub(crate) async fn waits(&self) {
+        eventually(SOON, "the build to wait", async || {
+            let mut connection = self.database.connect().await?;
+            let phase: Option<String> =
+                sqlx::query_scalar("select phase from pg_stat_progress_create_index where datname = current_database() and phase like 'waiting%'")
+                    .fetch_optional(&mut connection)
+                    .await?;
+            Ok(phase)
+        })
+        .await
+        .unwrap();
+    }
+}
+
+const ORDERS: &str = "create table orders (id bigint primary key, customer_id bigint, total numeric, \"Status\" text, email text); \
+     insert into orders select g, g % 100, g, case when g % 3 = 0 then 'open' else 'Done' end, 'e' || g % 500 from generate_series(1, 5000) g; \
+     analyze orders";
+
+#[tokio::test]
+async fn an_index_is_built_and_an_equal_one_is_enough() {
+    for version in [PostgresVersion::V16, PostgresVersion::V18] {
+        let world = World::of(version, ORDERS).await;
+        let wanted = json!({ "table": "orders", "columns": ["customer_id", "total DESC"], "include": ["Status"], "predicate": "\"Status\" = 'open'" });
+        let (_, plan) = world.run("postgres-index-create", wanted.clone(), &["--plan"]).await;
+        assert_eq!(
+            plan["report"]["summary"],
+            "would build orders_customer_id_total_idx on public.orders (about 5,000 rows, 360.0 kB)",
+            "{plan:#}"
+        );
+        assert!(world.indexes("orders").await.is_empty(), "a plan builds nothing");
+        let report = world.report("postgres-index-create", wanted.clone()).await;
+        assert_eq!((&report["data"]["done"], &report["status"]), (&json!("built"), &json!("ok")), "{report:#}");
+        assert_eq!(world.indexes("orders").await, [("orders_customer_id_total_idx".to_owned(), true)]);
+        let mut again = wanted;
+        again["name"] = json!("another_name");
+        let report = world.report("postgres-index-create", again).await;
+        assert_eq!(report["data"]["done"], "already_there", "{report:#}");
+        assert_eq!(world.indexes("orders").await.len(), 1);
+        // Of an expression; and what looks the same and is not.
+        for columns in [json!(["lower(email)"]), json!(["lower(email) DESC"]), json!(["email"])] {
+            let report = world.report("postgres-index-create", json!({ "table": "orders", "columns": columns })).await;
+            assert_eq!(report["data"]["done"], "built", "{report:#}");
+        }
+        let report =
+            world.report("postgres-index-create", json!({ "table": "orders", "columns": ["(lower( EMAIL ))"] })).await;
+        assert_eq!(report["data"]["done"], "already_there", "however it is written: {report:#}");
+    }
+}
+
+#[tokio::test]
+async fn odd_names_and_schemas_are_quoted_and_only_one_statement_is_run() {
+    let world = World::new(
+        &format!("{ORDERS}; create schema \"Odd S\"; create table \"Odd S\".\"T ;1\" (\"Name \"\"X\" text)")
+            .replace(";1", "%1"),
+    )
+    .await;
+    let odd = json!({ "table": "T %1", "columns": ["Name \"X"], "name": "My \"Index\"; drop table orders" });
+    let report = world.report("postgres-index-create", odd).await;
+    assert_eq!(report["data"]["table"], "\"Odd S\".\"T %1\"", "{report:#}");
+    assert_eq!(world.indexes("T %1").await, [("My \"Index\"; drop table orders".to_owned(), true)]);
+    for (columns, predicate) in
+        [(json!(["id"]), "true); drop table orders; --"), (json!(["(id)) ; drop table orders; --("]), "true")]
+    {
+        let wanted = json!({ "table": "orders", "columns": columns, "predicate": predicate });
+        let (status, answer) = world.run("postgres-index-create", wanted, &[]).await;
+        assert_ne!(status, Some(0), "{answer:#}");
+    }
+    assert!(world.indexes("orders").await.is_empty());
+    let mut connection = world.database.connect().await.unwrap();
+    let rows: i64 = sqlx::query_scalar("select count(*) from orders").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(rows, 5000);
+}
+
+#[tokio::test]
+async fn an_invalid_index_is_no_success_and_is_replaced_when_asked() {
+    let world = World::new(ORDERS).await;
+    // What a unique build on duplicates leaves, and what IF NOT EXISTS makes of it.
+    assert!(world.database.execute("create unique index concurrently by_email on orders (email)").await.is_err());
+    world.database.execute("create index concurrently if not exists by_email on orders (email)").await.unwrap();
+    assert_eq!(world.indexes("orders").await, [("by_email".to_owned(), false)], "the statement's success");
+    let mut wanted = json!({ "table": "orders", "columns": ["email"], "name": "by_email" });
+    let answer = world.fails("postgres-index-create", wanted.clone(), "INVALID").await;
+    assert!(answer["error"]["hint"].as_str().unwrap().contains("replace_invalid"), "{answer:#}");
+    assert_eq!(
+        (answer["effects"].as_array().unwrap().len(), answer["report"]["status"].as_str()),
+        (0, Some("critical"))
+    );
+    wanted["replace_invalid"] = json!(true);
+    let report = world.report("postgres-index-create", wanted).await;
+    assert_eq!(
+        (&report["data"]["done"], &report["data"]["removed"]),
+        (&json!("built"), &json!(["public.by_email"])),
+        "{report:#}"
+    );
+    assert_eq!(world.indexes("orders").await, [("by_email".to_owned(), true)]);
+}
+
+#[tokio::test]
+async fn duplicates_are_counted_before_a_unique_index_is_begun() {
+    let world = World::new(ORDERS).await;
+    let answer = world
+        .fails(
+            "postgres-index-create",
+            json!({ "table": "orders", "columns": ["email"], "unique": true }),
+            "500 keys occur more than once",
+        )
+        .await;
+    assert_eq!(answer["report"]["data"]["duplicates"]["rows"], 4500, "{answer:#}");
+    assert_eq!(answer["report"]["data"]["duplicates"]["shown"].as_array().unwrap().len(), 10);
+    assert_eq!(answer["effects"], json!([]), "nothing was begun");
+    assert!(world.indexes("orders").await.is_empty());
+    let unique = json!({ "table": "orders", "columns": ["email", "id"], "unique": true });
+    assert_eq!(world.report("postgres-index-create", unique).await["data"]["done"], "built");
+}
+
+#[tokio::test]
+async fn an_old_transaction_is_named_and_waited_for_only_when_asked() {
+    let world = World::new(ORDERS).await;
+    let mut holder = world.database.connect().await.unwrap();
+    sqlx::raw_sql("begin; select count(*) from orders").execute(&mut holder).await.unwrap();
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut holder).await.unwrap();
+    let mut wanted = json!({ "table": "orders", "columns": ["total"], "holder_seconds": 0 });
+    let answer = world
+        .fails("postgres-index-create", wanted.clone(), &format!("pid {pid} (postgres, idle in transaction)"))
+        .await;
+    assert_eq!(answer["effects"], json!([]), "{answer:#}");
+    // The binding's lock_timeout does not cut the wait off; its own deadline does, and nothing is left.
+    wanted["wait_for_holders"] = json!(true);
+    wanted["budget_seconds"] = json!(2);
+    let answer = world.fails("postgres-index-create", wanted.clone(), "cut off after 2 s").await;
+    assert!(
+        answer["error"]["message"].as_str().unwrap().contains(&format!("it last waited for pid {pid}")),
+        "{answer:#}"
+    );
+    let undone = &answer["compensations"][0];
+    assert_eq!(undone["status"], "done", "{answer:#}");
+    assert!(world.indexes("orders").await.is_empty());
+    // Somebody who ends in time is waited for.
+    wanted["budget_seconds"] = json!(30);
+    let arguments = world.arguments("postgres-index-create", &wanted);
+    let running = world.rota.start(&arguments).unwrap();
+    world.waits().await;
+    sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
+    let said = running.end().await.unwrap();
+    assert_eq!(said.status, Some(0), "{said:?}");
+    assert_eq!(world.indexes("orders").await, [("orders_total_idx".to_owned(), true)]);
+}
+
+#[tokio::test]
+async fn a_cancelled_build_leaves_no_index_and_touches_no_other() {
+    let world = World::new(ORDERS).await;
+    assert!(world.database.execute("create unique index concurrently theirs on orders (email)").await.is_err());
+    let mut holder = world.database.connect().await.unwrap();
+    sqlx::raw_sql("begin; select count(*) from orders").execute(&mut holder).await.unwrap();
+    let running = world
+        .rota
+        .start(&world.arguments("postgres-index-create", &json!({ "table": "orders", "columns": ["total"] })))
+        .unwrap();
+    world.waits().await;
+    assert_eq!(world.indexes("orders").await.len(), 2, "INVALID while it waits");
+    running.signal(Signal::INT).unwrap();
+    // Dropping it waits for the same transaction, as everything that is done concurrently does.
+    eventually(SOON, "the build to end", async || Ok(world.building().await.is_empty().then_some(()))).await.unwrap();
+    sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
+    let said = running.end().await.unwrap();
+    assert_eq!(said.status, Some(130), "{said:?}");
+    assert_eq!(world.indexes("orders").await, [("theirs".to_owned(), false)], "{said:?}");
+}
+
+#[tokio::test]
+async fn a_killed_host_is_followed_by_one_that_drops_what_it_left() {
+    let world = World::new(ORDERS).await;
+    let mut holder = world.database.connect().await.unwrap();
+    sqlx::raw_sql("begin; select count(*) from orders").execute(&mut holder).await.unwrap();
+    let running = world
+        .rota
+        .start(&world.arguments("postgres-index-create", &json!({ "table": "orders", "columns": ["total"] })))
+        .unwrap();
+    world.waits().await;
+    running.signal(Signal::KILL).unwrap();
+    running.end().await.unwrap();
+    // The backend finds out by itself that nobody listens any more.
+    eventually(SOON, "the backend to end", async || Ok(world.building().await.is_empty().then_some(()))).await.unwrap();
+    sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
+    assert_eq!(world.indexes("orders").await, [("orders_total_idx".to_owned(), false)], "what the killed host left");
+    let last = eventually(SOON, "the undo", async || {
+        world.rota.run(&["doctor", "--fix"]).await?;
+        let shown = world.rota.run(&["runs", "show", "last", "--output", "json"]).await?.json()?;
+        Ok((shown["compensations"][0]["status"] == "done").then_some(shown))
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.indexes("orders").await, [], "{last:#}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_indexed_is_refused_with_what_to_do() {
+    let world = World::new(
+        "create table parted (id int) partition by range (id); create view shown as select 1 as id; create table a_b (id int); create schema s; create table s.a_b (id int)",
+    )
+    .await;
+    for (table, column, says) in [
+        ("parted", "id", "ATTACH PARTITION"),
+        ("shown", "id", "is a view"),
+        ("nowhere", "id", "there is no table"),
+        ("a_b", "id", "could be public.a_b or s.a_b"),
+        ("s.a_b", "idd", "no such column"),
+    ] {
+        world.fails("postgres-index-create", json!({ "table": table, "columns": [column] }), says).await;
+    }
+    let (role, password) = world.database.server().fresh_role("nobody", "login").await.unwrap();
+    let bind = format!("database={}", world.database.url_as(&role, &password));
+    let arguments = ["--bind", &bind, "--grant", "declared", "-p", "table=s.a_b", "-p", "columns=[\"id\"]"];
+    let (status, answer) = run(&world.rota, "postgres-index-create", &arguments).await;
+    assert_eq!(status, Some(1), "{answer:#}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("does not own it"), "{answer:#}");
+    let (status, answer) = run(
+        &world.rota,
+        "postgres-index-create",
+        &["--bind", &format!("database={}", world.database.url()), "-p", "table=s.a_b", "-p", "columns=[\"id\"]"],
+    )
+    .await;
+    assert_eq!(status, Some(3), "without its grant it is denied: {answer:#}");
+}
+
+impl World {
+    /// Backends that build an index now.
+    async fn building(&self) -> Vec<i32> {
+        let mut connection = self.database.connect().await.unwrap();
+        sqlx::query_scalar("select pid from pg_stat_progress_create_index where datname = current_database()")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap()
+    }
+}

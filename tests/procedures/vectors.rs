@@ -1,1 +1,230 @@
-//! pgvector's indexes and searches.
+//! pgvector: what its indexes are, building, searching, rebuilding.
+
+use crate::indexes::{SOON, World};
+use rota_testbed::{PostgresVersion, eventually};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// 3000 documents of 3 dimensions in a table with an odd name, and one with a plain one.
+const DOCUMENTS: &str = "create schema \"Odd S\"; create table \"Odd S\".\"Doc s\" (id bigint primary key, \"Vec X\" vector(3), tenant text, created timestamptz); \
+     insert into \"Odd S\".\"Doc s\" select g, array[sin(g), cos(g * 0.7), sin(g * 1.3)]::vector, case when g % 10 = 0 then 'a' else 'b' end, \
+       '2026-01-01'::timestamptz + g * interval '1 minute' from generate_series(1, 3000) g; analyze";
+
+#[tokio::test]
+async fn status_follows_object_ids_and_advises_lists() {
+    for version in [PostgresVersion::V16, PostgresVersion::V18] {
+        let world = World::of(version, &format!("{DOCUMENTS}; create table plain (v vector(3)); insert into plain select '[1,2,3]' from generate_series(1, 200); analyze plain")).await;
+        world.database.execute("create index \"IVF x\" on \"Odd S\".\"Doc s\" using ivfflat (\"Vec X\" vector_cosine_ops) with (lists = 50)").await.unwrap();
+        let report = world.report("pgvector-index-status", json!({ "min_rows": 100 })).await;
+        let seen = &report["data"]["indexes"][0];
+        assert_eq!(
+            (&seen["index"]["quoted"], &seen["lists"], &seen["advised_lists"], &seen["dimensions"], &seen["rows"]),
+            (&json!("\"Odd S\".\"IVF x\""), &json!(50), &json!(3), &json!(3), &json!(3000)),
+            "{report:#}"
+        );
+        let remedies: Vec<&Value> =
+            report["findings"].as_array().unwrap().iter().map(|finding| &finding["remedy"]["plugin"]).collect();
+        assert_eq!(remedies, ["pgvector-reindex", "pgvector-index-create"], "{report:#}");
+        // The remedies work as they stand.
+        for finding in report["findings"].as_array().unwrap() {
+            let done = world
+                .report(finding["remedy"]["plugin"].as_str().unwrap(), finding["remedy"]["parameters"].clone())
+                .await;
+            assert!(["rebuilt", "built"].contains(&done["data"]["done"].as_str().unwrap()), "{done:#}");
+        }
+        let report = world.report("pgvector-index-status", json!({ "min_rows": 100 })).await;
+        assert_eq!(report["status"], "ok", "{report:#}");
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_index_is_critical_and_its_remedy_mends_it() {
+    let world = World::new(DOCUMENTS).await;
+    world.cut("create index concurrently broken on \"Odd S\".\"Doc s\" using hnsw (\"Vec X\" vector_l2_ops)").await;
+    let report = world.report("pgvector-index-status", json!({})).await;
+    assert_eq!(report["status"], "critical", "{report:#}");
+    let remedy = &report["findings"][0]["remedy"];
+    assert_eq!(remedy["plugin"], "pgvector-reindex", "{report:#}");
+    let done = world.report("pgvector-reindex", remedy["parameters"].clone()).await;
+    assert!(done["summary"].as_str().unwrap().contains("which was INVALID"), "{done:#}");
+    assert_eq!(world.indexes("Doc s").await, [("broken".to_owned(), true)]);
+}
+
+#[tokio::test]
+async fn creating_chooses_what_fits_and_refuses_what_does_not() {
+    let world = World::new(&format!(
+        "{DOCUMENTS}; create table empty (v vector(3)); create table wide (id int, v vector(2500)); insert into wide select g, array_fill(g::real, array[2500])::vector from generate_series(1, 20) g; analyze"
+    ))
+    .await;
+    world
+        .fails(
+            "pgvector-index-create",
+            json!({ "table": "empty", "column": "v", "method": "ivfflat" }),
+            "0 vectors are too few",
+        )
+        .await;
+    let report = world
+        .report(
+            "pgvector-index-create",
+            json!({ "table": "Doc s", "column": "Vec X", "method": "ivfflat", "metric": "l2" }),
+        )
+        .await;
+    assert_eq!(
+        (&report["data"]["chosen"]["lists"], &report["data"]["chosen"]["probes"]),
+        (&json!(3), &json!(2)),
+        "{report:#}"
+    );
+    // By another metric it is another index; by the same it is there.
+    for (metric, done) in [("cosine", "built"), ("l2", "already_there")] {
+        let report = world
+            .report(
+                "pgvector-index-create",
+                json!({ "table": "Doc s", "column": "Vec X", "method": "ivfflat", "metric": metric }),
+            )
+            .await;
+        assert_eq!(report["data"]["done"], done, "{metric}: {report:#}");
+    }
+    let report = world.report("pgvector-index-create", json!({ "table": "wide", "column": "v" })).await;
+    assert!(report["data"]["index"]["definition"].as_str().unwrap().contains("halfvec(2500)"), "{report:#}");
+    // pgvector would refuse: said before, with the amount.
+    let refused = json!({ "table": "Doc s", "column": "Vec X", "method": "ivfflat", "metric": "inner-product", "lists": 500, "maintenance_work_mem": "1MB" });
+    world.fails("pgvector-index-create", refused, "maintenance_work_mem=7MB").await;
+    // A graph that does not fit is a warning, before and after.
+    let tight = json!({ "table": "Doc s", "column": "Vec X", "maintenance_work_mem": "1MB" });
+    let report = world.report("pgvector-index-create", tight).await;
+    let titles = report["findings"].to_string();
+    assert!(
+        titles.contains("its graph needs about") && titles.contains("did not fit into maintenance_work_mem after"),
+        "{report:#}"
+    );
+    assert_eq!(
+        (&report["status"], world.indexes("Doc s").await.iter().filter(|(_, valid)| !valid).count()),
+        (&json!("warning"), 0)
+    );
+}
+
+#[tokio::test]
+async fn the_runbooks_script_never_works() {
+    let world = World::new(DOCUMENTS).await;
+    let script = "drop index if exists x; create index concurrently x on \"Odd S\".\"Doc s\" using ivfflat (\"Vec X\" vector_cosine_ops) with (lists = 200)";
+    let error = format!("{:#}", world.database.execute(script).await.unwrap_err());
+    assert!(error.contains("cannot run inside a transaction block"), "{error}");
+}
+
+/// The figure: of all plans made while the index is rebuilt, how many use it.
+#[tokio::test]
+async fn searches_use_an_index_all_the_time_while_it_is_rebuilt() {
+    let world = World::new(&format!("{DOCUMENTS}; insert into \"Odd S\".\"Doc s\" select g, array[sin(g), cos(g * 0.7), sin(g * 1.3)]::vector, 'b', now() from generate_series(3001, 30000) g; analyze")).await;
+    world.database.execute("create index by_v on \"Odd S\".\"Doc s\" using hnsw (\"Vec X\" vector_l2_ops) with (m = 8, ef_construction = 32)").await.unwrap();
+    let running = world.rota.start(&world.arguments("pgvector-reindex", &json!({ "index": "by_v", "m": 16 }))).unwrap();
+    let mut client = world.database.connect().await.unwrap();
+    let (mut with, mut without, mut during) = (0_u32, 0_u32, 0_u32);
+    loop {
+        let plan: Vec<String> = sqlx::query_scalar(
+            "explain select id from \"Odd S\".\"Doc s\" order by \"Vec X\" <-> '[0.1,0.2,0.3]' limit 5",
+        )
+        .fetch_all(&mut client)
+        .await
+        .unwrap();
+        if plan.iter().any(|line| line.contains("Index Scan using by_v")) {
+            with += 1
+        } else {
+            without += 1
+        }
+        let (building, m): (bool, Option<String>) = sqlx::query_as(
+            "select exists (select from pg_stat_progress_create_index where datname = current_database()), \
+                    (select c.reloptions::text from pg_class c join pg_index i on i.indexrelid = c.oid where c.relname = 'by_v' and i.indisvalid and c.relfilenode > 0 \
+                       and not exists (select from pg_class o where o.relname in ('by_v_ccnew', 'by_v_ccold')))",
+        )
+        .fetch_one(&mut client)
+        .await
+        .unwrap();
+        during += u32::from(building);
+        if !building && during > 0 && m.is_some_and(|options| options.contains("m=16")) {
+            break;
+        }
+    }
+    let said = running.end().await.unwrap();
+    assert_eq!(said.status, Some(0), "{said:?}");
+    println!("{with} plans used the index, {without} did not; {during} of them were made while it was rebuilt");
+    assert!(during > 20 && without == 0, "{with} with, {without} without, {during} during");
+    let answer = said.json().unwrap();
+    assert_eq!(answer["report"]["data"]["done"], "rebuilt", "{answer:#}");
+    assert_eq!(world.indexes("Doc s").await, [("by_v".to_owned(), true)]);
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_cut_off_leaves_the_index_as_it_was() {
+    for signal in [None, Some(Signal::INT), Some(Signal::KILL)] {
+        let world = World::new(DOCUMENTS).await;
+        world
+            .database
+            .execute(
+                "create index by_v on \"Odd S\".\"Doc s\" using ivfflat (\"Vec X\" vector_l2_ops) with (lists = 50)",
+            )
+            .await
+            .unwrap();
+        // Somebody else's, which stays.
+        world.cut("reindex index concurrently \"Odd S\".by_v").await;
+        assert_eq!(world.indexes("Doc s").await, [("by_v".to_owned(), true), ("by_v_ccnew".to_owned(), false)]);
+        let mut holder = world.database.connect().await.unwrap();
+        sqlx::raw_sql("begin; select count(*) from \"Odd S\".\"Doc s\"").execute(&mut holder).await.unwrap();
+        let budget = if signal.is_none() { 2 } else { 60 };
+        let running = world
+            .rota
+            .start(&world.arguments("pgvector-reindex", &json!({ "index": "by_v", "budget_seconds": budget })))
+            .unwrap();
+        world.waits().await;
+        if let Some(signal) = signal {
+            running.signal(signal).unwrap();
+        }
+        eventually(SOON, "the rebuild to end", async || {
+            let mut connection = world.database.connect().await?;
+            let building: bool = sqlx::query_scalar(
+                "select exists (select from pg_stat_progress_create_index where datname = current_database())",
+            )
+            .fetch_one(&mut connection)
+            .await?;
+            Ok((!building).then_some(()))
+        })
+        .await
+        .unwrap();
+        sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
+        let said = running.end().await.unwrap();
+        assert_ne!(said.status, Some(0), "{said:?}");
+        eventually(SOON, "the undo", async || {
+            world.rota.run(&["doctor", "--fix"]).await?;
+            let shown = world.rota.run(&["runs", "show", "last", "--output", "json"]).await?.json()?;
+            let all = shown["compensations"].as_array().cloned().unwrap_or_default();
+            Ok((!all.is_empty() && all.iter().all(|one| one["status"] == "done")).then_some(()))
+        })
+        .await
+        .unwrap();
+        assert_eq!(
+            world.indexes("Doc s").await,
+            [("by_v".to_owned(), true), ("by_v_ccnew".to_owned(), false)],
+            "{signal:?}: {said:?}"
+        );
+        let mut connection = world.database.connect().await.unwrap();
+        let options: String = sqlx::query_scalar("select reloptions::text from pg_class where relname = 'by_v'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(options, "{lists=50}", "{signal:?}: put back");
+    }
+}
+
+impl World {
+    /// Runs a concurrent statement that is cancelled while it waits: what it leaves is INVALID.
+    async fn cut(&self, statement: &str) {
+        let mut holder = self.database.connect().await.unwrap();
+        sqlx::raw_sql("begin; select count(*) from \"Odd S\".\"Doc s\"").execute(&mut holder).await.unwrap();
+        let mut builder = self.database.connect().await.unwrap();
+        sqlx::raw_sql("set statement_timeout = '1s'").execute(&mut builder).await.unwrap();
+        assert!(
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut builder).await.is_err(),
+            "it is cut off"
+        );
+        sqlx::raw_sql("rollback").execute(&mut holder).await.unwrap();
+    }
+}

@@ -5,7 +5,7 @@ use rota_sdk::prelude::*;
 use rota_sdk_index::element::{Column, Element, Spec};
 use rota_sdk_index::vector::{
     Extension, Metric, advised_lists, advised_probes, hnsw_memory, ivfflat_memory, lists_are_off, megabytes,
-    most_dimensions,
+    memory_for, most_dimensions,
 };
 use rota_sdk_index::{Creation, Table, tell};
 
@@ -162,10 +162,7 @@ pub(crate) fn spec(
 
 /// Whether the build fits into memory. An IVFFlat build would be refused by pgvector, an HNSW build becomes many times slower.
 pub(crate) async fn memory(creation: &mut Creation, parameters: &Parameters, chosen: &Chosen) -> Result<()> {
-    let given = parameters.maintenance_work_mem.clone();
-    let statement = "select coalesce(pg_size_bytes($1), (select setting::int8 * 1024 from pg_catalog.pg_settings where name = 'maintenance_work_mem'))";
-    let has: i64 =
-        creation.watcher.query_one(statement, params![given]).await.context("looking at maintenance_work_mem")?;
+    let has = memory_for(&mut creation.watcher, parameters.maintenance_work_mem.as_deref()).await?;
     if chosen.memory_bytes <= has {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! The indexes and columns, by object id: a name in mixed case or in another schema is no problem.
 
 use rota_sdk::prelude::*;
-use rota_sdk_index::vector::{advised_lists, advised_probes};
+use rota_sdk_index::vector::{Fact, advised_lists, advised_probes};
 use rota_sdk_index::{Index, Table};
 
 /// An index of pgvector.
@@ -45,24 +45,6 @@ pub(crate) struct Column {
     pub(crate) rows: i64,
 }
 
-/// What only the index's own attributes and its table's statistics say.
-#[derive(FromRow)]
-struct Fact {
-    oid: i64,
-    vector_type: String,
-    dimensions: i32,
-    rows: i64,
-}
-
-// A table that was never vacuumed or analysed has -1 in pg_class, and a count in the statistics.
-const FACTS: &str = "\
-    select c.oid::int8 as oid, y.typname::text as vector_type, a.atttypmod as dimensions, \
-           case when t.reltuples >= 0 then t.reltuples::int8 else coalesce(nullif(s.n_live_tup, 0), -1) end as rows \
-    from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid join pg_catalog.pg_am m on m.oid = c.relam \
-      join pg_catalog.pg_class t on t.oid = i.indrelid left join pg_catalog.pg_stat_user_tables s on s.relid = t.oid \
-      join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = 1 join pg_catalog.pg_type y on y.oid = a.atttypid \
-    where m.amname in ('hnsw', 'ivfflat')";
-
 const UNINDEXED: &str = "\
     select format('%I.%I', n.nspname, t.relname) as table, a.attname::text as column, format_type(a.atttypid, a.atttypmod) as type_name, \
            y.typname::text as base_type, a.atttypmod as dimensions, \
@@ -86,7 +68,7 @@ pub(crate) async fn all(session: &mut Session, table: Option<&str>) -> Result<(V
         Some(oid) => Index::on_table(session, oid).await?,
         None => Index::all(session).await?,
     };
-    let facts: Vec<Fact> = session.query_all(FACTS, params![]).await.context("looking at the vectors of indexes")?;
+    let facts = Fact::all(session).await?;
     let seen = indexes.into_iter().filter(|index| matches!(index.method.as_str(), "hnsw" | "ivfflat"));
     let seen = seen.filter_map(|index| {
         // One that was dropped between the two looks is left out.
