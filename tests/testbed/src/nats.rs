@@ -284,7 +284,8 @@ impl NatsClient {
                         let head: usize = if words[0] == "HMSG" { words[words.len() - 2].parse()? } else { 0 };
                         let mut body = vec![0; length + 2];
                         self.stream.read_exact(&mut body).await?;
-                        if words[1] == inbox {
+                        // What a consumer delivers comes under the subject that it was stored under.
+                        if words[2] == "1" && (words[1] == inbox || !words[1].starts_with("_INBOX.")) {
                             return Ok(String::from_utf8_lossy(&body[head..length]).into_owned());
                         }
                     }
