@@ -5,7 +5,7 @@ use rota_testbed::{Nats, eventually};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The URL of servers, the first one first, with the monitoring of all.
 fn url(servers: &[&Nats]) -> String {
@@ -60,7 +60,10 @@ async fn a_server_that_is_well_is_ok_and_its_numbers_are_the_servers() {
     let stream = client.api("STREAM.INFO.ORDERS", &Value::Null).await.unwrap();
     assert_eq!(named(&report, "streams", "ORDERS")["bytes"], stream["state"]["bytes"]);
     let page = nats.page("/varz").await.unwrap();
-    assert_eq!((&report["data"]["server"]["version"], &report["data"]["servers"][0]["name"]), (&page["version"], &page["server_name"]));
+    assert_eq!(
+        (&report["data"]["server"]["version"], &report["data"]["servers"][0]["name"]),
+        (&page["version"], &page["server_name"])
+    );
 
     client.fetch("ORDERS", "worker", 2).await.unwrap();
     let report = health(&url(&[&nats]), &[]).await;
@@ -99,7 +102,11 @@ async fn consumers_that_do_not_keep_up_are_named() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    let report = health(&url(&[&nats]), &["-p", "warn_pending=2", "-p", "critical_seconds_behind=1", "-p", "warn_seconds_behind=0"]).await;
+    let report = health(
+        &url(&[&nats]),
+        &["-p", "warn_pending=2", "-p", "critical_seconds_behind=1", "-p", "warn_seconds_behind=0"],
+    )
+    .await;
     publishing.abort();
     assert_eq!(report["status"], "critical");
     says(&report, "critical", "JOBS/full: all 4 messages that may be unacknowledged are");
@@ -113,7 +120,7 @@ async fn consumers_that_do_not_keep_up_are_named() {
 
 #[tokio::test]
 async fn storage_near_its_limit_is_found_at_the_stream_the_account_and_the_server() {
-    let nats = Nats::with("max_file: 1M, max_memory: 1M", "max_file: 900K, max_mem: 900K", "").await.unwrap();
+    let nats = Nats::with("max_file: 1M, max_mem: 1M", "max_file: 900K, max_mem: 900K", "").await.unwrap();
     let mut client = nats.client().await.unwrap();
     let payload = "c4nary-".repeat(1_400);
     client.stream("RING", &json!({ "max_bytes": 50_000 })).await.unwrap();
@@ -134,7 +141,8 @@ async fn storage_near_its_limit_is_found_at_the_stream_the_account_and_the_serve
 
 #[tokio::test]
 async fn a_slow_consumer_that_was_cut_off_is_found() {
-    let nats = Nats::with("max_file: 64M", "", "max_pending: 1M\nwrite_deadline: \"200ms\"").await.unwrap();
+    let nats =
+        Nats::with("max_file: 64M", "", "max_payload: 100K\nmax_pending: 1M\nwrite_deadline: \"200ms\"").await.unwrap();
     assert_eq!(health(&url(&[&nats]), &[]).await["status"], "ok");
     let mut slow = nats.client().await.unwrap();
     slow.subscribe("flood").await.unwrap();
@@ -149,7 +157,10 @@ async fn a_slow_consumer_that_was_cut_off_is_found() {
     .await
     .unwrap();
     let report = health(&url(&[&nats]), &[]).await;
-    says(&report, "warning", "one: 1 slow consumers were cut off since it started");
+    // The server may go on to count while it looks; either way it is not well.
+    let found = report["findings"].as_array().unwrap().iter().any(|one| one["title"].as_str().unwrap().contains("slow consumers were cut off"));
+    assert!(found && report["status"] != "ok", "{report:#}");
+    assert!(report["data"]["servers"][0]["slow_consumers"].as_u64() >= Some(1), "{report:#}");
     drop(slow);
 }
 
@@ -163,7 +174,9 @@ async fn a_cluster_loses_one_server_and_then_its_quorum() {
     })
     .await
     .unwrap();
-    eventually(PATIENCE, "a consumer", async || client.consumer("LEDGER", "audit", &json!({})).await.map(Some)).await.unwrap();
+    eventually(PATIENCE, "a consumer", async || client.consumer("LEDGER", "audit", &json!({})).await.map(Some))
+        .await
+        .unwrap();
     client.store("LEDGER.a", 2, "c4nary").await.unwrap();
     let whole = {
         let servers: Vec<&Nats> = all.iter().collect();
@@ -171,18 +184,23 @@ async fn a_cluster_loses_one_server_and_then_its_quorum() {
     };
     let report = eventually(PATIENCE, "all copies to be there", async || {
         let report = health(&whole, &["-p", "expected_servers=3"]).await;
-        Ok((named(&report, "streams", "LEDGER")["reachable"] == 3 && titles(&report, "critical").is_empty()).then_some(report))
+        Ok((named(&report, "streams", "LEDGER")["reachable"] == 3 && titles(&report, "critical").is_empty())
+            .then_some(report))
     })
     .await
     .unwrap();
-    assert!(report["data"]["servers"].as_array().unwrap().iter().all(|server| server["cluster_leader"].is_string()), "{report:#}");
+    assert!(
+        report["data"]["servers"].as_array().unwrap().iter().all(|server| server["cluster_leader"].is_string()),
+        "{report:#}"
+    );
     let report = health(&whole, &["-p", "expected_servers=4"]).await;
     says(&report, "critical", "3 servers belong to JetStream's cluster, and 4 are expected");
 
     all[2].kill();
     let report = eventually(PATIENCE, "the loss of one to be seen", async || {
         let report = health(&whole, &[]).await;
-        let lost = report["data"]["streams"].as_array().is_some_and(|streams| streams.iter().any(|one| one["reachable"] == 2));
+        let lost =
+            report["data"]["streams"].as_array().is_some_and(|streams| streams.iter().any(|one| one["reachable"] == 2));
         Ok(lost.then_some(report))
     })
     .await
@@ -194,7 +212,9 @@ async fn a_cluster_loses_one_server_and_then_its_quorum() {
     all[1].kill();
     let report = eventually(PATIENCE, "the loss of the quorum to be seen", async || {
         let report = health(&format!("{whole}&domain="), &[]).await;
-        Ok((report["data"]["answers"] == false && titles(&report, "critical").iter().any(|title| title.contains("cluster has no leader"))).then_some(report))
+        Ok((report["data"]["answers"] == false
+            && titles(&report, "critical").iter().any(|title| title.contains("cluster has no leader")))
+        .then_some(report))
     })
     .await
     .unwrap();
@@ -229,4 +249,36 @@ async fn what_cannot_be_looked_at_says_why() {
     assert_eq!(status, Some(1), "{answer}");
     let text = answer.to_string();
     assert!(text.contains("cannot be reached") && !text.contains(&nats.port().to_string()), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_nothing_is_given_up_and_the_doctor_reaches_one_that_does() {
+    let nats = Nats::start().await.unwrap();
+    let mut rota = rota();
+    rota.set("NATS_PASSWORD", nats.password());
+    let binding = |monitoring: &str| {
+        format!(
+            "[bindings.events]\nkind = \"jetstream\"\nurl = \"nats://rota@127.0.0.1:{}\"\npassword = \"env:NATS_PASSWORD\"\n\
+             connect_timeout = \"500ms\"\nrequest_timeout = \"500ms\"\nmonitoring = [\"{monitoring}\"]\n",
+            nats.port()
+        )
+    };
+    rota.configure(&binding(&nats.monitoring())).unwrap();
+    let said = rota.run(&["doctor", "--output", "json"]).await.unwrap();
+    assert!(said.stdout.contains("NATS 2.") && said.stdout.contains("monitoring of 1 servers"), "{said:?}");
+    // Nobody is there: the doctor says so.
+    let free = rota_testbed::free_port().unwrap();
+    rota.configure(&binding(&format!("http://127.0.0.1:{free}"))).unwrap();
+    let said = rota.run(&["doctor", "--output", "json"]).await.unwrap();
+    assert!(said.stdout.contains("1 of 1 monitoring addresses do not answer"), "{said:?}");
+    assert_ne!(said.status, Some(0));
+
+    nats.pause();
+    let begun = std::time::Instant::now();
+    let (status, answer) = run(&rota, "jetstream-health", &["--bind", "stream=events"]).await;
+    nats.resume();
+    assert_eq!(status, Some(1), "{answer}");
+    let text = answer.to_string();
+    assert!(text.contains("did not answer in time") && text.contains("connect_timeout"), "{text}");
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }

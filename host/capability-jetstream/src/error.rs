@@ -32,8 +32,11 @@ impl Place {
                 "NATS of binding `{binding}` did not answer in time; look at the network and the server, or raise `connect_timeout` of [bindings.{binding}]"
             )),
             ConnectErrorKind::Dns => self.unreachable("its name is not known to DNS"),
-            // What the system says names the address.
-            ConnectErrorKind::Io => self.unreachable(&causes(error)),
+            ConnectErrorKind::Io => match causes(error) {
+                // rustls speaks through the socket.
+                why if why.contains("certificate") || why.contains("tls") || why.contains("TLS") => self.untrusted(&why),
+                why => self.unreachable(&why),
+            },
             _ => self.unreachable("no server of it accepts connections"),
         }
     }

@@ -145,7 +145,8 @@ fn parse(filter: &str) -> Result<EnvFilter, InitError> {
     }
     // Later directives replace earlier ones of the same target, so a library that is named speaks.
     let ceiling = general.min(LevelFilter::WARN);
-    let mut directives = vec![general.to_string(), "sqlx::query=off".to_owned()];
+    // What async-nats says of a refused login is the error of the call, too, and there without an address.
+    let mut directives = vec![general.to_string(), "sqlx::query=off".to_owned(), "async_nats=off".to_owned()];
     directives.extend(QUIET.iter().map(|library| format!("{library}={ceiling}")));
     directives.extend(given.iter().map(|part| (*part).to_owned()));
     EnvFilter::builder().with_regex(false).parse(directives.join(",")).map_err(|error| refuse(error.to_string()))

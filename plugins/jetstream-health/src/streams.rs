@@ -1,7 +1,7 @@
 //! The account and its streams.
 
 use crate::{Look, Parameters, Stream};
-use rota_sdk::jetstream::{AccountFacts, ClusterFacts, StreamFacts};
+use rota_sdk::jetstream::{AccountFacts, ClusterFacts, ReplicaFacts, StreamFacts};
 use rota_sdk::prelude::*;
 use std::collections::BTreeMap;
 
@@ -93,6 +93,13 @@ fn limits(stream: &StreamFacts, parameters: &Parameters, report: &mut Report) ->
     largest
 }
 
+/// A copy answers every second, also when nothing is stored; one that was not heard of for so long is away, before its servers say so.
+const SILENT: u64 = 5_000_000_000;
+
+fn is_away(replica: &ReplicaFacts) -> bool {
+    replica.offline || replica.silent_nanoseconds >= SILENT
+}
+
 /// How many copies can be reached, and what that means. More than half are needed.
 pub(crate) fn copies(
     name: &str,
@@ -101,11 +108,11 @@ pub(crate) fn copies(
     parameters: &Parameters,
     report: &mut Report,
 ) -> u32 {
-    let there = cluster.replicas.iter().filter(|replica| !replica.offline).count();
+    let there = cluster.replicas.iter().filter(|replica| !is_away(replica)).count();
     let reachable = u32::try_from(there).unwrap_or(u32::MAX).saturating_add(u32::from(cluster.leader.is_some()));
     let all = u32::try_from(cluster.replicas.len()).unwrap_or(u32::MAX).saturating_add(1).max(wanted);
     let offline: Vec<&str> =
-        cluster.replicas.iter().filter(|replica| replica.offline).map(|replica| replica.name.as_str()).collect();
+        cluster.replicas.iter().filter(|replica| is_away(replica)).map(|replica| replica.name.as_str()).collect();
     let needed = all / 2 + 1;
     if cluster.leader.is_none() {
         report
@@ -126,7 +133,7 @@ pub(crate) fn copies(
             .detail(format!("Away: {}. It goes on until {} more are.", offline.join(", "), spare + 1))
             .advice("Bring back the servers with its copies");
     }
-    for replica in cluster.replicas.iter().filter(|replica| !replica.offline) {
+    for replica in cluster.replicas.iter().filter(|replica| !is_away(replica)) {
         if replica.lag >= parameters.warn_lag {
             report.warning(format!("{name}: the copy on {} is {} operations behind", replica.name, replica.lag));
         } else if !replica.current {

@@ -125,6 +125,18 @@ fn copies_that_are_away() {
         });
         assert_eq!(report.status, severity, "{leader:?} {away}: {:?}", report.findings);
     }
+    let report = run(|mock| {
+        one(
+            mock,
+            |stream| {
+                let silent = ReplicaFacts { silent_nanoseconds: 6_000_000_000, ..replica("b", false) };
+                stream.cluster = Some(ClusterFacts { leader: Some("a".into()), replicas: vec![silent, replica("c", false)] });
+                stream.replicas = 3;
+            },
+            |_| {},
+        );
+    });
+    assert!(report.finding("ORDERS: 2 of 3 copies can be reached").is_some(), "{:?}", report.findings);
     let report = run(|mock| one(mock, |stream| stream.answered = false, |_| {}));
     assert_eq!(report.status, Severity::Critical);
 }

@@ -38,7 +38,8 @@ struct Seen {
     invalid_indexes: i64,
 }
 
-const NAMES: &str = "select d.datname::text from pg_catalog.pg_database d where d.datallowconn and not d.datistemplate order by 1";
+const NAMES: &str =
+    "select d.datname::text from pg_catalog.pg_database d where d.datallowconn and not d.datistemplate order by 1";
 
 const INSIDE: &str = "\
     select pg_database_size(d.oid) as bytes, age(d.datfrozenxid)::int8 as age, \

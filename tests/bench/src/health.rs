@@ -201,9 +201,10 @@ pub(crate) async fn measure_many(server: &Postgres, rounds: usize) -> anyhow::Re
         if round == 0 {
             let mut plain = first.connect().await?;
             while running.try_wait()?.is_none() {
-                let count: i64 = sqlx::query_scalar("select count(*) from pg_stat_activity where application_name like 'rota%'")
-                    .fetch_one(&mut plain)
-                    .await?;
+                let count: i64 =
+                    sqlx::query_scalar("select count(*) from pg_stat_activity where application_name like 'rota%'")
+                        .fetch_one(&mut plain)
+                        .await?;
                 most = most.max(count);
             }
         }
@@ -233,6 +234,9 @@ pub(crate) async fn measure_many(server: &Postgres, rounds: usize) -> anyhow::Re
         theirs: Some(measured.their_wall()),
         shown: None,
         met: ratio.median >= 5.0,
-        notes: vec![format!("at most {most} sessions at a time; {} statements in each database", each.matches("\\g\n").count())],
+        notes: vec![format!(
+            "at most {most} sessions at a time; {} statements in each database",
+            each.matches("\\g\n").count()
+        )],
     })
 }

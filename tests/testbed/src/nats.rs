@@ -35,7 +35,7 @@ impl Nats {
     /// # Errors
     /// When its program is missing, or it does not answer in half a minute.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::with("max_file: 64M, max_memory: 16M", "", "").await
+        Self::with("max_file: 64M, max_mem: 16M", "", "").await
     }
 
     /// Starts one with settings of JetStream (`max_file: 1M`), of the account's JetStream (`max_file: 1M`; none: enabled), and of the server.
@@ -61,7 +61,7 @@ impl Nats {
         for (number, port) in ports.iter().enumerate() {
             let cluster =
                 format!("cluster {{ name: trio, listen: \"127.0.0.1:{port}\", routes: [{}] }}", routes.join(", "));
-            all.push(Self::new(&format!("n{number}"), &password, "max_file: 64M, max_memory: 16M", "", &cluster)?);
+            all.push(Self::new(&format!("n{number}"), &password, "max_file: 64M, max_mem: 16M", "", &cluster)?);
         }
         for nats in &mut all {
             nats.run().await?;
@@ -284,7 +284,8 @@ impl NatsClient {
                         let head: usize = if words[0] == "HMSG" { words[words.len() - 2].parse()? } else { 0 };
                         let mut body = vec![0; length + 2];
                         self.stream.read_exact(&mut body).await?;
-                        if words[1] == inbox {
+                        // What a consumer delivers comes under the subject that it was stored under.
+                        if words[2] == "1" && (words[1] == inbox || !words[1].starts_with("_INBOX.")) {
                             return Ok(String::from_utf8_lossy(&body[head..length]).into_owned());
                         }
                     }
