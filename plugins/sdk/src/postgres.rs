@@ -1,5 +1,11 @@
 //! What every PostgreSQL procedure reports of the server it looked at.
 
+mod backends;
+mod statement;
+
+pub use backends::{Backend, Ended, Ending, Named, Outcome, Protection, Same, Still, end, find, look, look_again};
+pub use statement::{SHOWN, without_literals};
+
 use crate::sql::Session;
 use crate::{Error, FromRow, Report, Result, Timestamp};
 
