@@ -1,5 +1,6 @@
 //! Real servers for tests and the demo: PostgreSQL with pgvector ([`Postgres`]), S3 ([`S3`]), Valkey ([`Valkey`], which stands in for
-//! Dragonfly) and Kubernetes ([`Cluster`]), from what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
+//! Dragonfly) and Kubernetes ([`Cluster`]), PostgreSQL with a streaming standby ([`Postgres::standby`]) and as pods behind a
+//! Service ([`PostgresPods`]), from what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
 //! slowed down or cut ([`TcpProxy`]), a disk that is full ([`SmallDisk`]), servers that are killed, paused
 //! and started again.
 //!
@@ -18,11 +19,13 @@ mod disk;
 mod dragonfly;
 mod postgres;
 mod postgres_access;
+mod postgres_pods;
 mod proxy;
 mod resp;
 mod s3;
 mod server;
 pub mod shared;
+mod standby;
 mod tools;
 mod valkey;
 mod wait;
@@ -33,9 +36,11 @@ pub use disk::SmallDisk;
 pub use dragonfly::Dragonfly;
 pub use postgres::{Postgres, PostgresOptions, PostgresVersion};
 pub use postgres_access::{Database, PostgresAccess};
+pub use postgres_pods::{PostgresPod, PostgresPods};
 pub use proxy::TcpProxy;
 pub use resp::{Resp, RespClient};
 pub use s3::{S3, S3Access, S3Keys, S3Options};
+pub use standby::StandbyOptions;
 pub use tools::{free_port, is_root, previous, random_secret, tool, tools_dir};
 pub use valkey::Valkey;
 pub use wait::eventually;

@@ -114,11 +114,11 @@ impl Default for PostgresOptions {
 /// For a test that needs no server of its own, [`Postgres::shared`] is faster.
 #[derive(Debug)]
 pub struct Postgres {
-    access: PostgresAccess,
-    programs: PathBuf,
+    pub(crate) access: PostgresAccess,
+    pub(crate) programs: PathBuf,
     /// None after `stop` and `kill`.
-    server: Option<Server>,
-    folder: Folder,
+    pub(crate) server: Option<Server>,
+    pub(crate) folder: Folder,
 }
 
 impl Deref for Postgres {
@@ -228,7 +228,7 @@ impl Postgres {
             .unwrap_or_default()
     }
 
-    async fn run(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn run(&mut self) -> anyhow::Result<()> {
         let program = self.programs.join("postgres");
         let clock = self.folder.path().join(CLOCK);
         let mut command = if clock.exists() { with_clock(&program, &clock)? } else { Command::new(program) };
@@ -262,7 +262,13 @@ impl Drop for Postgres {
     }
 }
 
-async fn init_cluster(programs: &Path, folder: &Path, password: &str, config: &[String]) -> anyhow::Result<()> {
+/// A new cluster in `folder/data`.
+pub(crate) async fn init_cluster(
+    programs: &Path,
+    folder: &Path,
+    password: &str,
+    config: &[String],
+) -> anyhow::Result<()> {
     let data = folder.join("data");
     let password_file = folder.join("password");
     tokio::fs::write(&password_file, password).await?;
@@ -278,13 +284,7 @@ async fn init_cluster(programs: &Path, folder: &Path, password: &str, config: &[
         ])
         .arg(format!("--pwfile={}", password_file.display()))
         .arg(format!("--pgdata={}", data.display()));
-    let mut command = as_nobody(&initdb, None);
-    command.current_dir(folder).stdin(Stdio::null());
-    let output =
-        tokio::process::Command::from(command).kill_on_drop(true).output().await.context("initdb cannot be run")?;
-    if !output.status.success() {
-        bail!("initdb ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
-    }
+    finished("initdb", &initdb, folder).await?;
     tokio::fs::remove_file(&password_file).await?;
     let path = data.join("postgresql.conf");
     let mut text = tokio::fs::read_to_string(&path).await?;
@@ -294,5 +294,17 @@ async fn init_cluster(programs: &Path, folder: &Path, password: &str, config: &[
         text.push('\n');
     }
     tokio::fs::write(&path, text).await?;
+    Ok(())
+}
+
+/// Runs a program as the servers' user to its end.
+pub(crate) async fn finished(name: &str, command: &Command, folder: &Path) -> anyhow::Result<()> {
+    let mut command = as_nobody(command, None);
+    command.current_dir(folder).stdin(Stdio::null());
+    let run = tokio::process::Command::from(command).kill_on_drop(true).output();
+    let output = run.await.with_context(|| format!("{name} cannot be run"))?;
+    if !output.status.success() {
+        bail!("{name} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
     Ok(())
 }

@@ -5,3 +5,4 @@ mod cluster;
 mod nothing_left;
 mod postgres;
 mod s3;
+mod standby;
