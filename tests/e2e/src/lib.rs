@@ -8,6 +8,7 @@
 //! | [`Attempts`] | the attempts of one run, straight in the sandbox |
 //! | [`InProcess`] | a host in this process, for what is measured within a run |
 //! | [`processes`] | which processes a run has left |
+//! | [`crash`] | a host killed before and after every single effect of a run |
 //!
 //! The suites are in `suites/`. They are a test target of the package `rota` (see host/rota/Cargo.toml), because only a package's
 //! own integration tests are given its binary, built and up to date, by stable cargo.
@@ -15,6 +16,7 @@
 mod attempts;
 mod command;
 pub mod component;
+pub mod crash;
 mod in_process;
 pub mod probe;
 pub mod processes;

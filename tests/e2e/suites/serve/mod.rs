@@ -4,6 +4,7 @@
 //! independent look at the database shows.
 
 mod chaos;
+mod killed;
 mod people;
 mod schedules;
 mod survive;
@@ -106,6 +107,16 @@ impl Serving {
             .await
             .unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
+    /// How many attempts have begun, as PostgreSQL has it.
+    async fn fences(&self, run: &str) -> i64 {
+        let mut connection = self.database.connect().await.unwrap();
+        sqlx::query_scalar("select count(*) from fence where run = $1")
+            .bind(run)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
     }
 
     async fn undone(&self, run: &str) -> i64 {
