@@ -90,7 +90,7 @@ pub struct Parameters {
 /// What was done, or would be.
 #[data]
 pub struct Data {
-    /// The server that was promoted, as it was looked at before.
+    /// The server that was promoted, as it is then; in a plan, as it is now.
     server: Server,
     /// The Service.
     service: String,
@@ -166,7 +166,7 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         .with_context(|| format!("one failover of {} at a time", parameters.service))?;
     let applications = parameters.applications();
     let names = applications.find(&cluster).await?;
-    let (decision, server): (Decision, Server) =
+    let (decision, mut server): (Decision, Server) =
         cx.step("decide", async || decide::decide(&cx, &cluster, &parameters).await).repeatable().await?;
     let standby = slot(&cx, &decision.chosen.slot)?;
     let mut done = Vec::new();
@@ -189,6 +189,9 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         }
     }
     let promoted = if cx.is_plan() { None } else { Some(verify(&cx, standby, &decision).await?) };
+    if promoted.is_some() {
+        server = Server::inspect(&mut standby.open().await?).await?;
+    }
     done.push(format!("promoted {}", decision.chosen.pod));
     lock.check().await?;
     move_service(&cluster, &decision).await?;

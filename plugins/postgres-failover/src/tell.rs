@@ -32,9 +32,9 @@ pub(crate) fn report(cx: &Context, told: Told) -> Report<Data> {
             .detail(format!("Known from {}. Transactions in them were committed for clients and are gone.", decision.known_from))
             .advice("Before the old primary is rewound or rebuilt, keep a copy of its data: what is lost is in it (pg_waldump, or start the copy apart from everything)");
     }
-    report
-        .note(format!("what the old primary wrote and sent to nobody is not known: {lost_bytes:?} is the least").replace("Some(", "").replace(')', ""))
-        .detail("Replication is asynchronous unless synchronous_standby_names says otherwise: a primary that dies takes along what it had not sent yet.");
+    report.note("what the old primary wrote and sent to nobody is not known, and is not counted as lost").detail(
+        "Replication is asynchronous unless synchronous_standby_names says otherwise: a primary that dies takes along what it had not sent yet.",
+    );
     if let Some(manager) = &decision.managed_by {
         report
             .warning(format!("{manager} manages the StatefulSet {} and may scale it up again", old.stateful_set))

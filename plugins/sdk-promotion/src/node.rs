@@ -245,3 +245,54 @@ pub async fn within<T>(cx: &Context, time: Duration, work: impl Future<Output = 
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(slot: &str, timeline: i32, lsn: i64) -> Candidate {
+        Candidate {
+            slot: slot.to_owned(),
+            binding: slot.to_owned(),
+            pod: format!("{slot}-0"),
+            controller: None,
+            system_identifier: "1".to_owned(),
+            timeline,
+            lsn: Lsn(lsn).to_string(),
+            lsn_bytes: lsn,
+            unreplayed_bytes: 0,
+            streams: false,
+            primary_said_bytes: None,
+            paused: false,
+        }
+    }
+
+    #[test]
+    fn positions_are_read_and_written_as_the_server_does() {
+        for text in ["0/0", "0/3000060", "1A/FFFFFFFF", "FFFFFFF/1"] {
+            assert_eq!(Lsn::parse(text).map(|lsn| lsn.to_string()).as_deref(), Some(text));
+        }
+        for text in ["", "3000060", "0/", "0/G", "0/1FFFFFFFF"] {
+            assert_eq!(Lsn::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_best_is_of_the_newest_timeline_then_the_furthest_then_the_first() {
+        let chosen = |candidates: &[Candidate]| best(candidates).map(|one| one.slot.clone()).unwrap_or_default();
+        assert_eq!(chosen(&[candidate("a", 1, 900), candidate("b", 2, 100)]), "b");
+        assert_eq!(chosen(&[candidate("a", 1, 100), candidate("b", 1, 101)]), "b");
+        assert_eq!(chosen(&[candidate("a", 1, 100), candidate("b", 1, 100)]), "a");
+        assert_eq!(chosen(&[]), "");
+    }
+
+    #[test]
+    fn one_server_in_two_slots_and_another_cluster_are_refused() {
+        let mut twice = [candidate("a", 1, 1), candidate("b", 1, 1)];
+        twice[1].pod = "a-0".to_owned();
+        assert!(best(&twice).is_err());
+        let mut others = [candidate("a", 1, 1), candidate("b", 1, 1)];
+        others[1].system_identifier = "2".to_owned();
+        assert!(best(&others).is_err());
+    }
+}

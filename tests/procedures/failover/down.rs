@@ -72,6 +72,13 @@ async fn a_primary_that_hangs_is_ended_before_another_is_promoted() {
     .unwrap();
     assert_eq!(status, Some(0), "{answer:#}");
     assert!(answer["report"]["data"]["looks"][0]["sql"].as_str().unwrap().contains("no session within"), "{answer:#}");
+    // Its postmaster is dead. The others are stopped where they are, which a real node would have killed; they end when they go on.
+    world.pods.primary.resume();
+    rota_testbed::eventually(super::DEADLINE, "the end of the old primary", async || {
+        Ok((!world.pods.primary.is_running()).then_some(()))
+    })
+    .await
+    .unwrap();
     world.has_failed_over_to(standby).await;
 }
 

@@ -65,7 +65,7 @@ impl World {
             "--confirm",
             word,
         ];
-        if procedure == "postgres-failover" {
+        if procedure == "postgres-failover" && !flags.iter().any(|flag| flag.starts_with("look_interval")) {
             arguments.extend(["-p", "look_interval_seconds=1"]);
         }
         arguments.extend(flags);
