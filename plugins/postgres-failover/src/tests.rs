@@ -49,7 +49,7 @@ fn host() -> MockHost {
     host.sql("standby").server(|server| server.in_recovery = true);
     inspected(&host, "standby");
     host.sql("standby").on("as receiver_status", standby("10.0.0.2", 1_000, None));
-    host.sql("standby").on("select pg_is_in_recovery()", rows! { ["in_recovery"] => [true] });
+    host.sql("standby").on("pg_catalog.pg_is_in_recovery()", rows! { ["in_recovery"] => [true] });
     host.cluster("cluster")
         .put(json!({
             "apiVersion": "v1", "kind": "Service", "metadata": { "name": "postgres-primary" },
@@ -77,7 +77,7 @@ fn promotable(host: &MockHost) {
     let database = host.sql("standby");
     let then = database.clone();
     database.on_execute_with("promote", move |_, _| {
-        then.on("select pg_is_in_recovery()", rows! { ["in_recovery"] => [false] });
+        then.on("pg_catalog.pg_is_in_recovery()", rows! { ["in_recovery"] => [false] });
         then.on(
             "pg_walfile_name",
             rows! { ["file", "system_identifier", "switch"] => ["000000020000000000000001", IDENTIFIER, 990_i64] },

@@ -48,7 +48,7 @@ fn host_with(first: MockRows) -> MockHost {
     standby.server(|server| server.in_recovery = true);
     standby.once("as receiver_status", first);
     standby.on("as receiver_status", looks(true, None, 1_120));
-    standby.on("select pg_is_in_recovery()", rows! { ["in_recovery"] => [true] });
+    standby.on("pg_catalog.pg_is_in_recovery()", rows! { ["in_recovery"] => [true] });
     let pod = |name: &str, address: &str, set: &str| {
         json!({
             "apiVersion": "v1", "kind": "Pod",

@@ -66,7 +66,7 @@ pub async fn promote(cx: &Context, slot: SqlSlot, seconds: u32) -> Result<(), Re
 }
 
 async fn in_recovery(session: &mut Session) -> Result<bool> {
-    session.query_one("select pg_is_in_recovery()", params![]).await
+    session.query_one("select pg_catalog.pg_is_in_recovery()", params![]).await
 }
 
 /// Prove that the chosen standby is a primary now: out of recovery, on a newer timeline, of the same cluster, and it takes a write.
