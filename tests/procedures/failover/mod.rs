@@ -17,6 +17,7 @@ struct World {
     rota: Rota,
     namespace: Namespace,
     pods: PostgresPods,
+    toml: String,
 }
 
 impl World {
@@ -33,7 +34,7 @@ impl World {
         namespace.kubectl(["patch", "service", PostgresPods::SERVICE, "--patch", &selector]).await.unwrap();
         let kubeconfig = namespace.kubeconfig_for(namespace.cluster().token()).unwrap();
         let mut toml = format!(
-            "{more}\n[bindings.prod]\nkind = \"kubernetes\"\nkubeconfig = \"file:{}\"\n\
+            "{more}\n[bindings.prod]\nkind = \"kubernetes\"\ncluster_scoped = true\nkubeconfig = \"file:{}\"\n\
              [bindings.primary]\nkind = \"sql\"\nurl = \"env:PRIMARY_URL\"\nconnect_timeout = \"2s\"\n",
             kubeconfig.display()
         );
@@ -47,29 +48,21 @@ impl World {
             ));
         }
         rota.configure(&toml).unwrap();
-        Self { rota, namespace, pods }
+        Self { rota, namespace, pods, toml }
+    }
+
+    /// Another host, of somebody else: it shares nothing with ours but what it reaches.
+    async fn another_host(&self) -> Rota {
+        let mut rota = crate::rota();
+        rota.set("PRIMARY_URL", self.pods.primary.pod_url(&self.namespace, "postgres").await.unwrap());
+        rota.set("REPLICA_URL", self.standby().pod_url(&self.namespace, "postgres").await.unwrap());
+        rota.configure(&self.toml).unwrap();
+        rota
     }
 
     /// `rota run PROCEDURE`, with looks a second apart; what it answers, whatever its status.
     async fn run(&self, procedure: &str, flags: &[&str]) -> (Option<i32>, Value) {
-        let word = if procedure == "postgres-failover" { "FAILOVER" } else { "SWITCHOVER" };
-        let mut arguments = vec![
-            "--bind",
-            "database=primary",
-            "--bind",
-            "standby=replica",
-            "--bind",
-            "cluster=prod",
-            "--grant",
-            "declared",
-            "--confirm",
-            word,
-        ];
-        if procedure == "postgres-failover" && !flags.iter().any(|flag| flag.starts_with("look_interval")) {
-            arguments.extend(["-p", "look_interval_seconds=1"]);
-        }
-        arguments.extend(flags);
-        crate::run(&self.rota, procedure, &arguments).await
+        run_on(&self.rota, procedure, flags).await
     }
 
     async fn selector(&self) -> Value {
@@ -129,6 +122,28 @@ impl World {
         assert!(!self.pods.primary.is_running());
         assert!(self.namespace.get("pod", &self.pods.primary.pod()).await.is_err(), "the old pod is gone");
     }
+}
+
+/// `rota run PROCEDURE` on a host, with looks a second apart.
+async fn run_on(rota: &Rota, procedure: &str, flags: &[&str]) -> (Option<i32>, Value) {
+    let word = if procedure == "postgres-failover" { "FAILOVER" } else { "SWITCHOVER" };
+    let mut arguments = vec![
+        "--bind",
+        "database=primary",
+        "--bind",
+        "standby=replica",
+        "--bind",
+        "cluster=prod",
+        "--grant",
+        "declared",
+        "--confirm",
+        word,
+    ];
+    if procedure == "postgres-failover" && !flags.iter().any(|flag| flag.starts_with("look_interval")) {
+        arguments.extend(["-p", "look_interval_seconds=1"]);
+    }
+    arguments.extend(flags);
+    crate::run(rota, procedure, &arguments).await
 }
 
 fn old_selector() -> Value {

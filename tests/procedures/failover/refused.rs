@@ -120,7 +120,7 @@ async fn one_failover_at_a_time_and_the_other_is_told_who() {
         })
         .await
         .unwrap();
-        world.run("postgres-failover", &[]).await
+        super::run_on(&world.another_host().await, "postgres-failover", &[]).await
     };
     let ((first, done), (refused, answer)) =
         tokio::join!(world.run("postgres-failover", &["-p", "look_interval_seconds=3"]), second);
