@@ -260,6 +260,21 @@ fn an_undo_starts_no_second_primary() {
 }
 
 #[test]
+fn a_primary_that_takes_no_writes_is_not_verified_and_the_service_waits() {
+    let host = host();
+    promotable(&host);
+    host.sql("standby").fails_execute("insert into pg_temp.rota_canary", failed("53100", "the disk is full"));
+    let error = host.run::<Plugin>(json!({})).unwrap_err();
+    assert!(error.message.contains("replica-0 takes no writes"), "{}", error.message);
+    assert!(host.undo::<Plugin>().unwrap_err().message.contains("replica-0 takes no writes"));
+    assert_eq!((&selector(&host)["role"], replicas(&host)), (&json!("primary"), json!(0)));
+    // Somebody makes room.
+    host.sql("standby").on_execute("insert into pg_temp.rota_canary", 1);
+    host.undo::<Plugin>().unwrap();
+    assert_eq!(selector(&host), json!({ "statefulset.kubernetes.io/pod-name": "replica-0" }));
+}
+
+#[test]
 fn a_selector_that_somebody_else_changed_is_not_overwritten() {
     let host = host();
     promotable(&host);

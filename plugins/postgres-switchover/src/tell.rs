@@ -32,6 +32,16 @@ pub(crate) fn report(cx: &Context, told: Told) -> Report<Data> {
             new.pod, old.stateful_set, before.client_sessions, before.in_transaction
         ),
     });
+    if old.replicas > 1 {
+        report
+            .warning(format!(
+                "the StatefulSet {} has {} replicas, and all of them are stopped",
+                old.stateful_set, old.replicas
+            ))
+            .detail(
+                "Only the pod of the primary has to be. The others are started with it again, once it is a standby.",
+            );
+    }
     if let Some(manager) = &decision.managed_by {
         report
             .warning(format!("{manager} manages the StatefulSet {} and may scale it up again", old.stateful_set))

@@ -133,11 +133,6 @@ impl Topology {
         })
     }
 
-    /// The pods that are in the way of a fence: none where the StatefulSet runs the old primary alone.
-    pub fn other_pods(&self) -> u32 {
-        self.primary.replicas.saturating_sub(1)
-    }
-
     /// Check that the pod which is to take over can: it is not the old primary's, is not ended with it, is ready, and can be selected alone.
     ///
     /// # Errors

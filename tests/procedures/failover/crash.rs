@@ -190,13 +190,20 @@ async fn a_host_killed_after_any_effect_is_followed_by_one_that_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_cancelled_when_its_host_was_killed_is_undone_or_finished_and_nothing_between() {
-    let mut killed = Killed::new("killed-cancelled").await;
+async fn a_run_that_is_cancelled_after_its_host_was_killed_before_an_effect_is_as_before_or_finished() {
+    cancelled("cancelled-before", Moment::Recorded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_cancelled_after_its_host_was_killed_after_an_effect_is_as_before_or_finished() {
+    cancelled("cancelled-after", Moment::Happened).await;
+}
+
+async fn cancelled(name: &str, moment: Moment) {
+    let mut killed = Killed::new(name).await;
     let effects = killed.whole().await;
     for operation in ["kubernetes.set-scale", "sql.promote", "kubernetes.patch"] {
         let effect = effects.iter().find(|effect| effect.operation == operation).unwrap();
-        for moment in Moment::BOTH {
-            killed.kill_at(effect, moment, Then::Cancel).await;
-        }
+        killed.kill_at(effect, moment, Then::Cancel).await;
     }
 }

@@ -13,6 +13,30 @@ async fn a_primary_that_lives_is_for_a_switchover_and_one_that_only_we_do_not_re
     assert_eq!(answer["report"]["findings"][0]["remedy"]["plugin"], "postgres-switchover", "{answer:#}");
     world.is_as_before().await;
 
+    // As the page has it, without a configuration.
+    let bind = |slot: &str, address: &str| format!("{slot}={address}");
+    let (primary, standby) = (&world.pods.primary, world.standby());
+    let kubeconfig = world.namespace.kubeconfig_for(world.namespace.cluster().token()).unwrap();
+    let cluster = format!("kubernetes://{}?namespace={}", kubeconfig.display(), world.namespace.name());
+    let (status, answer) = crate::run(
+        &world.rota,
+        "postgres-failover",
+        &[
+            "--bind",
+            &bind("database", &primary.pod_url(&world.namespace, "postgres").await.unwrap()),
+            "--bind",
+            &bind("standby", &standby.pod_url(&world.namespace, "postgres").await.unwrap()),
+            "--bind",
+            &bind("cluster", &cluster),
+            "--grant",
+            "declared",
+            "--plan",
+        ],
+    )
+    .await;
+    assert_eq!(status, Some(1), "{answer:#}");
+    assert!(said(&answer).contains("is not down"), "{answer:#}");
+
     // Our own way to it is cut, and everybody else's is not.
     world.rota.set("PRIMARY_URL", "postgres://postgres:x@127.0.0.1:1/postgres");
     let (status, answer) = world.run("postgres-failover", &[]).await;
