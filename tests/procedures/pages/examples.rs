@@ -2,7 +2,7 @@
 
 use super::page;
 use crate::rota;
-use rota_testbed::{Postgres, PostgresOptions, PostgresVersion, Valkey};
+use rota_testbed::{Cluster, Namespace, Nats, Postgres, PostgresOptions, PostgresVersion, StandbyOptions, Valkey};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,14 +10,17 @@ use std::time::Duration;
 /// What the examples find.
 struct Prepared {
     primary: Postgres,
+    standby: Postgres,
     cache: Valkey,
+    nats: Nats,
+    namespace: Namespace,
     folder: tempfile::TempDir,
 }
 
 /// A database as the pages describe it.
 const SHOP: &str = "
     create table customers (id int primary key, name text);
-    create table orders (id int primary key, customer int references customers, total numeric, at timestamptz default now());
+    create table orders (id int primary key, customer_id int references customers, total numeric, at timestamptz default now());
     create table documents (id int primary key, embedding vector(3));
     insert into customers select n, 'customer ' || n from generate_series(1, 100) n;
     insert into orders select n, 1 + n % 100, n from generate_series(1, 20000) n;
@@ -28,8 +31,12 @@ const SHOP: &str = "
 impl Prepared {
     async fn new() -> Self {
         let options = PostgresOptions { version: PostgresVersion::V16, ..PostgresOptions::default() };
-        let (primary, cache) = tokio::join!(Postgres::start(options), Valkey::start());
-        let prepared = Self { primary: primary.unwrap(), cache: cache.unwrap(), folder: tempfile::tempdir().unwrap() };
+        let (primary, cache, nats) = tokio::join!(Postgres::start(options), Valkey::start(), Nats::start());
+        let primary = primary.unwrap();
+        let standby = Postgres::standby(&primary, StandbyOptions::default()).await.unwrap();
+        let namespace = Cluster::shared().await.unwrap().namespace("pages").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let prepared = Self { primary, standby, cache: cache.unwrap(), nats: nats.unwrap(), namespace, folder };
         prepared.primary.create_database("shop").await.unwrap();
         for statement in SHOP.split(';') {
             prepared.primary.execute("shop", statement).await.unwrap();
@@ -50,7 +57,11 @@ impl Prepared {
         let program = |name: &str| self.primary.program(name).unwrap().display().to_string();
         vec![
             ("DATABASE", self.primary.url("shop")),
+            ("STANDBY", self.standby.url("shop")),
             ("CACHE", self.cache.url()),
+            ("NATS", self.nats.url()),
+            ("KUBECONFIG", self.namespace.cluster().kubeconfig().display().to_string()),
+            ("NAMESPACE", self.namespace.name().to_owned()),
             ("BUCKET", self.bucket()),
             ("PG_DUMP", program("pg_dump")),
             ("PG_DUMPALL", program("pg_dumpall")),
