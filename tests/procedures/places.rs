@@ -232,6 +232,8 @@ async fn a_backup_by_a_pods_pg_dump_restores_equal_and_leaves_the_password_nowhe
         "bucket=backups",
         "--bind",
         "pg_restore=pg_restore",
+        "--bind",
+        "pg_dump=pg_dump",
         "--grant",
         "declared",
         "-p",
@@ -316,8 +318,10 @@ async fn a_password_is_on_no_command_line_and_what_runs_goes_with_its_connection
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         drop(running);
-        // Its backend waits for the lock and does not look whether its client is there.
-        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name like 'rota/%'").bind(&mark).execute(&mut holder).await.unwrap();
+        // Its backend waits for the lock and does not look whether its client is there. By a connection of its own: a transaction sees
+        // the sessions as they were when it first looked.
+        let sql = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name like 'rota/%'";
+        sqlx::query(sql).bind(&mark).execute(&mut world.database.connect().await.unwrap()).await.unwrap();
         sessions(0).await;
     }
     // A pod that goes is a failure, not an end.
