@@ -467,6 +467,10 @@ async fn sql_and_its_programs_go_through_a_port_forward() {
     world.namespace().kubectl(["delete", "pod/db-0", "--wait=true"]).await.unwrap();
     let doctor = world.rota.run(&["doctor", "--binding", "shop"]).await.unwrap();
     assert_eq!(doctor.status, Some(0), "{doctor:?}");
+    // TLS is spoken with the server, over the forward: it is not skipped because the bytes leave by a socket.
+    world.bind(&through("service = \"db\"").replacen("through", "tls = \"verify-full\"\nthrough", 1));
+    let doctor = world.rota.run(&["doctor", "--binding", "shop"]).await.unwrap();
+    assert!(doctor.status == Some(1) && doctor.all().contains("the server does not speak TLS"), "{doctor:?}");
     // And what is wrong with the way is said.
     for (way, said) in [
         ("service = \"nowhere\"", "nowhere"),
