@@ -232,6 +232,8 @@ async fn a_backup_by_a_pods_pg_dump_restores_equal_and_leaves_the_password_nowhe
         "bucket=backups",
         "--bind",
         "pg_restore=pg_restore",
+        "--bind",
+        "pg_dump=pg_dump",
         "--grant",
         "declared",
         "-p",
@@ -316,8 +318,10 @@ async fn a_password_is_on_no_command_line_and_what_runs_goes_with_its_connection
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         drop(running);
-        // Its backend waits for the lock and does not look whether its client is there.
-        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name like 'rota/%'").bind(&mark).execute(&mut holder).await.unwrap();
+        // Its backend waits for the lock and does not look whether its client is there. By a connection of its own: a transaction sees
+        // the sessions as they were when it first looked.
+        let sql = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name like 'rota/%'";
+        sqlx::query(sql).bind(&mark).execute(&mut world.database.connect().await.unwrap()).await.unwrap();
         sessions(0).await;
     }
     // A pod that goes is a failure, not an end.
@@ -463,6 +467,10 @@ async fn sql_and_its_programs_go_through_a_port_forward() {
     world.namespace().kubectl(["delete", "pod/db-0", "--wait=true"]).await.unwrap();
     let doctor = world.rota.run(&["doctor", "--binding", "shop"]).await.unwrap();
     assert_eq!(doctor.status, Some(0), "{doctor:?}");
+    // TLS is spoken with the server, over the forward: it is not skipped because the bytes leave by a socket.
+    world.bind(&through("service = \"db\"").replacen("through", "tls = \"verify-full\"\nthrough", 1));
+    let doctor = world.rota.run(&["doctor", "--binding", "shop"]).await.unwrap();
+    assert!(doctor.status == Some(1) && doctor.all().contains("the server does not speak TLS"), "{doctor:?}");
     // And what is wrong with the way is said.
     for (way, said) in [
         ("service = \"nowhere\"", "nowhere"),

@@ -35,7 +35,8 @@ impl Ran {
 /// Have the tool apply everything.
 pub(crate) async fn apply(cx: &Context, parameters: &Parameters) -> Result<Ran> {
     if cx.is_plan() {
-        return attempts(cx, parameters).await;
+        // It is listed, and not started.
+        return Ok(Ran { attempts: 0, ..attempts(cx, parameters).await? });
     }
     let mut guard = cx.database().open().await?;
     let mut held = guard.begin().await?;

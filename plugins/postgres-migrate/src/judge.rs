@@ -45,10 +45,10 @@ pub(crate) fn indexes(invalid: &[String], before: &[String], report: &mut Report
 pub(crate) fn summary(data: &Data, planned: bool) -> String {
     let (from, to) = (named(data.from.as_deref()), named(data.to.as_deref()));
     let count = data.pending.as_ref().map_or_else(|| "all".to_owned(), |pending| pending.len().to_string());
-    if data.attempts == 0 {
+    if data.from.as_ref() == Some(&data.head) {
         format!("{}: at its head, version {}", data.server.database, data.head)
     } else if planned {
-        format!("{}: {count} migrations would lead from {from} to version {}", data.server.database, data.head)
+        format!("{}: {count} migrations would be applied, from {from} to version {}", data.server.database, data.head)
     } else if data.to.as_ref() == Some(&data.head) && data.failed_at.is_none() {
         format!("{}: migrated from {from} to {to}, {} applied", data.server.database, data.applied.len())
     } else {

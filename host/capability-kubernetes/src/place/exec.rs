@@ -67,8 +67,8 @@ pub(super) struct Exec {
 
 /// What has begun in either place.
 pub(super) enum Started {
-    Pod(Exec),
-    Job(super::job::Begun),
+    Pod(Box<Exec>),
+    Job(Box<super::job::Begun>),
 }
 
 impl Started {

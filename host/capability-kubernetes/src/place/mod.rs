@@ -119,8 +119,12 @@ impl Remote for Places {
     ) -> BoxFuture<'static, Result<Box<dyn Process>, Error>> {
         async move {
             let begun = match place_of(tool.binding().place.as_ref()) {
-                Ok(Where::Pod(place)) => exec::begin(&tool, place, program).await.map(exec::Started::Pod),
-                Ok(Where::Job(place)) => job::begin(&run, &tool, place, program).await.map(exec::Started::Job),
+                Ok(Where::Pod(place)) => {
+                    exec::begin(&tool, place, program).await.map(|exec| exec::Started::Pod(Box::new(exec)))
+                }
+                Ok(Where::Job(place)) => {
+                    job::begin(&run, &tool, place, program).await.map(|job| exec::Started::Job(Box::new(job)))
+                }
                 Err(error) => Err(error),
             };
             match begun {

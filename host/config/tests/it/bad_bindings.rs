@@ -221,7 +221,7 @@ fn a_tool_that_cannot_be_is_refused() {
         ),
         (
             tool("path = \"/x\"\nprofile = \"custom\"\nenv = [\"HOME\"]"),
-            "rota.toml:5:1: bindings.b.env is not a key of [bindings.b] (the keys there are kind, path, profile, arguments, memory, cpu and concurrency)",
+            "rota.toml:5:1: bindings.b.env is not a key of [bindings.b] (the keys there are kind, path, profile, arguments, connection, looks, reads, place, memory, cpu and concurrency)",
         ),
     ] {
         refused(&text, line);
