@@ -173,7 +173,7 @@ async fn work(
     let away = cx.now();
     let mut apps = checked.apps.clone();
     if let Some(cluster) = &checked.cluster {
-        scale_down(cx, cluster, &target, &mut apps, parameters).await?;
+        guard.during(cx, scale_down(cx, cluster, &target, &mut apps, parameters)).await?;
     }
     let mut swapped = Swapped { old: None, ended: Vec::new() };
     if let Some(live) = &checked.live {
@@ -182,7 +182,7 @@ async fn work(
             cx.undo(format!("open {target}"), &Left::Closed { target: target.clone(), oid: live.oid }).await?;
             swap::close(session, &target).await?;
         }
-        swapped.ended = swap::empty(cx, session, &target, live, parameters).await?;
+        swapped.ended = guard.during(cx, swap::empty(cx, session, &target, live, parameters)).await?;
         swapped.old = Some(name_beside(&target, "before", now, &tail_of(&run)));
     }
     let comment = checked.live.as_ref().and_then(|live| live.comment.clone()).filter(|text| !tell::is_ours(text));
@@ -194,7 +194,7 @@ async fn work(
     }
     let scaled = match &checked.cluster {
         Some(cluster) if !cx.is_plan() => scale_back(cx, cluster, &apps).await?,
-        _ => apps.iter().map(|app| apps::planned(app)).collect(),
+        _ => apps.iter().map(apps::planned).collect(),
     };
     Ok(Done { scratch: name, rows, swapped: Some(swapped), scaled, away_seconds: cx.now().seconds_since(away) })
 }
@@ -204,7 +204,7 @@ async fn scale_down(
     cx: &Context,
     cluster: &Cluster,
     target: &str,
-    apps: &mut Vec<App>,
+    apps: &mut [App],
     parameters: &Parameters,
 ) -> Result<()> {
     let name = format!("scale back for {target}");
@@ -215,7 +215,7 @@ async fn scale_down(
     }
     cx.undo(name.clone(), &state(apps)).await?;
     for place in 0..apps.len() {
-        let before = apps.clone();
+        let before = apps.to_vec();
         apps::scale_down(cluster, &mut apps[place], async |changed: &App| {
             let mut all = before.clone();
             all[place] = changed.clone();

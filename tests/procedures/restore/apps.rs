@@ -106,6 +106,22 @@ async fn two_deployments_come_back_at_their_own_numbers_and_an_autoscaler_is_lef
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_servers_pod_tells_what_is_free() {
+    let apps = Apps::new("restore_df").await;
+    apps.deployment("db", 1, IDLE).await;
+    let pods = apps.namespace.kubectl(["get", "pods", "--output=jsonpath={.items[0].metadata.name}"]).await.unwrap();
+    let pod = format!("server_pod={}/{}", apps.namespace.name(), pods.trim());
+    let said = apps.world.restored(&apps.more(&["-p", &pod, "-p", "only_beside=true"])).await;
+    let disk = &said["report"]["data"]["disk"];
+    // What the machine's own df says, give or take what others write meanwhile.
+    assert!(disk["how"].as_str().unwrap().starts_with("df in pod"), "{disk}");
+    assert!(disk["free"].as_u64().unwrap() > 1 << 20 && disk["needed"].as_u64().unwrap() > 1 << 20, "{disk}");
+    let nobody = format!("server_pod={}/nobody", apps.namespace.name());
+    let (why, _) = apps.world.failed(&apps.more(&["-p", &nobody, "-p", "only_beside=true"])).await;
+    assert!(why.contains("asking for the free space"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_else_scales_meanwhile_is_told_and_left() {
     let apps = Apps::new("restore_others").await;
     tokio::join!(apps.deployment("api", 1, IDLE), apps.deployment("worker", 2, IDLE));

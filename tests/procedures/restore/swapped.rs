@@ -1,7 +1,7 @@
 //! One server, no cluster.
 
 use super::{State, World, titles, until};
-use rota_testbed::PostgresVersion;
+use rota_testbed::{Postgres, PostgresVersion};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,6 +14,24 @@ async fn the_backup_is_put_in_the_live_databases_place_whole() {
 async fn the_same_on_postgresql_18_with_two_jobs() {
     let world = World::on(PostgresVersion::V18, "restore_live_18").await;
     in_its_place(&world, &["-p", "jobs=2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_16_moves_to_18_and_one_of_18_is_not_taken_by_16() {
+    let mut world = World::new("restore_move").await;
+    let old = world.server.clone();
+    world.server = Postgres::shared_version(PostgresVersion::V18).await.unwrap();
+    let said = world.restored(&[]).await;
+    assert_eq!(State::at(&world.server, world.live.name()).await, State::backed_up());
+    assert!(titles(&said).iter().any(|title| title.contains("a move to another major version")), "{said:#}");
+    world.server.execute("postgres", &format!("drop database {}", world.live.name())).await.unwrap();
+    world.server = old;
+    let newer = World::on(PostgresVersion::V18, "restore_newer").await;
+    let arguments = newer.arguments_as(&world.server.url("postgres"), &[]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (status, said) = crate::run(&newer.rota, "postgres-restore", &arguments).await;
+    assert_eq!(status, Some(1), "{said:#}");
+    assert!(said["error"]["message"].as_str().unwrap().contains("older than the backup's"), "{said:#}");
 }
 
 /// Seen of the script: rows doubled, later tables left, a stop at a foreign key.
