@@ -103,7 +103,7 @@ async fn an_index_is_built_and_an_equal_one_is_enough() {
         let (_, plan) = world.run("postgres-index-create", wanted.clone(), &["--plan"]).await;
         assert_eq!(
             plan["report"]["summary"],
-            "would build orders_customer_id_total_idx on public.orders (about 5,000 rows, 360.0 kB)",
+            "would build orders_customer_id_total_idx on public.orders (about 5,000 rows, 328.0 kB)",
             "{plan:#}"
         );
         assert!(world.indexes("orders").await.is_empty(), "a plan builds nothing");
@@ -196,7 +196,10 @@ async fn duplicates_are_counted_before_a_unique_index_is_begun() {
 async fn an_old_transaction_is_named_and_waited_for_only_when_asked() {
     let world = World::new(ORDERS).await;
     let mut holder = world.database.connect().await.unwrap();
-    sqlx::raw_sql("begin; select count(*) from orders").execute(&mut holder).await.unwrap();
+    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from orders")
+        .execute(&mut holder)
+        .await
+        .unwrap();
     let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut holder).await.unwrap();
     let mut wanted = json!({ "table": "orders", "columns": ["total"], "holder_seconds": 0 });
     let answer = world
@@ -230,7 +233,10 @@ async fn a_cancelled_build_leaves_no_index_and_touches_no_other() {
     let world = World::new(ORDERS).await;
     assert!(world.database.execute("create unique index concurrently theirs on orders (email)").await.is_err());
     let mut holder = world.database.connect().await.unwrap();
-    sqlx::raw_sql("begin; select count(*) from orders").execute(&mut holder).await.unwrap();
+    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from orders")
+        .execute(&mut holder)
+        .await
+        .unwrap();
     let running = world
         .rota
         .start(&world.arguments("postgres-index-create", &json!({ "table": "orders", "columns": ["total"] })))
@@ -250,7 +256,10 @@ async fn a_cancelled_build_leaves_no_index_and_touches_no_other() {
 async fn a_killed_host_is_followed_by_one_that_drops_what_it_left() {
     let world = World::new(ORDERS).await;
     let mut holder = world.database.connect().await.unwrap();
-    sqlx::raw_sql("begin; select count(*) from orders").execute(&mut holder).await.unwrap();
+    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from orders")
+        .execute(&mut holder)
+        .await
+        .unwrap();
     let running = world
         .rota
         .start(&world.arguments("postgres-index-create", &json!({ "table": "orders", "columns": ["total"] })))
@@ -287,7 +296,7 @@ async fn what_cannot_be_indexed_is_refused_with_what_to_do() {
     ] {
         world.fails("postgres-index-create", json!({ "table": table, "columns": [column] }), says).await;
     }
-    let (role, password) = world.database.server().fresh_role("nobody", "login").await.unwrap();
+    let (role, password) = world.database.server().fresh_role("nobody", "").await.unwrap();
     let bind = format!("database={}", world.database.url_as(&role, &password));
     let arguments = ["--bind", &bind, "--grant", "declared", "-p", "table=s.a_b", "-p", "columns=[\"id\"]"];
     let (status, answer) = run(&world.rota, "postgres-index-create", &arguments).await;

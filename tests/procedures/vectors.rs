@@ -88,7 +88,7 @@ async fn creating_chooses_what_fits_and_refuses_what_does_not() {
     assert!(report["data"]["index"]["definition"].as_str().unwrap().contains("halfvec(2500)"), "{report:#}");
     // pgvector would refuse: said before, with the amount.
     let refused = json!({ "table": "Doc s", "column": "Vec X", "method": "ivfflat", "metric": "inner-product", "lists": 500, "maintenance_work_mem": "1MB" });
-    world.fails("pgvector-index-create", refused, "maintenance_work_mem=7MB").await;
+    world.fails("pgvector-index-create", refused, "maintenance_work_mem=8MB").await;
     // A graph that does not fit is a warning, before and after.
     let tight = json!({ "table": "Doc s", "column": "Vec X", "maintenance_work_mem": "1MB" });
     let report = world.report("pgvector-index-create", tight).await;
@@ -168,7 +168,10 @@ async fn a_rebuild_that_is_cut_off_leaves_the_index_as_it_was() {
         world.cut("reindex index concurrently \"Odd S\".by_v").await;
         assert_eq!(world.indexes("Doc s").await, [("by_v".to_owned(), true), ("by_v_ccnew".to_owned(), false)]);
         let mut holder = world.database.connect().await.unwrap();
-        sqlx::raw_sql("begin; select count(*) from \"Odd S\".\"Doc s\"").execute(&mut holder).await.unwrap();
+        sqlx::raw_sql("begin isolation level repeatable read; select count(*) from \"Odd S\".\"Doc s\"")
+            .execute(&mut holder)
+            .await
+            .unwrap();
         let budget = if signal.is_none() { 2 } else { 60 };
         let running = world
             .rota
@@ -218,7 +221,10 @@ impl World {
     /// Runs a concurrent statement that is cancelled while it waits: what it leaves is INVALID.
     async fn cut(&self, statement: &str) {
         let mut holder = self.database.connect().await.unwrap();
-        sqlx::raw_sql("begin; select count(*) from \"Odd S\".\"Doc s\"").execute(&mut holder).await.unwrap();
+        sqlx::raw_sql("begin isolation level repeatable read; select count(*) from \"Odd S\".\"Doc s\"")
+            .execute(&mut holder)
+            .await
+            .unwrap();
         let mut builder = self.database.connect().await.unwrap();
         sqlx::raw_sql("set statement_timeout = '1s'").execute(&mut builder).await.unwrap();
         assert!(

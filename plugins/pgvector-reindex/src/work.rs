@@ -69,7 +69,7 @@ impl<'w> Work<'w> {
             set: Vec::new(),
             memory_bytes: None,
             disk_bytes: index.bytes.saturating_mul(2),
-            holders: Holder::look(&mut watcher, index.table_oid, &own).await?,
+            holders: Holder::look(&mut watcher, index.table_oid, true, &own).await?,
             waited_for: Vec::new(),
             removed: Vec::new(),
             seconds: 0.0,

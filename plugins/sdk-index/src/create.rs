@@ -133,7 +133,7 @@ impl Creation {
     /// `conflict` when the name is taken, an INVALID index has it, or an old transaction would hold the build up; nothing was begun then.
     pub async fn prepare(&mut self) -> Result<Option<Before>> {
         let own = [self.worker.backend_pid(), self.watcher.backend_pid()];
-        self.holders = Holder::look(&mut self.watcher, self.table.oid, &own).await?;
+        self.holders = Holder::look(&mut self.watcher, self.table.oid, false, &own).await?;
         let indexes = Index::on_table(&mut self.watcher, self.table.oid).await?;
         let before = self.before(&indexes).await?;
         self.name.clone_from(&before.name);
