@@ -158,7 +158,11 @@ async fn a_slow_consumer_that_was_cut_off_is_found() {
     .unwrap();
     let report = health(&url(&[&nats]), &[]).await;
     // The server may go on to count while it looks; either way it is not well.
-    let found = report["findings"].as_array().unwrap().iter().any(|one| one["title"].as_str().unwrap().contains("slow consumers were cut off"));
+    let found = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|one| one["title"].as_str().unwrap().contains("slow consumers were cut off"));
     assert!(found && report["status"] != "ok", "{report:#}");
     assert!(report["data"]["servers"][0]["slow_consumers"].as_u64() >= Some(1), "{report:#}");
     drop(slow);

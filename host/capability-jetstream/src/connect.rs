@@ -78,7 +78,7 @@ impl Settings {
         let connecting = self.options()?.connect(addresses);
         match tokio::time::timeout(patience, connecting).await {
             Ok(connected) => connected.map_err(|error| self.place.connecting(&error)),
-            Err(_) => Err(self.place.timed_out()),
+            Err(_) => Err(self.place.connect_timed_out()),
         }
     }
 }

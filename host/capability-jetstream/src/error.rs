@@ -28,9 +28,7 @@ impl Place {
                 retryable: false,
             }),
             ConnectErrorKind::Tls => self.untrusted(&causes(error)),
-            ConnectErrorKind::TimedOut => Error::TimedOut(format!(
-                "NATS of binding `{binding}` did not answer in time; look at the network and the server, or raise `connect_timeout` of [bindings.{binding}]"
-            )),
+            ConnectErrorKind::TimedOut => self.connect_timed_out(),
             ConnectErrorKind::Dns => self.unreachable("its name is not known to DNS"),
             ConnectErrorKind::Io => match causes(error) {
                 // rustls speaks through the socket.
@@ -76,6 +74,13 @@ impl Place {
                 retryable: false,
             }),
         }
+    }
+
+    pub(crate) fn connect_timed_out(&self) -> Error {
+        Error::TimedOut(format!(
+            "NATS of binding `{0}` did not answer in time; look at the network and the server, or raise `connect_timeout` of [bindings.{0}]",
+            self.binding
+        ))
     }
 
     pub(crate) fn timed_out(&self) -> Error {

@@ -96,8 +96,10 @@ fn limits(stream: &StreamFacts, parameters: &Parameters, report: &mut Report) ->
 /// A copy answers every second, also when nothing is stored; one that was not heard of for so long is away, before its servers say so.
 const SILENT: u64 = 5_000_000_000;
 
+/// A leader that was elected after a copy's server died has never heard of it: no silence is counted then, and it is not up to date.
 fn is_away(replica: &ReplicaFacts) -> bool {
-    replica.offline || replica.silent_nanoseconds >= SILENT
+    let never_heard = !replica.current && replica.silent_nanoseconds == 0;
+    replica.offline || replica.silent_nanoseconds >= SILENT || never_heard
 }
 
 /// How many copies can be reached, and what that means. More than half are needed.

@@ -1,8 +1,10 @@
 //! The databases of the server, each looked into by a session of its own, several at once.
 
 use crate::{Context, Parameters};
+use rota_sdk::HostError;
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
+use std::time::Duration;
 
 /// Every database that may be connected to.
 const ALL: &str = "*";
@@ -36,21 +38,28 @@ struct Seen {
     bytes: i64,
     age: i64,
     invalid_indexes: i64,
+    largest_table: Option<String>,
+    largest_bytes: Option<i64>,
 }
 
 const NAMES: &str =
     "select d.datname::text from pg_catalog.pg_database d where d.datallowconn and not d.datistemplate order by 1";
 
+// One statement: with many databases, what counts is how often the server is asked.
 const INSIDE: &str = "\
     select pg_database_size(d.oid) as bytes, age(d.datfrozenxid)::int8 as age, \
-           (select count(*) from pg_catalog.pg_index i where not i.indisvalid) as invalid_indexes \
-    from pg_catalog.pg_database d where d.datname = current_database()";
+           (select count(*) from pg_catalog.pg_index i where not i.indisvalid) as invalid_indexes, \
+           l.name as largest_table, pg_total_relation_size(l.oid) as largest_bytes \
+    from pg_catalog.pg_database d \
+    left join lateral ( \
+        select c.oid, format('%I.%I', n.nspname, c.relname) as name \
+        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+        where c.relkind in ('r', 'm') and n.nspname not in ('pg_catalog', 'information_schema') and c.relpersistence <> 't' \
+        order by pg_total_relation_size(c.oid) desc nulls last, 2 limit 1) l on true \
+    where d.datname = current_database()";
 
-const LARGEST: &str = "\
-    select format('%I.%I', n.nspname, c.relname) as name, pg_total_relation_size(c.oid) as bytes \
-    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-    where c.relkind in ('r', 'm') and n.nspname not in ('pg_catalog', 'information_schema') and c.relpersistence <> 't' \
-    order by c.relpages desc, 2 desc nulls last, 1 limit 1";
+/// How long a database waits for a session of the binding to be free.
+const PATIENCE: f64 = 30.0;
 
 pub(crate) async fn check(
     cx: &Context,
@@ -98,16 +107,23 @@ async fn look(cx: &Context, name: &str) -> (InDatabase, Option<Error>) {
 
 async fn inside(cx: &Context, name: &str, one: &mut InDatabase) -> Result<()> {
     let before = cx.now();
-    let mut session = cx.database().open_database(name).await?;
+    let mut session = loop {
+        match cx.database().open_database(name).await {
+            // The binding allows fewer sessions (max_connections) than were asked for: another of ours ends soon.
+            Err(error)
+                if matches!(error.cause(), Some(HostError::Quota(_))) && cx.now().seconds_since(before) < PATIENCE =>
+            {
+                cx.sleep(Duration::from_millis(20)).await?;
+            }
+            opened => break opened?,
+        }
+    };
     (one.reached, one.login_seconds) = (true, Some(cx.now().seconds_since(before)));
     // As in Server::inspect: no user's function stands in for the system's.
     session.configure("search_path", "pg_toast").await?;
     let seen: Seen = session.query_one(INSIDE, params![]).await?;
     (one.bytes, one.age, one.invalid_indexes) = (Some(seen.bytes), Some(seen.age), Some(seen.invalid_indexes));
-    let largest: Option<(String, i64)> = session.query_optional(LARGEST, params![]).await?;
-    if let Some((table, bytes)) = largest {
-        (one.largest_table, one.largest_bytes) = (Some(table), Some(bytes));
-    }
+    (one.largest_table, one.largest_bytes) = (seen.largest_table, seen.largest_bytes);
     Ok(())
 }
 

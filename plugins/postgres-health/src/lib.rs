@@ -70,8 +70,8 @@ pub struct Parameters {
     /// Look into these databases of the server as well, each by a session of its own; `*`: all that may be connected to.
     #[parameter(default = Vec::new())]
     databases: Vec<String>,
-    /// How many of them are looked into at once.
-    #[parameter(default = 4, range = 1..=64)]
+    /// How many of them are looked into at once; fewer where the binding allows fewer sessions (`max_connections`).
+    #[parameter(default = 6, range = 1..=64)]
     concurrency: u32,
     /// How many of the largest tables to list.
     #[parameter(default = 10, range = 0..=1000)]

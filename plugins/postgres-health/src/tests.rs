@@ -258,7 +258,10 @@ fn connections_that_run_out_are_found() {
 }
 
 fn inside(age: i64, invalid: i64) -> MockRows {
-    rows! { ["bytes", "age", "invalid_indexes"] => [8_000_000_i64, age, invalid] }
+    rows! {
+        ["bytes", "age", "invalid_indexes", "largest_table", "largest_bytes"] =>
+        [8_000_000_i64, age, invalid, "public.\"Odd\"", 300_i64]
+    }
 }
 
 #[test]
@@ -268,7 +271,6 @@ fn every_database_is_looked_into_when_asked_for() {
         let database = host.sql("database");
         database.on("select d.datname::text from pg_catalog.pg_database d", rows! { ["name"] => ["app"], ["shop"] });
         database.on("as invalid_indexes", inside(age, invalid));
-        database.on("order by c.relpages desc", rows! { ["name", "bytes"] => ["public.\"Odd\"", 300_i64] });
         host.run::<Plugin>(json!({ "expected_replicas": 0, "databases": ["*"] })).unwrap()
     };
     let report = with(1_000, 0);

@@ -158,7 +158,7 @@ pub(crate) async fn measure(server: &Postgres, rounds: usize) -> anyhow::Result<
 
 /// How many databases are looked into, and how many at once.
 const DATABASES: usize = 50;
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 
 /// One run over many databases of a server, against psql, one database after the other, with the same statements.
 pub(crate) async fn measure_many(server: &Postgres, rounds: usize) -> anyhow::Result<Figure> {

@@ -302,7 +302,9 @@ impl NatsClient {
     /// # Errors
     /// What JetStream says.
     pub async fn api(&mut self, what: &str, request: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
-        let answer = self.ask(&format!("$JS.API.{what}"), &request.to_string()).await?;
+        // Where nothing is asked for, not even `null` may be.
+        let request = if request.is_null() { String::new() } else { request.to_string() };
+        let answer = self.ask(&format!("$JS.API.{what}"), &request).await?;
         ensure!(answer.get("error").is_none(), "{what}: {answer}");
         Ok(answer)
     }
