@@ -103,6 +103,9 @@ fn one(root: &Root, seen: &Seen, parameters: &Parameters, report: &mut Report) {
         (None, Some("autovacuum worker")) => {
             finding.advice("Autovacuum gives way by itself after deadlock_timeout, unless it prevents wraparound: then let it finish");
         }
+        (None, None) => {
+            finding.advice("What it is cannot be seen: GRANT pg_monitor TO this procedure's role, and look again");
+        }
         _ => {
             finding.advice("It is no client's session: see what it is before anything is ended");
         }
