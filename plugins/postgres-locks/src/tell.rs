@@ -164,11 +164,18 @@ pub(crate) fn summary(forest: &Forest, waiting: usize) -> String {
     }
     let circles = forest.roots.iter().filter(|root| !root.circle.is_empty()).count();
     let roots = forest.roots.len() - circles;
-    let mut text = format!("{waiting} wait for a lock, held up by {roots}");
-    if circles > 0 {
-        text.push_str(&format!(", {circles} circles"));
+    let mut parts = Vec::new();
+    if roots > 0 {
+        parts.push(format!("held up by {roots}"));
     }
-    text
+    if circles > 0 {
+        parts.push(if circles == 1 {
+            "in or behind a circle".to_owned()
+        } else {
+            format!("in or behind {circles} circles")
+        });
+    }
+    format!("{waiting} wait for a lock, {}", parts.join(" and "))
 }
 
 /// A length of time as people say it.
