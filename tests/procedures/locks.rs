@@ -106,7 +106,13 @@ async fn edges_are_what_the_server_says_where_the_runbook_gives_pairs() {
             "{nobody}"
         );
 
-        let (mut holding, root) = holder(&server, database.name(), "insert into \"Odd orders\" values (2)").await;
+        let (app, password) = server.fresh_role("app", "").await.unwrap();
+        database.execute(&format!("grant all on \"Odd orders\" to {app}")).await.unwrap();
+        let mut holding = PgConnection::connect(&database.url_as(&app, &password)).await.unwrap();
+        let root: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut holding).await.unwrap();
+        let root = i64::from(root);
+        holding.execute("begin").await.unwrap();
+        holding.execute("insert into \"Odd orders\" values (2)").await.unwrap();
         let mut tasks = Vec::new();
         for _ in 0..4 {
             let (connection, pid) = begun(&server, database.name(), "select 1").await;
@@ -130,13 +136,21 @@ async fn edges_are_what_the_server_says_where_the_runbook_gives_pairs() {
         assert_eq!(finding["remedy"]["plugin"], "postgres-long-queries", "{answer}");
 
         // The remedy as it stands ends the root, and with it the queue.
-        let parameters: Value = match &finding["remedy"]["parameters"] {
+        let remedy: Value = match &finding["remedy"]["parameters"] {
             Value::String(text) => serde_json::from_str(text).unwrap(),
             object => object.clone(),
         };
-        assert_eq!((&parameters["pid"], &parameters["act"]), (&json!(root), &json!("terminate")));
-        // The tests' holder is a superuser, whom nothing ends: roll back instead.
-        holding.execute("rollback").await.unwrap();
+        assert_eq!((&remedy["pid"], &remedy["act"]), (&json!(root), &json!("terminate")), "{answer}");
+        let bind = format!("database={}", database.url());
+        let mut arguments = vec!["--bind".to_owned(), bind, "--grant".to_owned(), "declared".to_owned()];
+        for (name, value) in remedy.as_object().unwrap() {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            arguments.extend(["-p".to_owned(), format!("{name}={value}")]);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (_, done) = run(&rota(), "postgres-long-queries", &arguments).await;
+        assert_eq!(done["report"]["data"]["ended"][0]["outcome"], "ended", "{done}");
+        assert!(holding.execute("select 1").await.is_err());
         eventually(DEADLINE, "the end of the queue", async || {
             Ok(pairs(&database, EDGES).await.is_empty().then_some(()))
         })

@@ -1,7 +1,7 @@
 //! What the server says of locks, at one moment.
 
 use crate::modes;
-use rota_sdk::postgres::without_literals;
+use rota_sdk::postgres::shown;
 use rota_sdk::prelude::*;
 use std::collections::BTreeSet;
 
@@ -165,7 +165,7 @@ pub(crate) async fn look(session: &mut Session) -> Result<Seen> {
         nodes.extend(found.context("looking at the prepared transactions")?);
     }
     for node in &mut nodes {
-        node.statement = node.statement.as_deref().map(without_literals).filter(|text| !text.is_empty());
+        node.statement = node.statement.as_deref().and_then(shown);
         let longest = waits.iter().filter(|wait| wait.waiter == node.pid).filter_map(|wait| wait.wait_seconds);
         node.wait_seconds =
             longest.fold(None, |longest: Option<f64>, seconds| Some(longest.map_or(seconds, |l| l.max(seconds))));

@@ -103,6 +103,9 @@ fn one(root: &Root, seen: &Seen, parameters: &Parameters, report: &mut Report) {
         (None, Some("autovacuum worker")) => {
             finding.advice("Autovacuum gives way by itself after deadlock_timeout, unless it prevents wraparound: then let it finish");
         }
+        (None, None) => {
+            finding.advice("What it is cannot be seen: GRANT pg_monitor TO this procedure's role, and look again");
+        }
         _ => {
             finding.advice("It is no client's session: see what it is before anything is ended");
         }
@@ -161,11 +164,18 @@ pub(crate) fn summary(forest: &Forest, waiting: usize) -> String {
     }
     let circles = forest.roots.iter().filter(|root| !root.circle.is_empty()).count();
     let roots = forest.roots.len() - circles;
-    let mut text = format!("{waiting} wait for a lock, held up by {roots}");
-    if circles > 0 {
-        text.push_str(&format!(", {circles} circles"));
+    let mut parts = Vec::new();
+    if roots > 0 {
+        parts.push(format!("held up by {roots}"));
     }
-    text
+    if circles > 0 {
+        parts.push(if circles == 1 {
+            "in or behind a circle".to_owned()
+        } else {
+            format!("in or behind {circles} circles")
+        });
+    }
+    format!("{waiting} wait for a lock, {}", parts.join(" and "))
 }
 
 /// A length of time as people say it.

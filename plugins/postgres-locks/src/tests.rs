@@ -104,6 +104,7 @@ fn circles_end() {
     let report = host(&waits, &[1, 2, 3]).run::<Plugin>(json!({})).unwrap();
     assert_eq!(report.titles(Severity::Warning), ["3 sessions wait in or behind a circle, the longest for 20 s"]);
     assert_eq!(report.data["roots"][0]["circle"], json!(["1", "2"]));
+    assert_eq!(report.summary, "3 wait for a lock, in or behind a circle");
     assert_eq!(tree(&report, 0).len(), 4);
     // A circle below a root: 9 holds 1 up as well.
     let waits = [wait(1, 2, "ShareLock", false), wait(2, 1, "ShareLock", false), wait(1, 9, "ShareLock", false)];

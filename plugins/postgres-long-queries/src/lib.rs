@@ -143,7 +143,7 @@ async fn run(cx: Context, parameters: Parameters) -> rota_sdk::Outcome<Data> {
     if long.is_empty()
         && let Some(pid) = parameters.pid
     {
-        report.note(format!("pid {pid}: no such client's session any more"));
+        report.note(format!("pid {pid}: no client's session, or not the one that was meant"));
     }
     tell::long(&long, &ended, &parameters, &mut report);
     if left_out > 0 && worked.is_ok() {

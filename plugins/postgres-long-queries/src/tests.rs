@@ -170,7 +170,7 @@ fn a_pid_means_that_session_and_no_later_one_of_the_number() {
     let later = json!(Timestamp(13));
     let report = host.run::<Plugin>(json!({ "act": "terminate", "pid": 12, "backend_start": later })).unwrap();
     assert_eq!((outcomes(&report), report.status), (Vec::new(), Severity::Ok));
-    assert!(report.finding("pid 12: no such client's session any more").is_some());
+    assert!(report.finding("pid 12: no client's session").is_some());
     let failure = host.run::<Plugin>(json!({ "backend_start": later })).unwrap_err();
     assert!(failure.message.contains("no `pid`"), "{}", failure.message);
 }

@@ -4,7 +4,7 @@ mod backends;
 mod statement;
 
 pub use backends::{Backend, Ended, Ending, Named, Outcome, Protection, Same, Still, end, find, look, look_again};
-pub use statement::{SHOWN, without_literals};
+pub use statement::{SHOWN, shown, without_literals};
 
 use crate::sql::Session;
 use crate::{Error, FromRow, Report, Result, Timestamp};

@@ -1,6 +1,6 @@
 //! Clients' sessions: looking at them, and ending one so that the report tells what became of exactly that one.
 
-use super::without_literals;
+use super::shown;
 use crate::sql::Session;
 use crate::{Context, Error, ErrorContext, FromRow, HostError, Report, Result, Timestamp, data};
 use std::time::Duration;
@@ -80,7 +80,7 @@ pub async fn find(session: &mut Session, pid: i64, statements: bool) -> Result<O
 async fn read(session: &mut Session, statements: bool, pid: Option<i64>) -> Result<Vec<Backend>> {
     let mut all: Vec<Backend> = session.query_all(BACKENDS, crate::params![statements, pid]).await?;
     for backend in &mut all {
-        backend.statement = backend.statement.as_deref().map(without_literals).filter(|text| !text.is_empty());
+        backend.statement = backend.statement.as_deref().and_then(shown);
     }
     Ok(all)
 }

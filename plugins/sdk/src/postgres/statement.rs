@@ -29,6 +29,13 @@ pub fn without_literals(statement: &str) -> String {
     cut
 }
 
+/// A statement of `pg_stat_activity` by [`without_literals`]; none where there is none, and where the server hides it from the role.
+#[must_use]
+pub fn shown(statement: &str) -> Option<String> {
+    let hidden = statement.starts_with("<insufficient privilege>") || statement.trim().is_empty();
+    (!hidden).then(|| without_literals(statement))
+}
+
 /// How many bytes belong together at the beginning, and what is put in their place (none: themselves).
 fn piece(rest: &str, c: char, in_name: bool) -> (usize, Option<&'static str>) {
     match c {
@@ -98,6 +105,12 @@ fn number(rest: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_hidden_is_no_statement() {
+        assert_eq!((shown("<insufficient privilege>"), shown(" \n")), (None, None));
+        assert_eq!(shown("select 1").as_deref(), Some("select ?"));
+    }
 
     #[test]
     fn names_stay_and_values_go() {
