@@ -32,7 +32,9 @@ impl Place {
             ConnectErrorKind::Dns => self.unreachable("its name is not known to DNS"),
             ConnectErrorKind::Io => match causes(error) {
                 // rustls speaks through the socket.
-                why if why.contains("certificate") || why.contains("tls") || why.contains("TLS") => self.untrusted(&why),
+                why if why.contains("certificate") || why.contains("tls") || why.contains("TLS") => {
+                    self.untrusted(&why)
+                }
                 why => self.unreachable(&why),
             },
             _ => self.unreachable("no server of it accepts connections"),

@@ -46,5 +46,5 @@ mod write;
 pub use client::{Client, Clusters};
 pub use host::{Cluster, HeldLock, KubernetesCapability};
 pub use pending::settled;
-pub use review::rbac_of;
 pub use place::Places;
+pub use review::rbac_of;

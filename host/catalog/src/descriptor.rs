@@ -121,7 +121,9 @@ fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descripto
 
 /// The access words of a capability.
 fn words(capability: &str) -> Option<Vec<String>> {
-    use rota_authority::{Access, CacheAccess, JetstreamAccess, KeyAccess, KubernetesAccess, SqlAccess, StorageAccess, ToolAccess};
+    use rota_authority::{
+        Access, CacheAccess, JetstreamAccess, KeyAccess, KubernetesAccess, SqlAccess, StorageAccess, ToolAccess,
+    };
     fn all<A: Access>() -> Vec<String> {
         A::ALL.iter().map(ToString::to_string).collect()
     }

@@ -46,9 +46,9 @@ pub use access::{Access, BindingKind};
 pub use address::{Address, TargetError, UrlError};
 pub use binding::{
     AdHocError, ArgumentRule, ArgumentRuleError, BindArgument, Binding, BucketService, CacheBinding, CacheMode,
-    CacheTarget, ClusterRef, JetstreamBinding, JetstreamLogin, JetstreamTarget, JobPlace, KeyBinding, KubernetesBinding,
-    KubernetesRule, PodPlace, Program, SecretVariable, SqlBinding, SqlHost, SqlTarget, StorageBinding, StorageLocation,
-    StorageTarget, Through, Tls, TlsMode, ToolBinding, ToolPlace, ToolProfile,
+    CacheTarget, ClusterRef, JetstreamBinding, JetstreamLogin, JetstreamTarget, JobPlace, KeyBinding,
+    KubernetesBinding, KubernetesRule, PodPlace, Program, SecretVariable, SqlBinding, SqlHost, SqlTarget,
+    StorageBinding, StorageLocation, StorageTarget, Through, Tls, TlsMode, ToolBinding, ToolPlace, ToolProfile,
 };
 pub use config::{Checked, Config, check};
 pub use difference::{Change, Difference};

@@ -130,7 +130,8 @@ fn copies_that_are_away() {
             mock,
             |stream| {
                 let silent = ReplicaFacts { silent_nanoseconds: 6_000_000_000, ..replica("b", false) };
-                stream.cluster = Some(ClusterFacts { leader: Some("a".into()), replicas: vec![silent, replica("c", false)] });
+                stream.cluster =
+                    Some(ClusterFacts { leader: Some("a".into()), replicas: vec![silent, replica("c", false)] });
                 stream.replicas = 3;
             },
             |_| {},

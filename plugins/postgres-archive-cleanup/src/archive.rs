@@ -78,7 +78,10 @@ impl Archive {
 
     /// Refuse what holds a segment that the server has not finished.
     pub(crate) fn is_no_live_log(&self, current: (u32, u32), place: &Place<'_>) -> Result<()> {
-        let unfinished = self.files.iter().find(|file| matches!(kind(&file.name), Kind::Segment(segment) if segment.place >= current));
+        let unfinished = self
+            .files
+            .iter()
+            .find(|file| matches!(kind(&file.name), Kind::Segment(segment) if segment.place >= current));
         match unfinished {
             Some(file) => Err(Error::new(format!(
                 "refused: {} is in {}, and the server has not finished it: this is a live pg_wal, or the archive of another server",
@@ -92,15 +95,21 @@ impl Archive {
 
     /// What lies before the cutoff, the oldest first.
     pub(crate) fn older_than(&self, cutoff: (u32, u32)) -> Vec<&File> {
-        let mut older: Vec<(Segment, &File)> =
-            self.segments().filter(|(_, segment)| segment.place < cutoff).map(|(file, segment)| (segment, file)).collect();
+        let mut older: Vec<(Segment, &File)> = self
+            .segments()
+            .filter(|(_, segment)| segment.place < cutoff)
+            .map(|(file, segment)| (segment, file))
+            .collect();
         older.sort_by(|(a, x), (b, y)| (a, &x.name).cmp(&(b, &y.name)));
         older.into_iter().map(|(_, file)| file).collect()
     }
 
     /// Refuse to delete where the first segment that stays is not there: then it is another archive, or nothing would be left of it.
     pub(crate) fn holds(&self, cutoff: &Need, any_older: bool) -> Result<()> {
-        let there = self.files.iter().any(|file| matches!(kind(&file.name), Kind::Segment(segment) if segment.place == cutoff.place));
+        let there = self
+            .files
+            .iter()
+            .any(|file| matches!(kind(&file.name), Kind::Segment(segment) if segment.place == cutoff.place));
         if there || !any_older {
             return Ok(());
         }
@@ -110,7 +119,9 @@ impl Archive {
             cutoff.kind.word(),
             cutoff.name
         ))
-        .hint("either it is another archive, or that segment is not archived yet: select pg_switch_wal() has it archived"))
+        .hint(
+            "either it is another archive, or that segment is not archived yet: select pg_switch_wal() has it archived",
+        ))
     }
 
     /// What is missing between the segments that stay.
@@ -142,5 +153,6 @@ pub(crate) fn is_older(name: &str, cutoff: (u32, u32)) -> bool {
 }
 
 fn strange(name: &str, why: &str) -> Error {
-    Error::new(format!("refused: {name} is not a finished segment: {why}")).hint("a live pg_wal looks like this, a damaged archive too: nothing was deleted")
+    Error::new(format!("refused: {name} is not a finished segment: {why}"))
+        .hint("a live pg_wal looks like this, a damaged archive too: nothing was deleted")
 }

@@ -113,7 +113,9 @@ pub(crate) struct Amount {
 
 impl Amount {
     fn of<'f>(files: impl IntoIterator<Item = &'f File>) -> Self {
-        files.into_iter().fold(Self::default(), |sum, file| Self { files: sum.files + 1, bytes: sum.bytes + file.bytes })
+        files
+            .into_iter()
+            .fold(Self::default(), |sum, file| Self { files: sum.files + 1, bytes: sum.bytes + file.bytes })
     }
 }
 
@@ -139,17 +141,25 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     if let (Some(server), Some(read)) = (&system, &read)
         && server != read
     {
-        return Err(Error::new(format!("the archive is of the cluster {read}, and the server of {server}")).hint("bind the server whose archive it is"));
+        return Err(Error::new(format!("the archive is of the cluster {read}, and the server of {server}"))
+            .hint("bind the server whose archive it is"));
     }
-    let segment_bytes = archive.as_ref().and_then(|archive| archive.segment_bytes).or_else(|| live.as_ref().map(|live| live.segment_bytes));
+    let segment_bytes = archive
+        .as_ref()
+        .and_then(|archive| archive.segment_bytes)
+        .or_else(|| live.as_ref().map(|live| live.segment_bytes));
     // An archive without segments needs no cutoff.
     let empty = archive.as_ref().is_some_and(|archive| archive.segments().next().is_none());
-    let mut all = archive.as_ref().map_or_else(Vec::new, |archive| needs::of_base_backups(&archive.files, parameters.retained_base_backups));
+    let mut all = archive
+        .as_ref()
+        .map_or_else(Vec::new, |archive| needs::of_base_backups(&archive.files, parameters.retained_base_backups));
     let base_backups = all.len();
     if let Some(slot) = cx.bucket().filter(|_| !empty) {
         let Some(segment_bytes) = segment_bytes else { return Err(no_size()) };
         let bucket = slot.open().await?;
-        all.extend(needs::of_backups(&bucket, &parameters, system.as_deref().or(read.as_deref()), segment_bytes).await?);
+        all.extend(
+            needs::of_backups(&bucket, &parameters, system.as_deref().or(read.as_deref()), segment_bytes).await?,
+        );
     }
     if let (Some(session), Some(segment_bytes)) = (&mut session, segment_bytes) {
         all.extend(needs::of_server(session, segment_bytes).await?);
@@ -222,7 +232,10 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     if deletable.files < data.deleted.files {
         *deletable = data.deleted.clone();
     }
-    let left = Amount { files: deletable.files - data.deleted.files, bytes: deletable.bytes.saturating_sub(data.deleted.bytes) };
+    let left = Amount {
+        files: deletable.files - data.deleted.files,
+        bytes: deletable.bytes.saturating_sub(data.deleted.bytes),
+    };
     show(&data, &chosen, &cutoff, &mut report);
     report.summary(summary(&data, &cutoff, &cx, &parameters));
     data.left = Some(left);
@@ -233,10 +246,16 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
 }
 
 fn no_size() -> Error {
-    Error::new("how large a segment is could be read neither from the archive nor from a server").hint("bind the slot `database`")
+    Error::new("how large a segment is could be read neither from the archive nor from a server")
+        .hint("bind the slot `database`")
 }
 
-async fn choose<'r>(cx: &Context, parameters: &'r Parameters, data_directory: String, asked: bool) -> Result<Place<'r>> {
+async fn choose<'r>(
+    cx: &Context,
+    parameters: &'r Parameters,
+    data_directory: String,
+    asked: bool,
+) -> Result<Place<'r>> {
     match (cx.archive(), cx.cluster(), &parameters.pod, &parameters.folder) {
         (None, Some(slot), Some(pod), Some(folder)) => {
             if !folder.starts_with('/') || folder.contains(char::is_control) {
@@ -262,8 +281,12 @@ fn plan_of_a_pod(mut data: Data, parameters: &Parameters, mut report: Report) ->
     }
     report.incomplete();
     let mut listing = json!({ "list_only": true });
-    for (name, value) in [("pod", &parameters.pod), ("folder", &parameters.folder), ("container", &parameters.container), ("namespace", &parameters.namespace)]
-    {
+    for (name, value) in [
+        ("pod", &parameters.pod),
+        ("folder", &parameters.folder),
+        ("container", &parameters.container),
+        ("namespace", &parameters.namespace),
+    ] {
         if let Some(value) = value {
             listing[name] = json!(value);
         }
@@ -291,10 +314,15 @@ async fn delete(
     let most = parameters.maximum_files as usize;
     let chosen: Vec<(String, u64)> = unneeded.iter().take(most).map(|file| (file.name.clone(), file.bytes)).collect();
     // A later attempt deletes what the first one chose, batch by batch, and knows what is done.
-    let chosen = cx.step("choose", async || Ok(chosen)).repeatable().await.map_err(|error| (Vec::new(), Amount::default(), error))?;
+    let chosen = cx
+        .step("choose", async || Ok(chosen))
+        .repeatable()
+        .await
+        .map_err(|error| (Vec::new(), Amount::default(), error))?;
     let chosen: Vec<File> = chosen.into_iter().map(|(name, bytes)| File { name, bytes }).collect();
     if let Some(needed) = chosen.iter().find(|file| !archive::is_older(&file.name, cutoff)) {
-        let error = Error::new(format!("{} was chosen by an earlier attempt, and is needed now", needed.name)).hint("start a new run");
+        let error = Error::new(format!("{} was chosen by an earlier attempt, and is needed now", needed.name))
+            .hint("start a new run");
         return Err((chosen.clone(), Amount::default(), error));
     }
     let mut deleted = Amount::default();
@@ -319,11 +347,19 @@ async fn delete(
 }
 
 /// Look again: what was to go is gone, and what was to stay is there.
-async fn verify(place: &mut Place<'_>, before: &Archive, chosen: &[File], cutoff: (u32, u32), report: &mut Report) -> Result<()> {
+async fn verify(
+    place: &mut Place<'_>,
+    before: &Archive,
+    chosen: &[File],
+    cutoff: (u32, u32),
+    report: &mut Report,
+) -> Result<()> {
     let Some(files) = place.list().await.context("looking at the archive again")? else { return Ok(()) };
     let names: std::collections::BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
     if let Some(there) = chosen.iter().find(|file| names.contains(file.name.as_str())) {
-        report.critical(format!("{}: still there after it was deleted", there.name)).detail("Somebody archives the same names again, or the store keeps them.");
+        report
+            .critical(format!("{}: still there after it was deleted", there.name))
+            .detail("Somebody archives the same names again, or the store keeps them.");
     }
     let stays = before.segments().filter(|(file, _)| !archive::is_older(&file.name, cutoff));
     for (file, _) in stays.filter(|(file, _)| !names.contains(file.name.as_str())).take(10) {
@@ -341,9 +377,15 @@ fn show(data: &Data, chosen: &[File], cutoff: &Need, report: &mut Report) {
         table.row(cells![need.kind.word().trim_end_matches(','), &need.name, &need.segment]);
     }
     if !chosen.is_empty() {
-        let title = format!("Not needed: before {} ({} {})", cutoff.segment, cutoff.kind.word().trim_end_matches(','), cutoff.name);
+        let title = format!(
+            "Not needed: before {} ({} {})",
+            cutoff.segment,
+            cutoff.kind.word().trim_end_matches(','),
+            cutoff.name
+        );
         let mut table = report.table("files", &title, ["file", "size"]);
-        let (head, tail) = if chosen.len() > 40 { (&chosen[..20], &chosen[chosen.len() - 20..]) } else { (chosen, &[][..]) };
+        let (head, tail) =
+            if chosen.len() > 40 { (&chosen[..20], &chosen[chosen.len() - 20..]) } else { (chosen, &[][..]) };
         for file in head.iter().chain(tail) {
             table.row(cells![&file.name, Bytes(file.bytes)]);
         }
@@ -364,7 +406,18 @@ fn summary(data: &Data, cutoff: &Need, cx: &Context, parameters: &Parameters) ->
     }
     if cx.is_plan() || parameters.list_only {
         let now = deletable.files.min(u64::from(parameters.maximum_files));
-        return format!("{place}: {now} of {} file(s) before {}, {} in all, would be deleted", deletable.files, cutoff.segment, size(deletable.bytes));
+        return format!(
+            "{place}: {now} of {} file(s) before {}, {} in all, would be deleted",
+            deletable.files,
+            cutoff.segment,
+            size(deletable.bytes)
+        );
     }
-    format!("{place}: {} of {} file(s) before {} deleted, {}", data.deleted.files, deletable.files, cutoff.segment, size(data.deleted.bytes))
+    format!(
+        "{place}: {} of {} file(s) before {} deleted, {}",
+        data.deleted.files,
+        deletable.files,
+        cutoff.segment,
+        size(data.deleted.bytes)
+    )
 }

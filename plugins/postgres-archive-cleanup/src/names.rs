@@ -115,7 +115,10 @@ impl Header {
         // The first byte of the magic grows with each major version, the second has been 0xD1 since 9.5; the flag says that the header is the long one.
         let (magic, flags) = (number(0, 2)?, number(2, 2)?);
         let segment_bytes = number(32, 4)?;
-        let valid = magic >> 8 == 0xD1 && flags & 2 != 0 && segment_bytes.is_power_of_two() && (1 << 20..=1 << 30).contains(&segment_bytes);
+        let valid = magic >> 8 == 0xD1
+            && flags & 2 != 0
+            && segment_bytes.is_power_of_two()
+            && (1 << 20..=1 << 30).contains(&segment_bytes);
         let timeline = u32::try_from(number(4, 4)?).ok()?;
         valid.then_some(Self { timeline, position: number(8, 8)?, system: number(24, 8)?, segment_bytes })
     }

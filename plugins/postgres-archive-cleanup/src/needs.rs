@@ -88,10 +88,15 @@ const OF_SERVER: &str = "\
 pub(crate) async fn live(session: &mut Session) -> Result<Live> {
     let server = Server::inspect(session).await?;
     if server.in_recovery {
-        return Err(Error::new("this server is a standby, and which segment is in use is known to the primary alone").hint("bind the primary"));
+        return Err(Error::new("this server is a standby, and which segment is in use is known to the primary alone")
+            .hint("bind the primary"));
     }
     let settings: Settings = session.query_one(SETTINGS, params![]).await.context("reading the server's settings")?;
-    Ok(Live { server, segment_bytes: u64::try_from(settings.segment_bytes).unwrap_or(0), data_directory: settings.data_directory })
+    Ok(Live {
+        server,
+        segment_bytes: u64::try_from(settings.segment_bytes).unwrap_or(0),
+        data_directory: settings.data_directory,
+    })
 }
 
 /// The segment that the server writes to now. Asked after the archive was listed: what lies in an archive was finished before.
@@ -106,7 +111,8 @@ fn place(position: i64, segment_bytes: u64) -> Result<(u32, u32)> {
 }
 
 pub(crate) async fn of_server(session: &mut Session, segment_bytes: u64) -> Result<Vec<Need>> {
-    let rows: Vec<(String, String, i64)> = session.query_all(OF_SERVER, params![]).await.context("asking what the server still needs")?;
+    let rows: Vec<(String, String, i64)> =
+        session.query_all(OF_SERVER, params![]).await.context("asking what the server still needs")?;
     let of = |(kind, name, position): (String, String, i64)| -> Result<Need> {
         let kind = match kind.as_str() {
             "slot" => By::Slot,
@@ -133,7 +139,12 @@ pub(crate) fn of_base_backups(files: &[File], retained: Option<u32>) -> Vec<Need
 }
 
 /// The retained backups of a cluster. Whatever leaves their need in doubt ends the run.
-pub(crate) async fn of_backups(bucket: &Bucket, parameters: &Parameters, system: Option<&str>, segment_bytes: u64) -> Result<Vec<Need>> {
+pub(crate) async fn of_backups(
+    bucket: &Bucket,
+    parameters: &Parameters,
+    system: Option<&str>,
+    segment_bytes: u64,
+) -> Result<Vec<Need>> {
     let prefix = layout::prefix(&parameters.backups_prefix);
     let holding = look(bucket, &prefix, None).await?;
     let mut needs = Vec::new();
@@ -141,8 +152,10 @@ pub(crate) async fn of_backups(bucket: &Bucket, parameters: &Parameters, system:
         needs.extend(of_backup(backup, system, segment_bytes)?);
     }
     if needs.is_empty() {
-        return Err(Error::new(format!("no backup of this cluster below {prefix:?} in the slot `bucket`: nothing there says what is still needed"))
-            .hint("bind the bucket that the cluster is backed up to, or leave the slot unbound and give `cutoff`"));
+        return Err(Error::new(format!(
+            "no backup of this cluster below {prefix:?} in the slot `bucket`: nothing there says what is still needed"
+        ))
+        .hint("bind the bucket that the cluster is backed up to, or leave the slot unbound and give `cutoff`"));
     }
     Ok(needs)
 }
@@ -151,7 +164,10 @@ fn of_backup(backup: &Backup, system: Option<&str>, segment_bytes: u64) -> Resul
     let path = backup.folder.path();
     let manifest = match &backup.manifest {
         Ok(manifest) => manifest,
-        Err(fault) => return Err(Error::new(format!("{path}: what this backup needs is not known, because {fault}")).hint("mend or remove it first")),
+        Err(fault) => {
+            return Err(Error::new(format!("{path}: what this backup needs is not known, because {fault}"))
+                .hint("mend or remove it first"));
+        }
     };
     if let (Some(ours), Some(theirs)) = (system, &manifest.source.system_identifier)
         && ours != theirs
@@ -179,12 +195,16 @@ pub(crate) fn decide(needs: &[Need], parameters: &Parameters) -> Result<Need> {
         // What the server needs says nothing of what a backup needs.
         let known = needs.iter().any(|need| matches!(need.kind, By::Backup | By::BaseBackup));
         return oldest.filter(|_| known).cloned().ok_or_else(|| {
-            Error::new("nothing says which WAL is still needed: no backup, no history file of a base backup, no `cutoff`")
-                .hint("bind the backups' bucket to the slot `bucket`, or give the oldest segment to keep as `cutoff`")
+            Error::new(
+                "nothing says which WAL is still needed: no backup, no history file of a base backup, no `cutoff`",
+            )
+            .hint("bind the backups' bucket to the slot `bucket`, or give the oldest segment to keep as `cutoff`")
         });
     };
     let Some(segment) = names::cutoff(given) else {
-        return Err(Error::new(format!("{given:?} is no name of a WAL segment")).hint("for example 000000010000000A000000FE"));
+        return Err(
+            Error::new(format!("{given:?} is no name of a WAL segment")).hint("for example 000000010000000A000000FE")
+        );
     };
     match oldest.filter(|oldest| oldest.place < segment.place) {
         Some(older) => Err(Error::new(format!(

@@ -128,7 +128,9 @@ impl Place<'_> {
     /// In words.
     pub(crate) fn told(&self) -> String {
         match self {
-            Self::Folder(folder) => format!("{} in pod {}", folder.identity.as_ref().map_or(&folder.folder, |(_, path)| path), folder.pod),
+            Self::Folder(folder) => {
+                format!("{} in pod {}", folder.identity.as_ref().map_or(&folder.folder, |(_, path)| path), folder.pod)
+            }
             Self::Bucket { prefix, .. } if prefix.is_empty() => "the archive".to_owned(),
             Self::Bucket { prefix, .. } => format!("the archive below {prefix}"),
         }
@@ -225,7 +227,9 @@ async fn list_bucket(bucket: &Bucket, prefix: &str) -> Result<Vec<File>> {
     for object in bucket.list(prefix).await?.collect(MOST_OBJECTS).await? {
         let Some(name) = object.name.strip_prefix(prefix) else { continue };
         match name.split_once('/') {
-            Some(("archive_status" | "summaries", _)) => return Err(refused(&format!("{} is there: this is a pg_wal", object.name))),
+            Some(("archive_status" | "summaries", _)) => {
+                return Err(refused(&format!("{} is there: this is a pg_wal", object.name)));
+            }
             Some(_) => {}
             None => files.push(File { name: name.to_owned(), bytes: object.size }),
         }

@@ -68,7 +68,9 @@ fn backup(host: &MockHost, id: &str, lsn: Option<&str>, system: Option<&str>) {
         "snapshot": { "method": "quiet", "lsn": lsn, "lsn_after": lsn, "transactions": null },
         "dump": part, "rows": { "method": "counted", "tables": [] },
     });
-    host.storage("bucket").object(&format!("app/{id}/manifest.json"), manifest.to_string()).object(&format!("app/{id}/dump"), "x");
+    host.storage("bucket")
+        .object(&format!("app/{id}/manifest.json"), manifest.to_string())
+        .object(&format!("app/{id}/dump"), "x");
 }
 
 const OLD: &str = "20251230T120000Z-00000001";
@@ -211,7 +213,11 @@ fn what_the_server_still_needs_stays() {
 fn a_cutoff_that_is_given_is_never_moved() {
     let host = archived();
     let failed = host.run::<Plugin>(bucket(json!({ "cutoff": name(1, 11) }))).unwrap_err();
-    assert!(failed.message.contains("lies past what base backup 00000001000000000000000A.00000028.backup needs"), "{}", failed.message);
+    assert!(
+        failed.message.contains("lies past what base backup 00000001000000000000000A.00000028.backup needs"),
+        "{}",
+        failed.message
+    );
     assert_eq!(there(&host).len(), 49);
     for bad in ["", "0/10", "00000001", "000000010000000000000005.gz", "../000000010000000000000005"] {
         assert!(host.run::<Plugin>(bucket(json!({ "cutoff": bad }))).is_err(), "{bad}");
@@ -227,11 +233,18 @@ fn where_nothing_says_what_is_needed_nothing_goes() {
     for n in 1..50 {
         host.storage("archive").object(&format!("wal/{}", name(1, n)), content(1, n, SYSTEM));
     }
-    assert!(host.run::<Plugin>(bucket(json!({}))).unwrap_err().message.contains("nothing says which WAL is still needed"));
+    assert!(
+        host.run::<Plugin>(bucket(json!({}))).unwrap_err().message.contains("nothing says which WAL is still needed")
+    );
     // A cutoff that the archive does not hold would leave nothing to begin from.
     host.storage("archive").object(&format!("wal/{}.00000028.backup", name(1, 51)), "x");
     server(&host, rows! { ["kind", "name", "position"] });
-    assert!(host.run::<Plugin>(bucket(json!({}))).unwrap_err().message.contains("does not hold the segment 0000000000000033"));
+    assert!(
+        host.run::<Plugin>(bucket(json!({})))
+            .unwrap_err()
+            .message
+            .contains("does not hold the segment 0000000000000033")
+    );
     assert_eq!(there(&host).len(), 49);
     let report = host.run::<Plugin>(bucket(json!({ "cutoff": name(1, 5) }))).unwrap();
     assert_eq!(report.data["deleted"]["files"], 4);
@@ -246,7 +259,10 @@ fn without_a_base_backup_the_archive_brings_nothing_back() {
     }
     let report = host.run::<Plugin>(bucket(json!({ "cutoff": name(1, 2) }))).unwrap();
     assert!(report.finding("the archive knows no base backup").is_some());
-    assert_eq!(report.data["gaps"], json!(["segment 0000000000000004", "3 segments, 0000000000000006 to 0000000000000008"]));
+    assert_eq!(
+        report.data["gaps"],
+        json!(["segment 0000000000000004", "3 segments, 0000000000000006 to 0000000000000008"])
+    );
     assert_eq!(report.status, Severity::Warning);
 }
 
@@ -261,21 +277,53 @@ fn a_live_log_is_refused_however_it_is_reached() {
         assert_eq!(there(&host).len(), 49, "{words}");
         assert!(!host.effects().iter().any(|effect| effect.operation == "storage.delete"), "{words}");
     };
-    let object = |name: &'static str| move |host: &MockHost| {
-        host.storage("archive").object(name, "x");
+    let object = |name: &'static str| {
+        move |host: &MockHost| {
+            host.storage("archive").object(name, "x");
+        }
     };
     refused(&object("wal/archive_status/000000010000000000000001.done"), "this is a pg_wal");
     refused(&object("wal/PG_VERSION"), "data directory");
     refused(&object("PG_VERSION"), "data directory");
     refused(&object("global/pg_control"), "data directory");
     refused(&object("postmaster.pid"), "data directory");
-    refused(&|host| { host.storage("archive").object(&format!("wal/{}", name(1, 50)), content(1, 50, SYSTEM)); }, "has not finished it");
+    refused(
+        &|host| {
+            host.storage("archive").object(&format!("wal/{}", name(1, 50)), content(1, 50, SYSTEM));
+        },
+        "has not finished it",
+    );
     // Recycled: named for the future, with the content of the past.
-    refused(&|host| { host.storage("archive").object(&format!("wal/{}", name(1, 49)), content(1, 3, SYSTEM)); }, "recycled");
-    refused(&|host| { host.storage("archive").object(&format!("wal/{}", name(1, 49)), vec![0; 40]); }, "does not begin");
-    refused(&|host| { host.storage("archive").object(&format!("wal/{}", name(1, 1)), content(1, 1, 5)); }, "another cluster");
-    refused(&|host| { host.sql("database").server(|server| server.system_identifier = Some("5".to_owned())); }, "the archive is of the cluster");
-    refused(&|host| { host.sql("database").server(|server| server.in_recovery = true); }, "standby");
+    refused(
+        &|host| {
+            host.storage("archive").object(&format!("wal/{}", name(1, 49)), content(1, 3, SYSTEM));
+        },
+        "recycled",
+    );
+    refused(
+        &|host| {
+            host.storage("archive").object(&format!("wal/{}", name(1, 49)), vec![0; 40]);
+        },
+        "does not begin",
+    );
+    refused(
+        &|host| {
+            host.storage("archive").object(&format!("wal/{}", name(1, 1)), content(1, 1, 5));
+        },
+        "another cluster",
+    );
+    refused(
+        &|host| {
+            host.sql("database").server(|server| server.system_identifier = Some("5".to_owned()));
+        },
+        "the archive is of the cluster",
+    );
+    refused(
+        &|host| {
+            host.sql("database").server(|server| server.in_recovery = true);
+        },
+        "standby",
+    );
 }
 
 #[test]
@@ -286,7 +334,12 @@ fn which_archive_is_to_be_said() {
     assert!(MockHost::new().run::<Plugin>(json!({})).unwrap_err().message.contains("which archive"));
     let host = MockHost::new();
     host.cluster("cluster");
-    for bad in [json!({}), json!({ "pod": "a" }), json!({ "pod": "a", "folder": "archive" }), json!({ "pod": "a", "folder": "/a\nb" })] {
+    for bad in [
+        json!({}),
+        json!({ "pod": "a" }),
+        json!({ "pod": "a", "folder": "archive" }),
+        json!({ "pod": "a", "folder": "/a\nb" }),
+    ] {
         assert!(host.run::<Plugin>(bad.clone()).is_err(), "{bad}");
     }
 }
@@ -376,7 +429,14 @@ fn a_plan_of_a_pod_says_what_it_cannot_know() {
     let report = host.run::<Plugin>(folder(json!({}))).unwrap();
     assert_eq!((report.status, &report.data["deletable"]), (Severity::Unknown, &Json::Null));
     assert!(report.summary.ends_with("everything before 0000000000000028 would go"), "{}", report.summary);
-    let remedy = report.finding("which files would be deleted is not known").unwrap().remedy.as_ref().unwrap().parameters.clone();
+    let remedy = report
+        .finding("which files would be deleted is not known")
+        .unwrap()
+        .remedy
+        .as_ref()
+        .unwrap()
+        .parameters
+        .clone();
     assert!(remedy.contains(r#""list_only":true"#) && remedy.contains(r#""folder":"/archive""#), "{remedy}");
 }
 
@@ -399,7 +459,8 @@ struct Scratch(std::path::PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().canonicalize().unwrap().join(format!("rota-archive-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().canonicalize().unwrap().join(format!("rota-archive-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -436,7 +497,10 @@ fn sh(script: &str, arguments: &[&str], pgdata: &str) -> String {
 #[test]
 fn the_commands_of_the_pod_refuse_what_resolves_to_a_pg_wal() {
     let scratch = Scratch::new("refuse");
-    scratch.make(&["data/pg_wal", "data/archive", "far", "archive", "moved", "other"], &["data/PG_VERSION", "archive/000000010000000000000001"]);
+    scratch.make(
+        &["data/pg_wal", "data/archive", "far", "archive", "moved", "other"],
+        &["data/PG_VERSION", "archive/000000010000000000000001"],
+    );
     scratch.make(&["walled/archive_status", "crumbs/global"], &["crumbs/global/pg_control"]);
     for (link, to) in [("to_wal", "data/pg_wal"), ("to_archive", "archive"), ("other/pg_wal", "far")] {
         std::os::unix::fs::symlink(scratch.at(to), scratch.at(link)).unwrap();
@@ -459,10 +523,15 @@ fn the_commands_of_the_pod_refuse_what_resolves_to_a_pg_wal() {
         }
     }
     // By the data directory that the server names, too.
-    assert!(sh(place::LIST, &[&scratch.at("far"), &scratch.at("other")], "").contains("is the pg_wal of the server in"));
+    assert!(
+        sh(place::LIST, &[&scratch.at("far"), &scratch.at("other")], "").contains("is the pg_wal of the server in")
+    );
     for folder in ["archive", "to_archive", "far/../archive"] {
         let said = sh(place::LIST, &[&scratch.at(folder), ""], &scratch.at("other"));
-        assert!(said.ends_with(&format!(" {}\nfile 1 ./000000010000000000000001\nend\n", scratch.at("archive"))), "{said}");
+        assert!(
+            said.ends_with(&format!(" {}\nfile 1 ./000000010000000000000001\nend\n", scratch.at("archive"))),
+            "{said}"
+        );
     }
 }
 
@@ -473,7 +542,9 @@ fn the_commands_of_the_pod_delete_files_of_the_folder_that_was_looked_at() {
     std::os::unix::fs::symlink(scratch.at("outside"), scratch.at("archive/link")).unwrap();
     let said = sh(place::LIST, &[&scratch.at("archive"), ""], "");
     let identity = said.lines().next().unwrap().split(' ').nth(1).unwrap().to_owned();
-    let delete = |identity: &str, names: &[&str]| sh(place::DELETE, &[&[scratch.at("archive").as_str(), "", identity], names].concat(), "");
+    let delete = |identity: &str, names: &[&str]| {
+        sh(place::DELETE, &[&[scratch.at("archive").as_str(), "", identity], names].concat(), "")
+    };
     assert!(delete("1:1", &["keep"]).contains("is another folder"));
     for bad in ["sub", "link", "../outside", "sub/keep", ".", ".."] {
         assert!(delete(&identity, &[bad]).contains("refuse "), "{bad}");

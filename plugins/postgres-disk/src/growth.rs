@@ -58,7 +58,9 @@ pub(crate) fn measure(at: Timestamp, databases: &[Database], wal: &Wal, tables: 
 pub(crate) fn since(before: &Measured, now: &Measured) -> Result<Growth> {
     let seconds = now.at.seconds_since(before.at);
     if seconds < 1.0 {
-        return Err(Error::new("`previous` was not measured before this run").hint("give `data.measured` of an earlier report"));
+        return Err(
+            Error::new("`previous` was not measured before this run").hint("give `data.measured` of an earlier report")
+        );
     }
     let databases_bytes = now.databases_bytes - before.databases_bytes;
     let grown = |table: &TableSize| {

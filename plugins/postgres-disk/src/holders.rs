@@ -77,7 +77,11 @@ pub(crate) async fn look(session: &mut Session, wal: &Wal) -> Result<Vec<Holder>
     }
     if wal.wal_keep_size > 0 {
         // It holds what there is, and no more than it asks for.
-        holders.push(other(Kind::WalKeepSize, "wal_keep_size", wal.bytes.map_or(wal.wal_keep_size, |bytes| wal.wal_keep_size.min(bytes))));
+        holders.push(other(
+            Kind::WalKeepSize,
+            "wal_keep_size",
+            wal.bytes.map_or(wal.wal_keep_size, |bytes| wal.wal_keep_size.min(bytes)),
+        ));
     }
     holders.sort_by(|a, b| (b.bytes, &a.name).cmp(&(a.bytes, &b.name)));
     Ok(holders)

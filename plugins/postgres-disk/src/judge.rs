@@ -1,11 +1,11 @@
 //! What of it is not well, and what mends it.
 
+use crate::Parameters;
 use crate::growth::{Growth, Measured};
 use crate::holders::{Holder, Kind};
 use crate::sizes::{Database, Table};
 use crate::volumes::Volume;
 use crate::wal::Wal;
-use crate::Parameters;
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
 
@@ -54,7 +54,8 @@ pub(crate) fn volumes(seen: &Seen<'_>, report: &mut Report) {
         let of = |share| Severity::of(share, parameters.warn_used, parameters.critical_used);
         let place = format!("{} ({})", volume.pod, volume.path);
         if of(volume.used_share) != Severity::Ok {
-            let title = format!("{place}: {:.0} % used, {} left", volume.used_share * 100.0, size(volume.available_bytes));
+            let title =
+                format!("{place}: {:.0} % used, {} left", volume.used_share * 100.0, size(volume.available_bytes));
             let detail = format!("Of {} on {}. {}", size(volume.size_bytes), volume.mount, largest(seen));
             report.finding(of(volume.used_share), title).detail(detail).advice(
                 "Let go of held WAL and vacuum as the other findings say, remove what else lies on the volume, or enlarge it. A full volume stops the server",
@@ -123,7 +124,8 @@ pub(crate) fn wal(seen: &Seen<'_>, report: &mut Report) {
     if archiver.fails() {
         let held = seen.holders.iter().find(|holder| holder.kind == Kind::Archiver).map_or(0, |holder| holder.bytes);
         let severity = if held >= parameters.critical_held_bytes { Severity::Critical } else { Severity::Warning };
-        let waiting = archiver.waiting.map_or_else(|| "an unknown number of files".to_owned(), |n| format!("{n} file(s)"));
+        let waiting =
+            archiver.waiting.map_or_else(|| "an unknown number of files".to_owned(), |n| format!("{n} file(s)"));
         report
             .finding(severity, format!("the archiver fails: {waiting} wait, {} of WAL", size(held)))
             .detail(format!(
@@ -158,10 +160,11 @@ pub(crate) fn holders(seen: &Seen<'_>, report: &mut Report) {
                     .advice("Bring its reader back; or, once nothing needs the slot any more, as a superuser: select pg_drop_replication_slot(its name)");
             }
             (Kind::PhysicalSlot | Kind::LogicalSlot, _) => {
-                report
-                    .warning(title)
-                    .detail(format!("Its reader is connected and so far behind. {NEVER}"))
-                    .remedy("postgres-health", &json!({ "checks": ["replication"] }), "shows how far each replica is behind, and why");
+                report.warning(title).detail(format!("Its reader is connected and so far behind. {NEVER}")).remedy(
+                    "postgres-health",
+                    &json!({ "checks": ["replication"] }),
+                    "shows how far each replica is behind, and why",
+                );
             }
             // One that fails is told of by itself.
             (Kind::Archiver, _) if !seen.wal.archiver.fails() => {
@@ -182,8 +185,15 @@ pub(crate) fn tables(seen: &Seen<'_>, report: &mut Report) {
         if dead >= MANY_DEAD && share >= seen.parameters.warn_dead_share {
             report
                 .warning(format!("{}: {:.0} % of its rows are dead", table.table, share * 100.0))
-                .detail(format!("{dead} dead rows in {}. Vacuumed, their space is used again; it is not given back to the volume.", size(table.total_bytes)))
-                .remedy("postgres-vacuum", &json!({ "tables": [table.table] }), "vacuums it and says who holds its dead rows");
+                .detail(format!(
+                    "{dead} dead rows in {}. Vacuumed, their space is used again; it is not given back to the volume.",
+                    size(table.total_bytes)
+                ))
+                .remedy(
+                    "postgres-vacuum",
+                    &json!({ "tables": [table.table] }),
+                    "vacuums it and says who holds its dead rows",
+                );
         }
     }
 }
@@ -195,7 +205,9 @@ pub(crate) fn growth(seen: &Seen<'_>, growth: &Growth, report: &mut Report) {
     }
     let a_day = growth.databases_bytes_per_day;
     let left = seen.parameters.capacity_bytes.map(|capacity| (capacity - seen.taken()).max(0));
-    let least = seen.volumes.and_then(|volumes| volumes.iter().min_by_key(|volume| volume.available_bytes).map(|volume| volume.available_bytes));
+    let least = seen.volumes.and_then(|volumes| {
+        volumes.iter().min_by_key(|volume| volume.available_bytes).map(|volume| volume.available_bytes)
+    });
     let Some(left) = least.or(left).filter(|_| a_day > 0.0) else { return };
     #[allow(clippy::cast_precision_loss, reason = "a number of days")]
     let days = left as f64 / a_day;
@@ -213,7 +225,8 @@ pub(crate) fn growth(seen: &Seen<'_>, growth: &Growth, report: &mut Report) {
 
 pub(crate) fn show(seen: &Seen<'_>, databases: &[Database], growth: Option<&Growth>, report: &mut Report) {
     if let Some(volumes) = seen.volumes {
-        let mut table = report.table("volumes", "Volumes", ["pod", "path", "mounted at", "size", "used", "share", "inodes"]);
+        let mut table =
+            report.table("volumes", "Volumes", ["pod", "path", "mounted at", "size", "used", "share", "inodes"]);
         for volume in volumes {
             table.row(cells![
                 &volume.pod,
@@ -231,7 +244,11 @@ pub(crate) fn show(seen: &Seen<'_>, databases: &[Database], growth: Option<&Grow
         table.row(cells![&database.name, database.bytes.map(bytes)]);
     }
     if !seen.tables.is_empty() {
-        let mut table = report.table("tables", "Largest tables", ["table", "total", "table alone", "indexes", "rows, about", "dead", "grown"]);
+        let mut table = report.table(
+            "tables",
+            "Largest tables",
+            ["table", "total", "table alone", "indexes", "rows, about", "dead", "grown"],
+        );
         for one in seen.tables {
             let grown = growth.and_then(|growth| growth.tables.iter().find(|grown| grown.table == one.table));
             table.row(cells![
@@ -248,7 +265,13 @@ pub(crate) fn show(seen: &Seen<'_>, databases: &[Database], growth: Option<&Grow
     if !seen.holders.is_empty() {
         let mut table = report.table("holders", "Who holds WAL", ["holder", "kind", "holds", "active", "status"]);
         for holder in seen.holders {
-            table.row(cells![&holder.name, holder.kind.word(), bytes(holder.bytes), holder.active, holder.status.as_ref()]);
+            table.row(cells![
+                &holder.name,
+                holder.kind.word(),
+                bytes(holder.bytes),
+                holder.active,
+                holder.status.as_ref()
+            ]);
         }
     }
 }
@@ -259,7 +282,11 @@ pub(crate) fn summary(seen: &Seen<'_>, server: &Server, report: &Report) -> Stri
     let full = fullest.map_or_else(String::new, |share| format!(", fullest volume {:.0} %", share * 100.0));
     let to_do = report.count(Severity::Critical) + report.count(Severity::Warning);
     let findings = if to_do == 0 { String::new() } else { format!(", {to_do} to look at") };
-    format!("PostgreSQL {}: databases {}, WAL {wal}{full}{findings}", server.release(), size(seen.measured.databases_bytes))
+    format!(
+        "PostgreSQL {}: databases {}, WAL {wal}{full}{findings}",
+        server.release(),
+        size(seen.measured.databases_bytes)
+    )
 }
 
 fn bytes(count: i64) -> Bytes {

@@ -120,10 +120,13 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     let mut report = Report::new();
     let volumes = match cx.cluster() {
         Some(slot) => {
-            volumes::look(&slot.open().await?, &parameters, wal.data_directory.as_deref(), &tablespaces, &mut server).await?
+            volumes::look(&slot.open().await?, &parameters, wal.data_directory.as_deref(), &tablespaces, &mut server)
+                .await?
         }
         None if parameters.pod.is_some() || parameters.selector.is_some() => {
-            return Err(Error::new("a pod is named, and the slot `cluster` is not bound").hint("bind it: --bind cluster=..."));
+            return Err(
+                Error::new("a pod is named, and the slot `cluster` is not bound").hint("bind it: --bind cluster=...")
+            );
         }
         None => None,
     };

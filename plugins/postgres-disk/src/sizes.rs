@@ -93,7 +93,8 @@ pub(crate) async fn databases(session: &mut Session, server: &mut Server) -> Res
 }
 
 pub(crate) async fn tablespaces(session: &mut Session, server: &mut Server) -> Result<Vec<Tablespace>> {
-    let tablespaces: Vec<Tablespace> = session.query_all(TABLESPACES, params![]).await.context("measuring tablespaces")?;
+    let tablespaces: Vec<Tablespace> =
+        session.query_all(TABLESPACES, params![]).await.context("measuring tablespaces")?;
     for hidden in tablespaces.iter().filter(|tablespace| tablespace.bytes.is_none()) {
         server.hide(format!("the size of tablespace {}: role {} has no privilege on it", hidden.name, server.role));
     }
@@ -101,13 +102,19 @@ pub(crate) async fn tablespaces(session: &mut Session, server: &mut Server) -> R
 }
 
 /// The largest tables, and whether their sizes are exact.
-pub(crate) async fn tables(session: &mut Session, parameters: &Parameters, server: &mut Server) -> Result<(Vec<Table>, bool)> {
+pub(crate) async fn tables(
+    session: &mut Session,
+    parameters: &Parameters,
+    server: &mut Server,
+) -> Result<(Vec<Table>, bool)> {
     let limit = i64::from(parameters.largest);
     match session.query_all(TABLES, params![limit]).await {
         Ok(tables) => Ok((tables, true)),
         // Measuring waits for whoever has a table locked exclusively; the lock timeout ends that. One locked table must not hide all the others.
         Err(error) if error.is_timed_out() || error.code() == Some("55P03") => {
-            server.hide("the exact sizes of tables: one is locked exclusively, so they are those of the last vacuum or analyze");
+            server.hide(
+                "the exact sizes of tables: one is locked exclusively, so they are those of the last vacuum or analyze",
+            );
             Ok((session.query_all(ESTIMATED, params![limit]).await.context("estimating the sizes of tables")?, false))
         }
         Err(error) => Err(error.context("measuring tables")),

@@ -69,7 +69,12 @@ fn df(used: i64, free: i64, inodes: i64) -> ToolOutput {
             100 - inodes
         )
     };
-    ToolOutput::success(format!("{}{}{}end\n", one("/var/lib/postgresql/my data"), one("/var/lib/postgresql/my data"), one("/fast")))
+    ToolOutput::success(format!(
+        "{}{}{}end\n",
+        one("/var/lib/postgresql/my data"),
+        one("/var/lib/postgresql/my data"),
+        one("/fast")
+    ))
 }
 
 fn run(host: &MockHost, parameters: Json) -> Reported {
@@ -115,7 +120,11 @@ fn df_in_the_pod_is_read_for_bytes_and_inodes() {
     assert_eq!(report.data["volumes"][0]["mount"], "/var/lib/postgresql/my data");
     assert_eq!(report.data["volumes"][2]["path"], "/fast");
     assert_eq!(report.data["volumes"][2]["available_bytes"], 50 * 1024);
-    assert!(host.effects()[0].detail.ends_with("rota /var/lib/postgresql/data /var/lib/postgresql/data/pg_wal /fast"), "{:?}", host.effects());
+    assert!(
+        host.effects()[0].detail.ends_with("rota /var/lib/postgresql/data /var/lib/postgresql/data/pg_wal /fast"),
+        "{:?}",
+        host.effects()
+    );
 
     // Two paths on one volume are one finding.
     let (_, report) = with(df(85, 15, 3));
@@ -154,7 +163,12 @@ fn pods_are_found_by_their_labels() {
     let report = run(&host, json!({ "selector": "app=db" }));
     let pods: Vec<&Json> = report.data["volumes"].as_array().unwrap().iter().map(|volume| &volume["pod"]).collect();
     assert_eq!(pods, ["db-0", "db-0", "db-0", "db-2", "db-2", "db-2"]);
-    for bad in [json!({}), json!({ "pod": "a", "selector": "b" }), json!({ "selector": "app=none" }), json!({ "pod": "db-0", "paths": ["-x"] })] {
+    for bad in [
+        json!({}),
+        json!({ "pod": "a", "selector": "b" }),
+        json!({ "selector": "app=none" }),
+        json!({ "pod": "db-0", "paths": ["-x"] }),
+    ] {
         assert!(host.run::<Plugin>(bad.clone()).is_err(), "{bad}");
     }
     assert!(healthy().run::<Plugin>(json!({ "pod": "db-0" })).unwrap_err().message.contains("not bound"));
@@ -183,15 +197,22 @@ fn an_archiver_that_fails_holds_wal() {
     let now = host.now();
     archiver(&host, "on", Some(now.plus_seconds(-60)), Some(now.plus_seconds(-10)));
     // 100 GB is where the log is; this segment begins 2 GB before.
-    host.sql("database").on("from pg_ls_archive_statusdir", rows! { ["count", "min"] => [128_i64, "000000010000001800000080"] });
+    host.sql("database")
+        .on("from pg_ls_archive_statusdir", rows! { ["count", "min"] => [128_i64, "000000010000001800000080"] });
     host.sql("database").on("from pg_ls_waldir", rows! { ["sum", "count"] => [3 * GB, 192_i64] });
     let report = run(&host, json!({ "capacity_bytes": 100 * GB }));
     assert!(report.finding("the archiver fails: 128 file(s) wait, 2.0 GB of WAL").is_some(), "{:?}", report.findings);
-    assert!(report.finding("the WAL takes 3.0 GB, and its settings ask for 1.0 GB").unwrap().detail.contains("archiver"));
+    assert!(
+        report.finding("the WAL takes 3.0 GB, and its settings ask for 1.0 GB").unwrap().detail.contains("archiver")
+    );
     assert_eq!(report.data["holders"][0]["kind"], "archiver");
     archiver(&host, "on", Some(now), Some(now.plus_seconds(-10)));
     let report = run(&host, json!({ "capacity_bytes": 100 * GB }));
-    assert!(report.finding("archiver archiver").is_some() && report.finding("the archiver fails").is_none(), "{:?}", report.findings);
+    assert!(
+        report.finding("archiver archiver").is_some() && report.finding("the archiver fails").is_none(),
+        "{:?}",
+        report.findings
+    );
     archiver(&host, "always", None, None);
     assert!(run(&host, json!({ "capacity_bytes": 100 * GB })).finding("neither archive_command").is_some());
 }
@@ -208,7 +229,8 @@ fn dead_rows_have_the_vacuum_for_a_remedy() {
 #[test]
 fn a_locked_table_makes_sizes_estimates() {
     let host = healthy();
-    host.sql("database").fails("pg_total_relation_size(c.oid)", failed("55P03", "canceling statement due to lock timeout"));
+    host.sql("database")
+        .fails("pg_total_relation_size(c.oid)", failed("55P03", "canceling statement due to lock timeout"));
     host.sql("database").on("with measured as", tables(5, 0));
     let report = run(&host, json!({ "capacity_bytes": 100 * GB }));
     assert_eq!((report.status, &report.data["tables_exact"]), (Severity::Unknown, &json!(false)));
@@ -237,7 +259,11 @@ fn what_the_role_may_not_see_is_never_ok() {
         let host = healthy();
         host.sql("database").fails(pattern, failed("42501", "permission denied for function"));
         let report = run(&host, json!({ "capacity_bytes": 100 * GB }));
-        assert_eq!((report.status, &report.data["visibility_complete"]), (Severity::Unknown, &json!(false)), "{pattern}");
+        assert_eq!(
+            (report.status, &report.data["visibility_complete"]),
+            (Severity::Unknown, &json!(false)),
+            "{pattern}"
+        );
     }
     let host = healthy();
     host.sql("database").on("from pg_catalog.pg_database d", rows! { ["name", "bytes"] => ["secret", None::<i64>] });

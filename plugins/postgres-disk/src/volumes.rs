@@ -74,7 +74,9 @@ pub(crate) async fn look(
 
 fn paths(parameters: &Parameters, data_directory: Option<&str>, tablespaces: &[Tablespace]) -> Result<Vec<String>> {
     if !parameters.paths.is_empty() {
-        if let Some(bad) = parameters.paths.iter().find(|path| !path.starts_with('/') || path.contains(char::is_control)) {
+        if let Some(bad) =
+            parameters.paths.iter().find(|path| !path.starts_with('/') || path.contains(char::is_control))
+        {
             return Err(Error::new(format!("{bad:?} is no absolute path")));
         }
         return Ok(parameters.paths.clone());
@@ -96,13 +98,15 @@ async fn pods(cluster: &Cluster, parameters: &Parameters) -> Result<Vec<String>>
             selection.namespace.clone_from(&parameters.namespace);
             let found = cluster.list(&Kind::new("v1", "Pod"), selection).await?.collect(MOST_PODS).await?;
             let running = found.iter().filter(|pod| pod["status"]["phase"] == "Running");
-            let names: Vec<String> = running.filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect();
+            let names: Vec<String> =
+                running.filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect();
             if names.is_empty() {
                 return Err(Error::new(format!("no running pod has the labels {selector:?}")));
             }
             Ok(names)
         }
-        _ => Err(Error::new("the slot `cluster` is bound, and which pod to look at is not said").hint("give one of `pod` and `selector`")),
+        _ => Err(Error::new("the slot `cluster` is bound, and which pod to look at is not said")
+            .hint("give one of `pod` and `selector`")),
     }
 }
 
@@ -156,7 +160,8 @@ fn parse(pod: &str, paths: &[String], text: &str) -> Result<(Vec<Volume>, Vec<St
 fn numbers(line: &str) -> Option<(i64, i64, i64, String)> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let share = (4..words.len()).find(|&at| {
-        let percent = words[at] == "-" || words[at].strip_suffix('%').is_some_and(|number| number.parse::<u32>().is_ok());
+        let percent =
+            words[at] == "-" || words[at].strip_suffix('%').is_some_and(|number| number.parse::<u32>().is_ok());
         percent && words[at - 3..at].iter().all(|word| *word == "-" || word.parse::<i64>().is_ok())
     })?;
     let number = |at: usize| words[at].parse::<i64>().unwrap_or(0);

@@ -87,7 +87,8 @@ const ARCHIVER: &str = "\
            a.failed_count as failed, a.last_failed_wal as last_failed, a.last_failed_time as last_failed_at \
     from pg_catalog.pg_stat_archiver a";
 
-const FILES: &str = "select coalesce(sum(w.size), 0)::int8, count(*) filter (where w.name ~ '^[0-9A-F]{24}$') from pg_ls_waldir() w";
+const FILES: &str =
+    "select coalesce(sum(w.size), 0)::int8, count(*) filter (where w.name ~ '^[0-9A-F]{24}$') from pg_ls_waldir() w";
 
 // Timelines apart, the names of segments are in the order of the log.
 const WAITING: &str = "\
@@ -100,7 +101,9 @@ pub(crate) async fn look(session: &mut Session, server: &mut Server) -> Result<(
     wal.archiver = session.query_one(ARCHIVER, params![]).await.context("looking at the archiver")?;
     match session.query_one::<(i64, i64)>(FILES, params![]).await {
         Ok((bytes, segments)) => (wal.bytes, wal.segments) = (Some(bytes), Some(segments)),
-        Err(error) if may_not(&error) => server.hide(format!("the WAL's size: role {} is not a member of pg_monitor", server.role)),
+        Err(error) if may_not(&error) => {
+            server.hide(format!("the WAL's size: role {} is not a member of pg_monitor", server.role))
+        }
         Err(error) => return Err(error.context("measuring the WAL")),
     }
     match session.query_one::<(i64, Option<String>)>(WAITING, params![]).await {
