@@ -166,6 +166,30 @@ pub(super) fn merge(object: &mut Json, patch: &Json) {
     }
 }
 
+/// JSON patch (RFC 6902) of `test`, `add`, `replace` and `remove` on members of objects.
+pub(super) fn json_patch(object: &mut Json, patch: &Json) -> Result<(), HostError> {
+    for operation in patch.as_array().into_iter().flatten() {
+        let word = operation["op"].as_str().unwrap_or_default();
+        let path = operation["path"].as_str().unwrap_or_default();
+        let misses = || HostError::InvalidArgument(format!("the patch finds nothing at {path}"));
+        let (parent, member) = path.rsplit_once('/').ok_or_else(misses)?;
+        let member = member.replace("~1", "/").replace("~0", "~");
+        let parent = object.pointer_mut(parent).and_then(Json::as_object_mut).ok_or_else(misses)?;
+        let there = parent.get(&member).cloned();
+        match word {
+            "test" if there.as_ref() != Some(&operation["value"]) => {
+                return Err(HostError::Conflict(format!("the test of {path} failed")));
+            }
+            "test" => {}
+            "replace" | "remove" if there.is_none() => return Err(misses()),
+            "remove" => drop(parent.remove(&member)),
+            "add" | "replace" => drop(parent.insert(member, operation["value"].clone())),
+            other => return Err(HostError::InvalidArgument(format!("the mock knows no operation `{other}`"))),
+        }
+    }
+    Ok(())
+}
+
 /// Whether labels satisfy a selector of equalities.
 pub(super) fn selected(object: &Json, selector: Option<&str>) -> bool {
     let labels = &object["metadata"]["labels"];
