@@ -56,6 +56,12 @@ impl PostgresPod {
         format!("{}-0", self.stateful_set)
     }
 
+    /// The folder of its cluster (PGDATA).
+    #[must_use]
+    pub fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Kills the server as a crash would, and keeps it down: its container goes on, and is not ready.
     ///
     /// # Errors
@@ -112,7 +118,7 @@ impl PostgresPod {
             "spec": {
                 "replicas": 1, "serviceName": self.stateful_set, "selector": { "matchLabels": labels },
                 "template": { "metadata": { "labels": labels }, "spec": {
-                    "terminationGracePeriodSeconds": 10,
+                    "terminationGracePeriodSeconds": 5,
                     "securityContext": { "runAsUser": 999 },
                     "containers": [{
                         "name": "postgres", "image": format!("postgres:{}", self.version().major()), "command": ["sh", "-c", COMMAND],
@@ -196,6 +202,31 @@ impl PostgresPods {
             standby.streams().await?;
         }
         Ok(Self { primary, standbys: all })
+    }
+
+    /// After a failover to the first standby: the old primary is rebuilt as a standby of the new one, the two change places here, and the Service selects the new
+    /// primary by these labels.
+    ///
+    /// # Errors
+    /// When the old primary still runs, or does not stream in a minute.
+    pub async fn swap(&mut self, namespace: &Namespace, selector: &Value) -> anyhow::Result<()> {
+        let standby = self.standbys.first_mut().context("there is no standby")?;
+        std::mem::swap(&mut self.primary, standby);
+        let (primary, standby) = (&self.primary, &*standby);
+        anyhow::ensure!(!standby.is_running(), "the old primary runs");
+        let data = standby.folder.path().join("data");
+        if data.exists() {
+            tokio::fs::remove_dir_all(&data).await?;
+        }
+        standby.mend()?;
+        let slot = format!("standby_{}", &random_secret()?[..12].to_lowercase());
+        let programs = primary.version().programs()?;
+        base_backup(&programs, standby.folder.path(), primary.port(), primary.password(), &slot).await?;
+        namespace.kubectl(["scale", "statefulset", &standby.stateful_set, "--replicas=1"]).await?;
+        let patch = json!([{ "op": "replace", "path": "/spec/selector", "value": selector }]).to_string();
+        namespace.kubectl(["patch", "service", Self::SERVICE, "--type=json", "--patch", &patch]).await?;
+        ready(namespace, standby).await?;
+        standby.streams().await
     }
 
     /// The pods that the Service's EndpointSlices send clients to.

@@ -1,1 +1,0 @@
-//! A standby promoted behind its Service.
