@@ -85,7 +85,7 @@ impl Killed {
     }
 
     async fn rebind(&mut self) {
-        let World { rota, namespace, pods } = &mut self.world;
+        let World { rota, namespace, pods, .. } = &mut self.world;
         rota.set("PRIMARY_URL", pods.primary.pod_url(namespace, "postgres").await.unwrap());
         rota.set("REPLICA_URL", pods.standbys[0].pod_url(namespace, "postgres").await.unwrap());
     }
