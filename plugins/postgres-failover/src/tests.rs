@@ -194,6 +194,7 @@ fn the_newest_timeline_goes_before_the_most_wal_and_others_clusters_are_refused(
     let of = |identifier: &str, timeline: i32| {
         rows! { COLUMNS => [true, "10.0.0.3", identifier, timeline, None::<i32>, None::<&str>, None::<i64>, 500_i64, 500_i64, false] }
     };
+    host.sql("standby_2").on("pg_catalog.pg_is_in_recovery()", rows! { ["in_recovery"] => [true] });
     host.sql("standby_2").on("as receiver_status", of(IDENTIFIER, 2));
     let host = host.plan();
     let report = host.run::<Plugin>(json!({})).unwrap();
