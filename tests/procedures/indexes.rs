@@ -321,3 +321,83 @@ impl World {
             .unwrap()
     }
 }
+
+/// What the runbook's query says of a table without any index is nothing; what its other query says of statistics of a minute is wrong.
+#[tokio::test]
+async fn advice_names_what_is_missing_and_superfluous_and_its_remedies_work() {
+    for version in [PostgresVersion::V16, PostgresVersion::V18] {
+        let world = World::of(
+            version,
+            &format!(
+                "{ORDERS}; create table bare as select g as id, g % 7 as n from generate_series(1, 20000) g; \
+                 create table \"Lines\" (id int, \"Order\" bigint references orders (id)); insert into \"Lines\" select g, g % 5000 + 1 from generate_series(1, 12000) g; \
+                 create index by_customer on orders (customer_id); create index by_customer_total on orders (customer_id, total); create index again on orders (customer_id, total); analyze"
+            ),
+        )
+        .await;
+        assert!(world.database.execute("create unique index concurrently broken on orders (email)").await.is_err());
+        let mut connection = world.database.connect().await.unwrap();
+        for _ in 0..60 {
+            let _: i64 =
+                sqlx::query_scalar("select count(*) from bare where n = 3").fetch_one(&mut connection).await.unwrap();
+        }
+        sqlx::raw_sql("select pg_stat_force_next_flush()").execute(&mut connection).await.unwrap();
+        let unseen: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_user_tables where seq_scan > idx_scan and relname = 'bare'",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        assert_eq!(unseen, 0, "the runbook's query does not see it");
+
+        let young = world.report("postgres-index-advice", json!({})).await;
+        assert_eq!(
+            (&young["data"]["old_enough"], &young["data"]["unused"], &young["data"]["scanned"]),
+            (&json!(false), &json!([]), &json!([])),
+            "{young:#}"
+        );
+        let report = world
+            .report("postgres-index-advice", json!({ "min_days": 0, "min_days_to_drop": 0, "min_index_bytes": 0 }))
+            .await;
+        let data = &report["data"];
+        assert_eq!(
+            (data["scanned"][0]["table"].as_str(), &data["scanned"][0]["index_scans"]),
+            (Some("public.bare"), &Value::Null),
+            "{report:#}"
+        );
+        assert_eq!(data["foreign_keys"][0]["columns"], json!(["\"Order\""]), "{report:#}");
+        let mut superfluous: Vec<(&str, bool)> = data["superfluous"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (one["index"]["name"].as_str().unwrap(), one["equal"] == true))
+            .collect();
+        superfluous.sort_unstable();
+        assert_eq!(superfluous, [("again", true), ("by_customer", false)], "{report:#}");
+        assert_eq!(data["invalid"][0]["name"], "broken", "{report:#}");
+        let unused: Vec<&str> =
+            data["unused"].as_array().unwrap().iter().map(|one| one["index"]["name"].as_str().unwrap()).collect();
+        assert_eq!(unused, ["by_customer_total"], "no primary key: {report:#}");
+        // The remedy of the foreign key, as it stands.
+        let remedy = report["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|finding| &finding["remedy"])
+            .find(|remedy| remedy["plugin"] == "postgres-index-create")
+            .unwrap();
+        assert_eq!(world.report("postgres-index-create", remedy["parameters"].clone()).await["data"]["done"], "built");
+        let report = world.report("postgres-index-advice", json!({ "min_days": 0, "min_index_bytes": 0 })).await;
+        assert_eq!(report["data"]["foreign_keys"], json!([]), "{report:#}");
+        let unused = report["data"]["unused"].as_array().unwrap();
+        assert!(
+            unused.iter().all(|one| one["index"]["name"] != "Lines_Order_idx"),
+            "it is the only one under a foreign key: {report:#}"
+        );
+        // Dropped and brought back by what the report has.
+        let definition = data["superfluous"][0]["index"]["definition"].as_str().unwrap();
+        let name = data["superfluous"][0]["index"]["quoted"].as_str().unwrap();
+        world.database.execute(&format!("drop index concurrently {name}")).await.unwrap();
+        world.database.execute(definition).await.unwrap();
+    }
+}

@@ -234,3 +234,102 @@ impl World {
         sqlx::raw_sql("rollback").execute(&mut holder).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_search_says_by_which_plan_and_what_it_missed() {
+    for version in [PostgresVersion::V16, PostgresVersion::V18] {
+        let world = World::of(version, DOCUMENTS).await;
+        let base =
+            json!({ "table": "Doc s", "column": "Vec X", "vector": [0.1, 0.2, 0.3], "metric": "l2", "limit": 5 });
+        let with = |more: Value| {
+            let mut all = base.clone();
+            all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            all
+        };
+        let exact = world.report("pgvector-search", base.clone()).await["data"].clone();
+        assert_eq!(
+            (&exact["exact"], &exact["node"], &exact["recall"]),
+            (&json!(true), &json!("Seq Scan"), &Value::Null),
+            "{exact:#}"
+        );
+        // The same as an independent query's.
+        let mut connection = world.database.connect().await.unwrap();
+        let truth: Vec<String> = sqlx::query_scalar(
+            "select id::text from \"Odd S\".\"Doc s\" order by \"Vec X\" <-> '[0.1,0.2,0.3]' limit 5",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        let ids = |data: &Value| -> Vec<String> {
+            data["hits"].as_array().unwrap().iter().map(|hit| hit["values"][0].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(ids(&exact), truth);
+        world
+            .database
+            .execute("create index by_v on \"Odd S\".\"Doc s\" using hnsw (\"Vec X\" vector_l2_ops)")
+            .await
+            .unwrap();
+        let found = world.report("pgvector-search", base.clone()).await["data"].clone();
+        assert_eq!(
+            (&found["index"], &found["node"], &found["settings"]),
+            (&json!("by_v"), &json!("Index Scan"), &json!(["hnsw.ef_search=40"])),
+            "{found:#}"
+        );
+        assert!(found["recall"].as_f64().unwrap() > 0.8 && found["recall_samples"] == 3, "{found:#}");
+        // By another metric the index serves nothing.
+        let other = world.report("pgvector-search", with(json!({ "metric": "cosine" }))).await["data"].clone();
+        assert_eq!(other["exact"], true, "{other:#}");
+        // Filters are typed and bound; what looks like SQL is a value.
+        let filters = json!([{ "column": "tenant", "operator": "equal", "value": "a" }, { "column": "created", "operator": "at-least", "value": "2026-01-01T10:00:00Z" },
+            { "column": "id", "operator": "in", "value": [700, 1000, 1010, 1020, 5] }]);
+        let filtered = world
+            .report("pgvector-search", with(json!({ "filters": filters, "columns": ["id", "tenant"] })))
+            .await["data"]
+            .clone();
+        let mut found = ids(&filtered);
+        found.sort();
+        assert_eq!(
+            (found, &filtered["truncated"]),
+            (["1000", "1010", "1020", "700"].map(str::to_owned).to_vec(), &json!(false)),
+            "{filtered:#}"
+        );
+        let evil = json!([{ "column": "tenant", "operator": "equal", "value": "a' or true; drop table x; --" }]);
+        let none = world.report("pgvector-search", with(json!({ "filters": evil }))).await["data"].clone();
+        assert_eq!((&none["hits"], &none["truncated"]), (&json!([]), &json!(false)), "{none:#}");
+        for (more, says) in [
+            (json!({ "vector": [0.1, 0.2] }), "2 numbers"),
+            (json!({ "vector": [0.1, 0.2, 1e39] }), "number 3"),
+            (json!({ "filters": [{ "column": "id) or (true", "operator": "equal", "value": 1 }] }), "no column"),
+            (json!({ "filters": [{ "column": "id", "operator": "equal", "value": "x" }] }), "22P02"),
+        ] {
+            world.fails("pgvector-search", with(more), says).await;
+        }
+        let (status, answer) = world.run("pgvector-search", with(json!({ "vector": "[0.1,NaN,0.3]" })), &[]).await;
+        assert_ne!(status, Some(0), "NaN is no JSON: {answer:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_index_and_a_filter_that_starves_it_are_said() {
+    let world = World::new(DOCUMENTS).await;
+    world
+        .database
+        .execute("create index by_v on \"Odd S\".\"Doc s\" using ivfflat (\"Vec X\" vector_l2_ops) with (lists = 300)")
+        .await
+        .unwrap();
+    let few = json!({ "table": "Doc s", "column": "Vec X", "vector": [0.1, 0.2, 0.3], "metric": "l2", "limit": 50, "probes": 1, "recall_samples": 5 });
+    let report = world.report("pgvector-search", few.clone()).await;
+    let recall = report["data"]["recall"].as_f64().unwrap();
+    assert!(recall < 0.9 && report["data"]["truncated"] == true, "{report:#}");
+    let titles = report["findings"].to_string();
+    assert!(
+        titles.contains("of the true neighbours were found") && titles.contains("fewer were found than there are"),
+        "{report:#}"
+    );
+    let mut enough = few;
+    enough["probes"] = json!(300);
+    let report = world.report("pgvector-search", enough).await;
+    // All lists, or all rows where the planner finds that cheaper.
+    assert!(report["data"]["recall"] == 1.0 || report["data"]["exact"] == true, "{report:#}");
+    assert_eq!(report["data"]["truncated"], false, "{report:#}");
+}
