@@ -54,13 +54,15 @@ pub(crate) async fn look(
     for pod in pods {
         match df(cluster, parameters, &pod, &paths).await {
             Ok(None) => planned = true,
-            Ok(Some(text)) => {
-                let (found, missing) = parse(&pod, &paths, &text)?;
-                all.extend(found);
-                for path in missing {
-                    server.hide(format!("the volume of {path} in pod {pod}: df cannot look at it there"));
+            Ok(Some(text)) => match parse(&pod, &paths, &text) {
+                Ok((found, missing)) => {
+                    all.extend(found);
+                    for path in missing {
+                        server.hide(format!("the volume of {path} in pod {pod}: df cannot look at it there"));
+                    }
                 }
-            }
+                Err(error) => server.hide(format!("the volumes of pod {pod}: {error}")),
+            },
             Err(error) if error.is_cancelled() || error.is_denied() => return Err(error),
             Err(error) => server.hide(format!("the volumes of pod {pod}: {error}")),
         }

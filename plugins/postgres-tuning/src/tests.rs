@@ -70,6 +70,7 @@ fn what_is_written_and_did_not_take_is_said() {
 }
 
 #[test]
+#[expect(clippy::result_large_err, reason = "the mock's error is what it is")]
 fn memory_comes_from_the_containers_limit_or_the_node() {
     let host = runbook();
     let cluster = host.cluster("cluster");

@@ -143,7 +143,7 @@ async fn a_job_that_could_not_run_is_found_by_config_check() {
     rota.configure(&toml("database", "read")).unwrap();
     let said = rota.run(&["config", "check"]).await.unwrap();
     assert_eq!(said.status, Some(0), "{said:?}");
-    assert_eq!(schema::valid("config_check", &said), json!({ "ok": true, "problems": [] }));
+    assert_eq!(schema::valid("config_check", &said), json!({ "ok": true, "problems": [], "files": ["rota.toml"] }));
 }
 
 #[tokio::test]
