@@ -31,6 +31,14 @@ async fn every_job_is_one_that_its_plugin_takes() {
     for plugin in ["postgres-restore", "postgres-failover", "postgres-locks", "cache-invalidate", "jetstream-health"] {
         assert!(plugins.contains(&plugin), "{plugins:?}");
     }
+    // The roles beside it are what the doctor prints.
+    let printed = rota.json(&["doctor", "--manifests"]).await.unwrap();
+    let of = |language: &str| -> Vec<&str> {
+        let all = printed.as_array().unwrap().iter().filter(|manifest| manifest["language"] == language);
+        all.map(|manifest| manifest["text"].as_str().unwrap()).collect()
+    };
+    let (sql, yaml) = (include_str!("../../examples/kosmos/roles.sql"), include_str!("../../examples/kosmos/rbac.yaml"));
+    assert_eq!((of("sql").join("\n"), of("yaml").join("---\n")), (sql.to_owned(), yaml.to_owned()));
     // What can lose data runs only when somebody starts it, and says the word.
     for job in jobs {
         let risky = ["restore", "failover"].contains(&job["job"].as_str().unwrap());
