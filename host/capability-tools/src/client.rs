@@ -234,12 +234,10 @@ impl Client {
 
     fn application(&self) -> String {
         let identity = self.run.gate.identity();
-        let mut application = format!("rota/{}/{}", identity.job, identity.run);
-        // The server keeps 63 bytes of it and says so for each connection; job and run names are ASCII.
-        while application.len() > 63 {
-            application.pop();
-        }
-        application.trim_end().to_owned()
+        // The server keeps 63 bytes of it and says so for each connection. The run's id is what one looks for: the job's name gives way.
+        let room = 63_usize.saturating_sub("rota//".len() + identity.run.len());
+        let job: String = identity.job.chars().filter(char::is_ascii_graphic).take(room).collect();
+        format!("rota/{job}/{}", identity.run)
     }
 
     /// The private folder, the connection in it, and the arguments that the host adds.

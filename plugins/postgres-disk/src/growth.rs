@@ -57,7 +57,7 @@ pub(crate) fn measure(at: Timestamp, databases: &[Database], wal: &Wal, tables: 
 #[allow(clippy::cast_precision_loss, reason = "a rate")]
 pub(crate) fn since(before: &Measured, now: &Measured) -> Result<Growth> {
     let seconds = now.at.seconds_since(before.at);
-    if seconds < 1.0 {
+    if seconds <= 0.0 {
         return Err(
             Error::new("`previous` was not measured before this run").hint("give `data.measured` of an earlier report")
         );

@@ -207,13 +207,13 @@ impl Procedure {
     /// What a procedure that can undo implements, and the component's exports.
     fn exports(&self) -> TokenStream {
         let Some((state, function)) = &self.undo else { return quote!(::rota_sdk::__export!(Plugin);) };
-        let call = quote_spanned! { function.span()=> #function(Context(context), undo) };
-        let answer = quote_spanned! { function.span()=> let undone: ::rota_sdk::Result<()> = #call.await; undone };
+        let call = quote_spanned! { function.span()=> #function(Context(context), __undo) };
+        let answer = quote_spanned! { function.span()=> let __undone: ::rota_sdk::Result<()> = #call.await; __undone };
         quote! {
             impl ::rota_sdk::Undoable for Plugin {
                 type State = #state;
 
-                async fn compensate(context: ::rota_sdk::Context, undo: ::rota_sdk::Undo<#state>) -> ::rota_sdk::Result<()> {
+                async fn compensate(context: ::rota_sdk::Context, __undo: ::rota_sdk::Undo<#state>) -> ::rota_sdk::Result<()> {
                     #answer
                 }
             }
