@@ -209,15 +209,29 @@ async fn an_old_transaction_is_named_and_waited_for_only_when_asked() {
     // The binding's lock_timeout does not cut the wait off; its own deadline does, and nothing is left.
     wanted["wait_for_holders"] = json!(true);
     wanted["budget_seconds"] = json!(2);
-    let answer = world.fails("postgres-index-create", wanted.clone(), "cut off after 2 s").await;
+    let running = world.rota.start(&world.arguments("postgres-index-create", &wanted)).unwrap();
+    world.waits().await;
+    // Dropping it waits for the same transaction, as everything that is done concurrently does.
+    eventually(SOON, "the build to be cut off", async || Ok(world.building().await.is_empty().then_some(())))
+        .await
+        .unwrap();
+    sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
+    let said = running.end().await.unwrap();
+    assert_eq!(said.status, Some(1), "{said:?}");
+    let answer = said.json().unwrap();
+    let message = answer["error"]["message"].as_str().unwrap();
     assert!(
-        answer["error"]["message"].as_str().unwrap().contains(&format!("it last waited for pid {pid}")),
+        message.contains("cut off after 2 s") && message.contains(&format!("it last waited for pid {pid}")),
         "{answer:#}"
     );
     let undone = &answer["compensations"][0];
     assert_eq!(undone["status"], "done", "{answer:#}");
     assert!(world.indexes("orders").await.is_empty());
     // Somebody who ends in time is waited for.
+    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from orders")
+        .execute(&mut holder)
+        .await
+        .unwrap();
     wanted["budget_seconds"] = json!(30);
     let arguments = world.arguments("postgres-index-create", &wanted);
     let running = world.rota.start(&arguments).unwrap();
@@ -254,16 +268,28 @@ async fn a_cancelled_build_leaves_no_index_and_touches_no_other() {
 
 #[tokio::test]
 async fn a_killed_host_is_followed_by_one_that_drops_what_it_left() {
-    let world = World::new(ORDERS).await;
+    let mut world = World::new(ORDERS).await;
+    // A configured binding: what is given as a URL is on no record, and nobody else could undo it.
+    world.rota.set("SHOP_URL", world.database.url());
+    world.rota.configure("[bindings.shop]\nkind = \"sql\"\nurl = \"env:SHOP_URL\"\n").unwrap();
     let mut holder = world.database.connect().await.unwrap();
     sqlx::raw_sql("begin isolation level repeatable read; select count(*) from orders")
         .execute(&mut holder)
         .await
         .unwrap();
-    let running = world
-        .rota
-        .start(&world.arguments("postgres-index-create", &json!({ "table": "orders", "columns": ["total"] })))
-        .unwrap();
+    let arguments = [
+        "run",
+        "postgres-index-create",
+        "--bind",
+        "database=shop",
+        "--grant",
+        "declared",
+        "-p",
+        "table=orders",
+        "-p",
+        "columns=[\"total\"]",
+    ];
+    let running = world.rota.start(&arguments).unwrap();
     world.waits().await;
     running.signal(Signal::KILL).unwrap();
     running.end().await.unwrap();
@@ -271,9 +297,11 @@ async fn a_killed_host_is_followed_by_one_that_drops_what_it_left() {
     eventually(SOON, "the backend to end", async || Ok(world.building().await.is_empty().then_some(()))).await.unwrap();
     sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
     assert_eq!(world.indexes("orders").await, [("orders_total_idx".to_owned(), false)], "what the killed host left");
+    let shown = world.rota.json(&["runs", "show", "last"]).await.unwrap();
+    assert_eq!(shown["run"]["status"], "unknown", "{shown:#}");
+    world.rota.run(&["runs", "retry", "last", "--undo"]).await.unwrap();
     let last = eventually(SOON, "the undo", async || {
-        world.rota.run(&["doctor", "--fix"]).await?;
-        let shown = world.rota.run(&["runs", "show", "last", "--output", "json"]).await?.json()?;
+        let shown = world.rota.json(&["runs", "show", "last"]).await?;
         Ok((shown["compensations"][0]["status"] == "done").then_some(shown))
     })
     .await

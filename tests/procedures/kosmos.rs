@@ -37,7 +37,8 @@ async fn every_job_is_one_that_its_plugin_takes() {
         let all = printed.as_array().unwrap().iter().filter(|manifest| manifest["language"] == language);
         all.map(|manifest| manifest["text"].as_str().unwrap()).collect()
     };
-    let (sql, yaml) = (include_str!("../../examples/kosmos/roles.sql"), include_str!("../../examples/kosmos/rbac.yaml"));
+    let (sql, yaml) =
+        (include_str!("../../examples/kosmos/roles.sql"), include_str!("../../examples/kosmos/rbac.yaml"));
     assert_eq!((of("sql").join("\n"), of("yaml").join("---\n")), (sql.to_owned(), yaml.to_owned()));
     // What can lose data runs only when somebody starts it, and says the word.
     for job in jobs {
