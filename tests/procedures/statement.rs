@@ -111,6 +111,32 @@ async fn commands_run_outside_a_transaction_and_locks_are_not_waited_for_for_eve
     assert!(answer["error"]["message"].as_str().unwrap().contains("55P03"), "{answer:#}");
 }
 
+/// What a count of the outermost command does not count, and what its first word does not say.
+#[tokio::test]
+async fn what_changes_more_rows_than_it_says_is_planned_as_a_change_and_taken_back() {
+    let database = shop().await;
+    let more = ["--grant", "database=read,write,ddl", "-p", "most_changed=10"];
+    for statement in [
+        "explain analyze delete from orders",
+        "with d as (delete from orders returning 1) select count(*) from d",
+        "with d as (delete from orders returning 1) select 1 limit 1",
+        "with d as (delete from orders returning 1) update orders set status = 'x' where id = -1",
+        "create table copied as with d as (delete from orders returning 1) select 1 as x",
+        "truncate orders",
+    ] {
+        let (status, answer) = state(&database, statement, &more).await;
+        assert_eq!(status, Some(1), "{statement}: {answer:#}");
+        assert_eq!(open(&database).await, 50, "{statement}");
+        let (_, plan) = state(&database, statement, &[&more[..], &["-p", "unbounded=true", "--plan"]].concat()).await;
+        assert_eq!(plan["effects"].as_array().unwrap().len(), 1, "{statement}: {plan:#}");
+    }
+    database.execute("create sequence numbers").await.unwrap();
+    let (_, plan) = state(&database, "select nextval('numbers')", &[&more[..], &["--plan"]].concat()).await;
+    assert_eq!(plan["effects"].as_array().unwrap().len(), 1, "{plan:#}");
+    let (status, answer) = state(&database, "truncate orders", &[&more[..], &["-p", "unbounded=true"]].concat()).await;
+    assert_eq!((status, open(&database).await), (Some(0), 0), "{answer:#}");
+}
+
 /// `rota runs show` prints the command that mends a finding, and it can be pasted.
 #[tokio::test]
 async fn a_remedy_is_run_on_the_bindings_of_the_run_that_found_it() {

@@ -75,7 +75,8 @@ fn quoted(name: &str) -> String {
 }
 
 fn sql(name: &str, binding: &SqlBinding, granted: &BTreeMap<String, BTreeSet<String>>) -> String {
-    let role = quoted(binding.role.as_deref().unwrap_or("rota"));
+    // On one line: what follows a line break would stand outside of the comments.
+    let role = quoted(&one_line(binding.role.as_deref().unwrap_or("rota")));
     let mut text =
         format!("-- Binding {}: the role that it needs. As a superuser, in the database itself.\n", one_line(name));
     for (access, jobs) in granted {

@@ -47,9 +47,11 @@ pub enum RemedyError {
     },
 }
 
-/// The command line that runs a remedy.
-pub(crate) fn command(run: &str, number: usize) -> String {
-    format!("rota run --remedy {run}/{number} --grant declared --plan")
+/// The command line that runs a remedy. What was given as a URL or a program is on no record, and has to be given again.
+pub(crate) fn command(run: &str, number: usize, slots: &[SlotView]) -> String {
+    let again: String =
+        slots.iter().filter(|slot| slot.ad_hoc).map(|slot| format!(" --bind {}=...", slot.slot)).collect();
+    format!("rota run --remedy {run}/{number}{again} --grant declared --plan")
 }
 
 impl Host {

@@ -245,7 +245,7 @@ impl RunView {
 
     /// The command that plans the remedy of a finding, by its place from 0.
     pub fn remedy_command(&self, place: usize) -> String {
-        crate::remedy::command(&self.id, place + 1)
+        crate::remedy::command(&self.id, place + 1, &self.slots)
     }
 
     /// The whole object.

@@ -83,7 +83,7 @@ pub(crate) fn idle(idle: &[Backend], ended: &[Ended], parameters: &Parameters, r
         let mut table = report.table("idle", "Idle sessions (the longest first)", columns);
         for backend in idle.iter().take(crate::LISTED) {
             table.row(cells![
-                backend.pid,
+                backend.pid.to_string(),
                 backend.user.as_ref(),
                 backend.database.as_ref(),
                 backend.application.as_ref(),

@@ -140,7 +140,7 @@ pub(crate) fn show(forest: &Forest, seen: &Seen, report: &mut Report) {
     let mut table = report.table("tree", &title, columns);
     for line in forest.roots.iter().flat_map(|root| &root.tree).take(LINES) {
         let node = seen.node(&line.key);
-        let mut who = format!("{}{}", "  ".repeat(line.depth), told(&line.key, node));
+        let mut who = format!("{}{}", "\u{a0}\u{a0}".repeat(line.depth), told(&line.key, node));
         if line.only_ahead {
             who.push_str(" [behind it in the queue]");
         }

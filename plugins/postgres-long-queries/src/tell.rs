@@ -84,7 +84,7 @@ pub(crate) fn long(long: &[Backend], ended: &[Ended], parameters: &Parameters, r
     let mut table = report.table("long", "What takes long (the longest first)", columns);
     for backend in long.iter().take(crate::LISTED) {
         table.row(cells![
-            backend.pid,
+            backend.pid.to_string(),
             backend.user.as_ref(),
             backend.database.as_ref(),
             backend.application.as_ref(),

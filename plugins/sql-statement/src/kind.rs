@@ -28,6 +28,11 @@ impl Kind {
         })
     }
 
+    /// Whether it changes rows that nothing counts.
+    pub(crate) fn is_unbounded(statement: &str) -> bool {
+        first_word(statement).is_some_and(|word| word.eq_ignore_ascii_case("truncate"))
+    }
+
     /// Whether EXPLAIN can be asked about it.
     pub(crate) fn has_plan(statement: &str) -> bool {
         first_word(statement).is_some_and(|word| !["show", "explain"].contains(&word.to_ascii_lowercase().as_str()))

@@ -44,6 +44,9 @@ pub struct Parameters {
     /// Take the change back when it touches more rows.
     #[parameter(default = 1_000, range = 0..)]
     most_changed: u64,
+    /// Let TRUNCATE through, which no count of rows bounds.
+    #[parameter(default)]
+    unbounded: bool,
     /// Wait at most so long for a lock, in milliseconds.
     #[parameter(default = 5_000, range = 1..=3_600_000)]
     lock_timeout_ms: u32,
@@ -105,26 +108,34 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     };
     let mut report = Report::new();
     let statement = Statement { parameters: &parameters, values };
-    if cx.is_plan() && kind != Kind::Command {
-        let changes = plan(&mut session, &statement, &mut data).await?;
-        // A query that changes rows in a WITH, or locks them.
-        data.kind = if changes { Kind::Change } else { kind };
+    if Kind::is_unbounded(&parameters.statement) && !parameters.unbounded {
+        return Err(Error::new("TRUNCATE removes every row, and no count bounds it: nothing is done")
+            .hint("use DELETE, which is taken back beyond most_changed; -p unbounded=true lets it"));
     }
-    let summary = match data.kind {
-        Kind::Query if cx.is_plan() => {
-            "a run would read (and needs more than `read` only where a function in it changes something)".to_owned()
-        }
+    if cx.is_plan() && kind != Kind::Command {
+        plan(&mut session, &statement, &mut data).await?;
+    }
+    let summary = match kind {
+        Kind::Query if cx.is_plan() => match only_reads(&mut session, &statement).await? {
+            true => "a run would read".to_owned(),
+            false => change(&cx, &mut session, &statement, &mut data).await?,
+        },
         Kind::Query => match query(&mut session, &statement, &mut data).await {
             // Rows changed within a WITH, or locked (the host says so); a function that writes (the server does): it is a change.
             Err(error) if is_change(&error) => change(&cx, &mut session, &statement, &mut data).await?,
             other => other?,
         },
         Kind::Change => change(&cx, &mut session, &statement, &mut data).await?,
-        Kind::Command => {
-            session.execute(statement.sql(), statement.values.clone()).await?;
-            data.ran = !cx.is_plan();
-            if cx.is_plan() { "it would be run".to_owned() } else { "done".to_owned() }
-        }
+        Kind::Command => match change(&cx, &mut session, &statement, &mut data).await {
+            // What cannot run inside a transaction (VACUUM, CREATE INDEX CONCURRENTLY), and was therefore not begun.
+            Err(error) if error.code() == Some("25001") => {
+                data.kind = Kind::Command;
+                session.execute(statement.sql(), statement.values.clone()).await?;
+                data.ran = true;
+                "done".to_owned()
+            }
+            other => other?,
+        },
     };
     data.notices =
         session.notices().into_iter().map(|notice| format!("{}: {}", notice.severity, notice.message)).collect();
@@ -149,10 +160,28 @@ impl Statement<'_> {
     }
 }
 
-/// What the server would do, by its own word; and whether that changes or locks rows.
-async fn plan(session: &mut Session, statement: &Statement<'_>, data: &mut Data) -> Result<bool> {
+/// Whether the host and the server let it through as one that only reads: it is begun in a READ ONLY transaction, and left at its first rows.
+async fn only_reads(session: &mut Session, statement: &Statement<'_>) -> Result<bool> {
+    session.configure("statement_timeout", format!("{PROBE_MS}ms")).await?;
+    let begun = match session.query::<Row>(statement.sql(), statement.values.clone()).await {
+        Ok(mut rows) => rows.next().await.map(drop),
+        Err(error) => Err(error),
+    };
+    match begun {
+        Err(error) if is_change(&error) => Ok(false),
+        // It reads, and takes long.
+        Err(error) if error.code() == Some("57014") => Ok(true),
+        other => other.map(|()| true),
+    }
+}
+
+/// How long a plan looks whether a query is let through as one, milliseconds.
+const PROBE_MS: u32 = 2_000;
+
+/// What the server would do, by its own word.
+async fn plan(session: &mut Session, statement: &Statement<'_>, data: &mut Data) -> Result<()> {
     if !Kind::has_plan(&statement.parameters.statement) {
-        return Ok(false);
+        return Ok(());
     }
     let text = &statement.parameters.statement;
     let explain = Sql::from_operator(format!("EXPLAIN {text}"));
@@ -160,7 +189,7 @@ async fn plan(session: &mut Session, statement: &Statement<'_>, data: &mut Data)
     let explain = Sql::from_operator(format!("EXPLAIN (FORMAT JSON) {text}"));
     let plan: Json = session.query_one(explain, statement.values.clone()).await?;
     data.expected_rows = show::expected_rows(&plan[0]["Plan"]);
-    Ok(show::changes(&plan[0]["Plan"]))
+    Ok(())
 }
 
 /// Read rows, as many as are wanted.
@@ -186,8 +215,24 @@ async fn query(session: &mut Session, statement: &Statement<'_>, data: &mut Data
 /// Change rows, and take it back where there are too many.
 async fn change(cx: &Context, session: &mut Session, statement: &Statement<'_>, data: &mut Data) -> Result<String> {
     let most = statement.parameters.most_changed;
+    if data.kind == Kind::Query {
+        data.kind = Kind::Change;
+    }
     let mut transaction = session.begin().await?;
-    let changed = transaction.execute(statement.sql(), statement.values.clone()).await?;
+    let answered = transaction.execute(statement.sql(), statement.values.clone()).await?;
+    // What the command's tag counts is what its outermost part did: rows changed by a WITH, by an EXPLAIN ANALYZE or by a trigger are counted by the
+    // server's own statistics of this transaction.
+    let counted: i64 = if cx.is_plan() {
+        0
+    } else {
+        transaction
+            .query_one(
+                "select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::int8 from pg_catalog.pg_stat_xact_user_tables",
+                params![],
+            )
+            .await?
+    };
+    let changed = answered.max(u64::try_from(counted).unwrap_or(0));
     if changed > most {
         transaction.rollback().await?;
         return Err(Error::new(format!(
@@ -202,7 +247,12 @@ async fn change(cx: &Context, session: &mut Session, statement: &Statement<'_>, 
     }
     data.ran = true;
     data.changed = Some(changed);
-    Ok(format!("{changed} rows changed"))
+    Ok(if is_done(data) { "done".to_owned() } else { format!("{changed} rows changed") })
+}
+
+/// A command that changed no rows is done.
+fn is_done(data: &Data) -> bool {
+    data.kind == Kind::Command && data.changed == Some(0)
 }
 
 fn tell(data: &Data, summary: &str, report: &mut Report) {

@@ -127,7 +127,13 @@ impl Binding {
             return of_url(text, Address::given(text));
         }
         if Program::new(text).is_none() {
-            return Err(AdHocError::Relative(quoted(text)));
+            // A mistyped URL is one, too.
+            let shown = if text.contains('@') {
+                "what was given (not shown: it may hold a password)".to_owned()
+            } else {
+                quoted(text)
+            };
+            return Err(AdHocError::Relative(shown));
         }
         ToolBinding::at(text).map(Self::Tool).ok_or_else(|| AdHocError::Program(quoted(text)))
     }

@@ -17,13 +17,30 @@ use serde_json::Value;
 pub(crate) fn print_json(value: &Value) -> anyhow::Result<()> {
     use std::io::{IsTerminal as _, Write as _};
     let mut out = std::io::stdout().lock();
-    if out.is_terminal() {
-        serde_json::to_writer_pretty(&mut out, value)?;
-    } else {
-        serde_json::to_writer(&mut out, value)?;
-    }
-    writeln!(out)?;
+    let text = if out.is_terminal() { serde_json::to_string_pretty(value)? } else { serde_json::to_string(value)? };
+    writeln!(out, "{}", escaped(&text))?;
     Ok(())
+}
+
+/// JSON with what a terminal may obey, or shows in another order, as `\uXXXX`: such characters stand in strings only, and mean the same so.
+fn escaped(json: &str) -> String {
+    let obeyed = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if obeyed(c) { text.push_str(&format!("\\u{:04x}", u32::from(c))) } else { text.push(c) }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn json_holds_nothing_that_a_terminal_obeys_and_means_the_same() {
+        let value = serde_json::json!({ "a": "x\u{9b}31m\u{202e}y\u{7f}" });
+        let text = super::escaped(&value.to_string());
+        assert_eq!(text, r#"{"a":"x\u009b31m\u202ey\u007f"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 }
 
 /// Print text on stdout; a reader that went away (a pager) is no error.

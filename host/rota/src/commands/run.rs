@@ -175,10 +175,12 @@ impl Watcher for OnTerminal {
         }
         let fields: String = fields.iter().map(|(k, v)| format!(" {k}={v}")).collect();
         let source = if source == "procedure" { String::new() } else { format!("{source}: ") };
-        self.live.say(&format!("  {:<5} {source}{message}{fields}", level.as_str()));
+        // One line, and nothing in it that a terminal obeys: names and messages come from plugins and from servers.
+        let line = format!("{source}{message}{fields}").replace(['\n', '\r'], " ");
+        self.live.say(&format!("  {:<5} {}", level.as_str(), safe(&line)));
     }
 
     fn progress(&self, done: u64, total: Option<u64>, unit: &str, note: &str) {
-        self.live.progress(done, total, unit, note);
+        self.live.progress(done, total, &safe(unit), &safe(note));
     }
 }

@@ -41,6 +41,8 @@ fn cell(cell: &Cell) -> String {
         Cell::None => "-".into(),
         Cell::Text(text) => coloured(&safe(text)),
         Cell::Integer(n) => format::integer(*n),
+        // A small number is not none.
+        Cell::Number(x) if *x != 0.0 && x.abs() < 0.01 => format!("{x:.2e}"),
         Cell::Number(x) => format!("{x:.2}"),
         Cell::Bytes(n) => format::bytes(*n),
         Cell::Seconds(s) => format::seconds(*s),

@@ -280,7 +280,7 @@ impl Ended {
         let mut table = report.table("ended", "What was to be ended", columns);
         for one in all {
             table.row(crate::cells![
-                one.pid,
+                one.pid.to_string(),
                 one.backend_start,
                 one.user.as_ref(),
                 one.application.as_ref(),

@@ -9,6 +9,7 @@ pub use crate::bindings::rota::runbook::sql::{
     Column, Interval, Isolation, Notice, ServerInfo, TransactionOptions, Value,
 };
 pub use row::{FromRow, Row, Rows};
+pub(crate) use session::shortened;
 pub use session::{ROW_LIMIT, Session, Transaction};
 #[doc(hidden)]
 pub use statement::placeholders;

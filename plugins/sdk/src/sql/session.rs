@@ -15,11 +15,14 @@ const SHOWN: usize = 160;
 
 fn running(statement: &str) -> String {
     let flat = statement.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut shown: String = flat.chars().take(SHOWN).collect();
-    if shown.len() < flat.len() {
-        shown.push_str(" ...");
-    }
-    format!("running `{shown}`")
+    format!("running `{}`", shortened(&flat, SHOWN))
+}
+
+/// A text of one line, cut before a word: a secret that was cut in two would be no secret that the host knows, and not be masked.
+pub(crate) fn shortened(line: &str, most: usize) -> String {
+    let Some((end, _)) = line.char_indices().nth(most) else { return line.to_owned() };
+    let kept = line[..end].rfind(char::is_whitespace).unwrap_or(0);
+    format!("{} ...", line[..kept].trim_end())
 }
 
 async fn only<T: FromRow>(mut rows: Rows<'_, T>) -> Result<Option<T>> {
