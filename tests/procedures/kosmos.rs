@@ -42,7 +42,7 @@ async fn every_job_is_one_that_its_plugin_takes() {
     assert_eq!((of("sql").join("\n"), of("yaml").join("---\n")), (sql.to_owned(), yaml.to_owned()));
     // What can lose data runs only when somebody starts it, and says the word.
     for job in jobs {
-        let risky = ["restore", "failover"].contains(&job["job"].as_str().unwrap());
+        let risky = ["restore", "failover", "switchover"].contains(&job["name"].as_str().unwrap());
         assert!(!risky || job["next"].is_null(), "{job:#}");
     }
     let refused = rota.run(&["run", "restore"]).await.unwrap();
@@ -81,7 +81,7 @@ async fn what_the_manifests_give_is_what_the_doctor_finds_enough() {
     let before = doctor().await;
     assert_eq!(before["ok"], false, "{before:#}");
     assert!(before["found"].as_str().unwrap().contains("patch services postgres-primary"), "{before:#}");
-    db.apply(&text("prod")).await.unwrap();
+    cluster.kubectl_with_input(["apply", "--filename=-"], text("prod").as_bytes()).await.unwrap();
     let after = rota_testbed::eventually(std::time::Duration::from_secs(20), "the roles to count", async || {
         let found = doctor().await;
         Ok((found["ok"] == true).then_some(found))

@@ -155,7 +155,8 @@ async fn searches_use_an_index_all_the_time_while_it_is_rebuilt() {
 
 #[tokio::test]
 async fn a_rebuild_that_is_cut_off_leaves_the_index_as_it_was() {
-    for signal in [None, Some(Signal::INT), Some(Signal::KILL)] {
+    // Killed hosts are for `indexes::a_killed_host_is_followed_by_one_that_drops_what_it_left`: the undo is the same.
+    for signal in [None, Some(Signal::INT)] {
         let world = World::new(DOCUMENTS).await;
         world
             .database
@@ -168,7 +169,7 @@ async fn a_rebuild_that_is_cut_off_leaves_the_index_as_it_was() {
         world.cut("reindex index concurrently \"Odd S\".by_v").await;
         assert_eq!(world.indexes("Doc s").await, [("by_v".to_owned(), true), ("by_v_ccnew".to_owned(), false)]);
         let mut holder = world.database.connect().await.unwrap();
-        sqlx::raw_sql("begin isolation level repeatable read; select count(*) from \"Odd S\".\"Doc s\"")
+        sqlx::raw_sql("begin isolation level repeatable read; select count(*) from pg_catalog.pg_class")
             .execute(&mut holder)
             .await
             .unwrap();

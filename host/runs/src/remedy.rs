@@ -82,6 +82,8 @@ impl Host {
             .map_err(|error| RemedyError::Plugin { plugin: remedy.plugin.clone(), error: error.into() })?;
         let bound = shared(&view.slots, &loaded.descriptor.slots);
         let mut parameters = parameters(finding);
+        let key = |argument: &String| argument.split('=').next().map(str::to_owned);
+        parameters.retain(|argument| !request.parameters.iter().any(|given| key(given) == key(argument)));
         parameters.append(&mut request.parameters);
         request.parameters = parameters;
         let given = |slot: &str| request.bind.iter().any(|bind| bind.split('=').next() == Some(slot));

@@ -127,12 +127,13 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         },
         Kind::Change => change(&cx, &mut session, &statement, &mut data).await?,
         Kind::Command => match change(&cx, &mut session, &statement, &mut data).await {
-            // What cannot run inside a transaction (VACUUM, CREATE INDEX CONCURRENTLY), and was therefore not begun.
-            Err(error) if error.code() == Some("25001") => {
-                data.kind = Kind::Command;
+            // What cannot run inside a transaction (VACUUM, CREATE INDEX CONCURRENTLY), and was therefore not begun: the host or the server says so.
+            Err(error)
+                if error.code() == Some("25001") || matches!(error.cause(), Some(HostError::InvalidArgument(_))) =>
+            {
                 session.execute(statement.sql(), statement.values.clone()).await?;
-                data.ran = true;
-                "done".to_owned()
+                data.ran = !cx.is_plan();
+                if cx.is_plan() { "it would be run".to_owned() } else { "done".to_owned() }
             }
             other => other?,
         },
