@@ -104,7 +104,7 @@ impl Host {
         {
             tracing::warn!(run = held.run, %said, "the run cannot be begun here, and is left to another host");
             let error =
-                error("not-begun", &format!("this host cannot begin it, and leaves it to another: {said}"), None);
+                error("not-begun", format!("this host cannot begin it, and leaves it to another: {said}"), None);
             let end = EndOfAttempt { end: AttemptEnd::HandedBack, report: None, error: Some(error) };
             let record =
                 AttemptRecord { after: AfterRun::Retry { wait: rota_protocol::Span(0) }, ..record(claimed, end, 0) };

@@ -190,10 +190,13 @@ fn by_namespace(rules: &[KubernetesRule], binding: &KubernetesBinding, own: &str
     all
 }
 
+/// Resources, and what is done to them.
+type Need = (BTreeSet<String>, BTreeSet<&'static str>);
+
 /// One rule as RBAC has it: a rule each for what can be narrowed to names, and for what cannot (create, list and watch).
 fn in_rbac(rule: &KubernetesRule) -> Vec<String> {
     // Resource (with its subresource) to verbs, by group.
-    let mut needs: BTreeMap<(String, bool), (BTreeSet<String>, BTreeSet<&str>)> = BTreeMap::new();
+    let mut needs: BTreeMap<(String, bool), Need> = BTreeMap::new();
     let mut lines = Vec::new();
     for full in &rule.resources {
         let (resource, group) = full.split_once('.').unwrap_or((full, ""));

@@ -36,12 +36,12 @@ fn server(host: &MockHost, needs: MockRows) {
         rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, now, true] },
     );
     database.on("as segment_bytes", rows! { ["segment_bytes", "data_directory"] => [16 << 20_i64, "/data"] });
-    database.on("select pg_wal_lsn_diff(pg_current_wal_lsn()", rows! { ["position"] => [(50 * 16 << 20_i64) + 5] });
+    database.on("select pg_wal_lsn_diff(pg_current_wal_lsn()", rows! { ["position"] => [((50 * 16) << 20_i64) + 5] });
     database.on("from pg_catalog.pg_replication_slots s", needs);
 }
 
 fn nobody() -> MockRows {
-    rows! { ["kind", "name", "position"] => ["checkpoint", "0/31000028", 49 * 16 << 20_i64] }
+    rows! { ["kind", "name", "position"] => ["checkpoint", "0/31000028", (49 * 16) << 20_i64] }
 }
 
 /// An archive of the segments 1 to 49 in a bucket, with the base backups 10 and 30.
@@ -203,7 +203,7 @@ fn a_backup_whose_need_is_not_known_ends_the_run() {
 fn what_the_server_still_needs_stays() {
     for kind in ["slot", "standby"] {
         let host = archived();
-        server(&host, rows! { ["kind", "name", "position"] => [kind, "s1", 7 * 16 << 20_i64] });
+        server(&host, rows! { ["kind", "name", "position"] => [kind, "s1", (7 * 16) << 20_i64] });
         host.run::<Plugin>(bucket(json!({}))).unwrap();
         assert_eq!(there(&host)[0], 7, "{kind}");
     }

@@ -8,6 +8,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// What happens between two looks, by the number of the look.
+type Change = Box<dyn FnMut(&mut JetstreamState, u32)>;
+
 /// What a mock of JetStream says. A test changes it as it likes.
 pub struct JetstreamState {
     /// The server.
@@ -23,7 +26,7 @@ pub struct JetstreamState {
     /// What monitoring says.
     pub monitoring: Vec<Monitored>,
     looks: u32,
-    changes: Vec<Box<dyn FnMut(&mut JetstreamState, u32)>>,
+    changes: Vec<Change>,
     failing: BTreeMap<String, HostError>,
 }
 
