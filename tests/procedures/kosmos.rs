@@ -102,7 +102,8 @@ async fn what_the_manifests_give_is_what_the_doctor_finds_enough() {
         assert!(db.kubectl(&arguments).await.is_err(), "{refused:?} is allowed");
     }
     // The administrator, of whom the example is no account, is told so.
-    let all = toml.replace("in_cluster = true", &format!("kubeconfig = \"file:{}\"", cluster.kubeconfig().display()));
+    let admin = db.kubeconfig_for(cluster.token()).unwrap();
+    let all = toml.replace("in_cluster = true", &format!("kubeconfig = \"file:{}\"", admin.display()));
     let said = configured(&all).run(&["doctor", "--binding", "prod"]).await.unwrap();
     assert!(said.all().contains("may do everything"), "{said:?}");
 }
