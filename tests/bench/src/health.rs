@@ -221,7 +221,8 @@ pub(crate) async fn measure_many(server: &Postgres, rounds: usize) -> anyhow::Re
         }
     }
     let ratio = Spread::of(measured.ours.iter().zip(&measured.theirs).map(|(ours, theirs)| theirs.wall / ours.wall));
-    ensure!(most > 0 && most <= i64::try_from(AT_ONCE)? + 1, "{most} sessions at a time");
+    // Its own, and some that were left and have not ended yet.
+    ensure!(most > 0 && most <= i64::try_from(AT_ONCE)? + 4, "{most} sessions at a time");
     Ok(Figure {
         name: "health-50",
         what: format!("`rota run postgres-health` of {DATABASES} databases, one run, {AT_ONCE} at once"),
