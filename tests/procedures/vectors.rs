@@ -155,8 +155,7 @@ async fn searches_use_an_index_all_the_time_while_it_is_rebuilt() {
 
 #[tokio::test]
 async fn a_rebuild_that_is_cut_off_leaves_the_index_as_it_was() {
-    // Killed hosts are for `indexes::a_killed_host_is_followed_by_one_that_drops_what_it_left`: the undo is the same.
-    for signal in [None, Some(Signal::INT)] {
+    for signal in [None, Some(Signal::INT), Some(Signal::KILL)] {
         let world = World::new(DOCUMENTS).await;
         world
             .database
@@ -196,14 +195,11 @@ async fn a_rebuild_that_is_cut_off_leaves_the_index_as_it_was() {
         sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
         let said = running.end().await.unwrap();
         assert_ne!(said.status, Some(0), "{said:?}");
-        eventually(SOON, "the undo", async || {
-            world.rota.run(&["doctor", "--fix"]).await?;
-            let shown = world.rota.run(&["runs", "show", "last", "--output", "json"]).await?.json()?;
-            let all = shown["compensations"].as_array().cloned().unwrap_or_default();
-            Ok((!all.is_empty() && all.iter().all(|one| one["status"] == "done")).then_some(()))
-        })
-        .await
-        .unwrap();
+        if signal == Some(Signal::KILL) {
+            world.undone_by_another().await
+        } else {
+            world.undone().await
+        };
         assert_eq!(
             world.indexes("Doc s").await,
             [("by_v".to_owned(), true), ("by_v_ccnew".to_owned(), false)],

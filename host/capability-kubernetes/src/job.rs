@@ -20,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const KEPT: u32 = 300;
 /// How long the cluster may take, after the job's own deadline, to say that it is over.
 const GRACE: Duration = Duration::from_secs(60);
+/// The reason of a job that its own deadline ended.
+const DEADLINE: &str = "DeadlineExceeded";
 /// The name of the one container.
 const CONTAINER: &str = "main";
 
@@ -31,6 +33,10 @@ pub(crate) fn name_of(job: &Job) -> Result<String, Error> {
     }
     let unique = uuid::Uuid::new_v4().simple().to_string();
     Ok(format!("{name}-{}", &unique[..10]))
+}
+
+fn job_name(job: &Place) -> String {
+    format!("job {}/{}", job.namespace, job.name)
 }
 
 /// The job's manifest.
@@ -88,26 +94,37 @@ impl Client {
             Err(error) => permit.conclude(Err(error), |_: &Running| String::new()).await,
             Ok(_) => {
                 let client = self.clone();
-                let what = format!("job {}/{}", place.namespace, place.name);
+                let what = job_name(&place);
                 let removal = Removal::of(self.clone(), place.clone());
                 Ok(Running::start_stoppable(what, move |reports, stop| async move {
-                    let removal = removal;
-                    let result = tokio::select! {
-                        attended = client.attend_job(&place, &reports) => attended,
-                        () = stop.notified() => Ok(ChildEnded { status: ChildStatus::Signal(9), stderr: String::new() }),
-                        () = tokio::time::sleep(deadline + GRACE) => {
-                            Err(Error::TimedOut(format!("job {}: its deadline is over", place.name)))
-                        }
-                    };
-                    removal.now().await;
+                    let result = client.stay(&place, deadline, removal, &reports, stop.notified()).await;
                     reports.end(permit.conclude(result, said).await);
                 }))
             }
         }
     }
 
-    /// Stay with a job to its end.
-    pub(crate) async fn attend_job(&self, job: &Place, reports: &Reports) -> Result<ChildEnded, Error> {
+    /// Stay with a job until it has ended, is stopped, or the cluster does not end it at its deadline; then it is removed.
+    pub(crate) async fn stay(
+        &self,
+        job: &Place,
+        deadline: Duration,
+        removal: Removal,
+        reports: &Reports,
+        stopped: impl Future<Output = ()>,
+    ) -> Result<ChildEnded, Error> {
+        let ended = tokio::select! {
+            ended = self.attend_job(job, reports) => ended,
+            () = stopped => Ok(ChildEnded { status: ChildStatus::Signal(9), stderr: String::new() }),
+            () = tokio::time::sleep(deadline + GRACE) => {
+                Err(Error::TimedOut(format!("{}: its deadline is over", job_name(job))))
+            }
+        };
+        removal.now().await;
+        ended
+    }
+
+    async fn attend_job(&self, job: &Place, reports: &Reports) -> Result<ChildEnded, Error> {
         let mut logged = false;
         loop {
             let pod = self.pod_of(job).await?;
@@ -120,12 +137,19 @@ impl Client {
                 continue;
             }
             if let Some(code) = state["terminated"]["exitCode"].as_i64() {
+                // Killed for its job's deadline, it says nothing of that; the job does, before its pods end.
+                if code != 0
+                    && let Some(why) = self.failing(job).await?
+                    && why.starts_with(DEADLINE)
+                {
+                    return Err(fault("job-failed", format!("{}: {why}", job_name(job)), false));
+                }
                 let why = clean(state["terminated"]["message"].as_str().unwrap_or_default());
                 let status = ChildStatus::Code(i32::try_from(code).unwrap_or(255));
                 return Ok(ChildEnded { status, stderr: why });
             }
             if let Some(why) = self.given_up(job, pod.as_ref()).await? {
-                return Err(fault("job-failed", format!("job {}/{}: {why}", job.namespace, job.name), false));
+                return Err(fault("job-failed", format!("{}: {why}", job_name(job)), false));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -151,9 +175,17 @@ impl Client {
                 clean(waiting["message"].as_str().unwrap_or_default())
             )));
         }
+        self.failing(job).await
+    }
+
+    /// Why a job has failed, or is about to: what was decided comes before its pods end (`FailureTarget`), and is final after (`Failed`).
+    async fn failing(&self, job: &Place) -> Result<Option<String>, Error> {
         let object = self.requests.json(Call::get(&format!("get {}", job.shown()), &job.path(), &[])).await?;
-        let conditions = object["status"]["conditions"].as_array();
-        let failed = conditions.into_iter().flatten().find(|one| one["type"] == "Failed" && one["status"] == "True");
+        let decided = |one: &&Value| {
+            one["type"].as_str().is_some_and(|kind| matches!(kind, "Failed" | "FailureTarget"))
+                && one["status"] == "True"
+        };
+        let failed = object["status"]["conditions"].as_array().into_iter().flatten().find(decided);
         Ok(failed.map(|one| {
             format!(
                 "{} {}",

@@ -34,44 +34,38 @@ impl Question {
     }
 }
 
-/// What a verb of a rule is in RBAC, and the access that it belongs to; `run` is many.
-fn in_rbac(verb: &str) -> Option<(&'static str, &'static str, KubernetesAccess)> {
-    use KubernetesAccess::{Delete, Exec, Read, Scale, Write};
-    Some(match verb {
-        "get" => ("get", "", Read),
-        "list" => ("list", "", Read),
-        "watch" => ("watch", "", Read),
-        "log" => ("get", "log", Read),
-        "create" => ("create", "", Write),
-        "patch" => ("patch", "", Write),
-        "lock" => ("update", "", Write),
-        "delete" => ("delete", "", Delete),
-        "scale" => ("patch", "scale", Scale),
-        "restart" => ("patch", "", Scale),
-        "exec" => ("create", "exec", Exec),
-        "run" => ("create", "", KubernetesAccess::Run),
-        _ => return None,
-    })
+/// What a verb of a rule stands for.
+struct Verb {
+    access: KubernetesAccess,
+    /// What RBAC must allow for it, as (verb, subresource): every call that it makes, also those that only look. The first is what makes it
+    /// what it is, and is asked about before a run.
+    needs: &'static [(&'static str, &'static str)],
 }
 
-/// What RBAC must allow for a verb of a rule, as (verb, subresource): every call that it stands for, also those that only look.
-/// Empty for a verb that is not one of a rule, or `*`.
-pub fn rbac_of(verb: &str) -> &'static [(&'static str, &'static str)] {
-    match verb {
-        "get" => &[("get", "")],
-        "list" => &[("list", "")],
-        "watch" => &[("watch", ""), ("list", "")],
-        "log" => &[("get", "log"), ("get", "")],
-        "create" => &[("create", "")],
-        "patch" => &[("patch", ""), ("get", "")],
-        "lock" => &[("get", ""), ("create", ""), ("update", ""), ("delete", "")],
-        "delete" => &[("delete", "")],
-        "scale" => &[("get", "scale"), ("patch", "scale"), ("get", "")],
-        "restart" => &[("patch", ""), ("get", "")],
-        "exec" => &[("create", "exec"), ("get", "exec"), ("get", "")],
-        "run" => &[("create", ""), ("get", ""), ("watch", ""), ("list", ""), ("delete", "")],
-        _ => &[],
-    }
+/// A verb of a rule; none for `*` and for what is no verb.
+fn verb(name: &str) -> Option<Verb> {
+    use KubernetesAccess::{Delete, Exec, Read, Run, Scale, Write};
+    let (access, needs): (_, &[_]) = match name {
+        "get" => (Read, &[("get", "")]),
+        "list" => (Read, &[("list", "")]),
+        "watch" => (Read, &[("watch", ""), ("list", "")]),
+        "log" => (Read, &[("get", "log"), ("get", "")]),
+        "create" => (Write, &[("create", "")]),
+        "patch" => (Write, &[("patch", ""), ("get", "")]),
+        "lock" => (Write, &[("update", ""), ("get", ""), ("create", ""), ("delete", "")]),
+        "delete" => (Delete, &[("delete", "")]),
+        "scale" => (Scale, &[("patch", "scale"), ("get", "scale"), ("get", "")]),
+        "restart" => (Scale, &[("patch", ""), ("get", "")]),
+        "exec" => (Exec, &[("create", "exec"), ("get", "exec"), ("get", "")]),
+        "run" => (Run, &[("create", ""), ("get", ""), ("watch", ""), ("list", ""), ("delete", "")]),
+        _ => return None,
+    };
+    Some(Verb { access, needs })
+}
+
+/// What RBAC must allow for a verb of a rule, as (verb, subresource). Empty for `*` and for what is no verb.
+pub fn rbac_of(name: &str) -> &'static [(&'static str, &'static str)] {
+    verb(name).map_or(&[], |verb| verb.needs)
 }
 
 impl Client {
@@ -79,8 +73,7 @@ impl Client {
     ///
     /// # Errors
     /// When the cluster does not answer.
-    pub async fn may_do_everything(&self, authorized: &Authorized<Kubernetes>) -> Result<bool, Error> {
-        let _ = authorized;
+    pub async fn may_do_everything(&self, _authorized: &Authorized<Kubernetes>) -> Result<bool, Error> {
         let all = || "*".to_owned();
         let empty = String::new;
         let question = Question {
@@ -102,20 +95,19 @@ impl Client {
         let binding = authorized.binding();
         let mut questions = Vec::new();
         for rule in binding.allow.iter().flatten() {
-            for (verb, subresource, access) in rule.verbs.iter().filter_map(|verb| in_rbac(verb)) {
-                if !is_granted(authorized, access) {
-                    continue;
-                }
+            let granted =
+                rule.verbs.iter().filter_map(|name| verb(name)).filter(|verb| is_granted(authorized, verb.access));
+            for (verb, subresource) in granted.filter_map(|verb| verb.needs.first()) {
                 for resource in rule.resources.iter().filter(|resource| *resource != "*") {
                     let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
                     let own = [self.namespace().to_owned()];
                     let namespaces = if rule.namespaces.is_empty() { &own[..] } else { &rule.namespaces };
                     questions.extend(namespaces.iter().filter(|namespace| *namespace != "*").map(|namespace| {
                         Question {
-                            verb: verb.to_owned(),
+                            verb: (*verb).to_owned(),
                             group: group.to_owned(),
                             resource: resource.to_owned(),
-                            subresource: subresource.to_owned(),
+                            subresource: (*subresource).to_owned(),
                             namespace: namespace.clone(),
                             name: exact(&rule.names),
                         }

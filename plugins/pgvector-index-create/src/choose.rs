@@ -2,12 +2,13 @@
 
 use crate::{Method, Parameters};
 use rota_sdk::prelude::*;
+use rota_sdk::text;
 use rota_sdk_index::element::{Column, Element, Spec};
 use rota_sdk_index::vector::{
     Extension, Metric, advised_lists, advised_probes, hnsw_memory, ivfflat_memory, lists_are_off, megabytes,
     memory_for, most_dimensions,
 };
-use rota_sdk_index::{Creation, Table, tell};
+use rota_sdk_index::{Creation, Table};
 
 /// What was chosen.
 #[data]
@@ -166,7 +167,7 @@ pub(crate) async fn memory(creation: &mut Creation, parameters: &Parameters, cho
     if chosen.memory_bytes <= has {
         return Ok(());
     }
-    let (needs, has) = (tell::bytes(chosen.memory_bytes), tell::bytes(has));
+    let (needs, has) = (text::size(chosen.memory_bytes), text::size(has));
     let hint = format!(
         "run it with maintenance_work_mem={} where the server has so much to spare",
         megabytes(chosen.memory_bytes)

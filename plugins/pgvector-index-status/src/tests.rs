@@ -4,62 +4,20 @@
 use crate::Plugin;
 use rota_sdk::mock::*;
 use rota_sdk::prelude::*;
+use rota_sdk_index::{Index, mock};
 
-const INDEX: [&str; 27] = [
-    "oid",
-    "schema",
-    "name",
-    "quoted",
-    "table_oid",
-    "table",
-    "method",
-    "valid",
-    "ready",
-    "live",
-    "unique",
-    "nulls_not_distinct",
-    "constraint",
-    "replica_identity",
-    "keys",
-    "orders",
-    "operator_classes",
-    "class_names",
-    "collations",
-    "included",
-    "predicate",
-    "options",
-    "definition",
-    "bytes",
-    "entries",
-    "scans",
-    "builder",
-];
-
-fn index(name: &str, method: &str, option: &str, valid: bool) -> MockRows {
-    let none: Vec<String> = Vec::new();
-    let one = vec![String::new()];
-    rows! { INDEX => [
-        9_i64, "public", name, format!("public.{name}"), 7_i64, "public.documents", method, valid, true, true, false, false, None::<String>,
-        false, vec!["embedding".to_owned()], one, one, vec!["vector_l2_ops".to_owned()], one, none, None::<String>, vec![option.to_owned()],
-        "CREATE INDEX ...", 8192_i64, 10_i64, 0_i64, None::<i64>
-    ] }
+fn index(name: &str, method: &str, option: &str, valid: bool) -> Index {
+    mock::index("documents", name, "embedding", |index| {
+        (index.valid, index.method) = (valid, method.to_owned());
+        (index.class_names, index.options) = (vec!["vector_l2_ops".to_owned()], vec![option.to_owned()]);
+    })
 }
 
-fn host(version: &str, rows: i64, index: MockRows) -> MockHost {
-    let host = MockHost::new();
-    let database = host.sql("database");
-    let now = Timestamp(1_767_225_600_000_000);
-    database.on(
-        "select pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, None::<Timestamp>, true] },
-    );
+fn host(version: &str, rows: i64, index: Index) -> MockHost {
+    let (host, database) = mock::host(&[index]);
     database.on(
         "from pg_catalog.pg_extension e",
         rows! { ["version", "schema", "quoted_schema"] => [version, "public", "public"] },
-    );
-    database.on(
-        "from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid join pg_catalog.pg_namespace",
-        index,
     );
     database.on(
         "where m.amname in ('hnsw', 'ivfflat')",

@@ -3,6 +3,7 @@
 use crate::Done;
 use crate::work::Work;
 use rota_sdk::prelude::*;
+use rota_sdk::text;
 use rota_sdk_index::clear::concurrent_stem;
 use rota_sdk_index::create::drop_statement;
 use rota_sdk_index::vector::advised_probes;
@@ -32,7 +33,7 @@ impl Work<'_> {
             .data
             .rows
             .map_or_else(|| "an unknown number of rows".to_owned(), |rows| format!("about {} rows", tell::count(rows)));
-        self.report.summary(format!("would rebuild {} ({rows}, {}), {with}", index.quoted, tell::bytes(index.bytes)));
+        self.report.summary(format!("would rebuild {} ({rows}, {}), {with}", index.quoted, text::size(index.bytes)));
         for holder in self.data.holders.iter().take(20) {
             self.report.note(format!("{}: the rebuild would wait for this transaction", holder.told()));
         }
@@ -45,15 +46,15 @@ impl Work<'_> {
             "rebuilt {} in {:.1} s: {} before, {} now, valid; searches used it all the time",
             after.quoted,
             self.data.seconds,
-            tell::bytes(before.bytes),
-            tell::bytes(after.bytes)
+            text::size(before.bytes),
+            text::size(after.bytes)
         ));
         if !before.whole() {
             self.report.summary(format!(
                 "rebuilt {}, which was INVALID, in {:.1} s: {}, valid",
                 after.quoted,
                 self.data.seconds,
-                tell::bytes(after.bytes)
+                text::size(after.bytes)
             ));
         }
         if let Some(lists) =

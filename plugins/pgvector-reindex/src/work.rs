@@ -4,11 +4,12 @@ use crate::options::{self, Before as Was, Name, Options};
 use crate::{Context, Data, Done, Parameters, Undoing};
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
+use rota_sdk::text;
 use rota_sdk_index::create::conflict;
 use rota_sdk_index::vector::{
     Extension, Fact, advised_lists, hnsw_memory, ivfflat_memory, lists_are_off, megabytes, memory_for,
 };
-use rota_sdk_index::{Build, Holder, Index, Leftover, holders, tell};
+use rota_sdk_index::{Build, Holder, Index, Leftover, holders};
 
 /// What the first attempt of a run saw.
 #[data]
@@ -218,8 +219,8 @@ impl<'w> Work<'w> {
         let what = format!(
             "{}: the rebuild needs about {} of memory, and maintenance_work_mem is {}",
             self.before.index.quoted,
-            tell::bytes(needs),
-            tell::bytes(has)
+            text::size(needs),
+            text::size(has)
         );
         let hint =
             format!("run it with maintenance_work_mem={} where the server has so much to spare", megabytes(needs));
@@ -240,8 +241,8 @@ impl<'w> Work<'w> {
             Some(free) if free < needs => {
                 let what = format!(
                     "{index}: the rebuild needs about {} on disk, and {} are free",
-                    tell::bytes(needs),
-                    tell::bytes(free)
+                    text::size(needs),
+                    text::size(free)
                 );
                 if !self.cx.is_plan() {
                     return Err(Error::new(what).hint("make room first: postgres-disk says what takes it"));
@@ -251,7 +252,7 @@ impl<'w> Work<'w> {
             Some(_) => {}
             None => {
                 self.report
-                    .note(format!("{index}: about {} must be free on disk, which was not checked", tell::bytes(needs)))
+                    .note(format!("{index}: about {} must be free on disk, which was not checked", text::size(needs)))
                     .detail("A server does not say how much is free. Give free_bytes, and nothing is begun where it is too little.");
             }
         }

@@ -31,10 +31,7 @@ fn content(timeline: u32, n: u64, system: u64) -> Vec<u8> {
 fn server(host: &MockHost, needs: MockRows) {
     let now = host.now();
     let database = host.sql("database");
-    database.on(
-        "select pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, now, true] },
-    );
+    database.inspected(now, now, now, true);
     database.on("as segment_bytes", rows! { ["segment_bytes", "data_directory"] => [16 << 20_i64, "/data"] });
     database.on("select pg_wal_lsn_diff(pg_current_wal_lsn()", rows! { ["position"] => [((50 * 16) << 20_i64) + 5] });
     database.on("from pg_catalog.pg_replication_slots s", needs);

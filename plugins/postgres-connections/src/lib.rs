@@ -165,7 +165,7 @@ fn why(backend: &Backend, parameters: &Parameters) -> Option<String> {
         _ => return None,
     };
     let state = backend.state.as_deref().unwrap_or_default();
-    (since >= limit && !backend.own).then(|| format!("{state} for {}", tell::spoken(since)))
+    (since >= limit && !backend.own).then(|| format!("{state} for {}", rota_sdk::text::spoken(since)))
 }
 
 /// The sessions that are to be ended.

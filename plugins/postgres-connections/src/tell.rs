@@ -4,6 +4,7 @@ use crate::Parameters;
 use crate::limits::Limits;
 use rota_sdk::postgres::{Backend, Ended, Outcome};
 use rota_sdk::prelude::*;
+use rota_sdk::text::spoken;
 use std::collections::BTreeMap;
 
 /// How many idle sessions have a finding of their own.
@@ -159,14 +160,4 @@ pub(crate) fn summary(limits: &Limits, idle: &[Backend], ended: &[Ended]) -> Str
         }
     }
     text
-}
-
-/// A length of time as people say it.
-pub(crate) fn spoken(seconds: f64) -> String {
-    match seconds {
-        s if s < 120.0 => format!("{s:.0} s"),
-        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
-        s if s < 172_800.0 => format!("{:.0} h", s / 3600.0),
-        s => format!("{:.0} days", s / 86_400.0),
-    }
 }

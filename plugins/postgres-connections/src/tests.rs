@@ -51,10 +51,7 @@ fn host(clients: &[Client]) -> MockHost {
     let host = MockHost::new();
     let database = host.sql("database");
     let now = Timestamp(1_767_225_600_000_000);
-    database.on(
-        "select pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, None::<Timestamp>, true] },
-    );
+    database.inspected(now, now, None, true);
     database.on("current_setting('max_connections')", rows! { ["a", "b", "c"] => [100_i64, 3_i64, 2_i64] });
     database.on(
         "select count(*) from pg_catalog.pg_stat_activity where backend_type",

@@ -8,6 +8,7 @@ use crate::volumes::Volume;
 use crate::wal::Wal;
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
+use rota_sdk::text::size;
 
 /// Growth is told from so long a time on: a minute's says nothing of a day's.
 const SHORTEST: f64 = 3600.0;
@@ -296,17 +297,4 @@ fn bytes(count: i64) -> Bytes {
 #[allow(clippy::cast_precision_loss, reason = "a share")]
 fn ratio(part: i64, whole: i64) -> f64 {
     if whole <= 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
-/// A size as people say it.
-#[allow(clippy::cast_precision_loss, reason = "shown with one digit")]
-pub(crate) fn size(bytes: i64) -> String {
-    let (mut value, mut unit) = (bytes as f64, "B");
-    for larger in ["kB", "MB", "GB", "TB"] {
-        if value.abs() < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, larger);
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }

@@ -12,10 +12,7 @@ fn healthy() -> MockHost {
     let host = MockHost::new();
     let now = Timestamp(1_767_225_600_000_000);
     let database = host.sql("database");
-    database.on(
-        "select pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now.plus_seconds(-86_400), now, now.plus_seconds(-3600), true] },
-    );
+    database.inspected(now.plus_seconds(-86_400), now, now.plus_seconds(-3600), true);
     database.on("from pg_catalog.pg_database d", rows! { ["name", "bytes"] => ["app", 8 * GB], ["postgres", 8 * MB] });
     database.on(
         "from pg_catalog.pg_tablespace t order",
@@ -91,12 +88,12 @@ fn a_volume_with_room_is_ok() {
     let host = healthy();
     let report = run(&host, json!({ "capacity_bytes": 20 * GB }));
     assert_eq!(report.status, Severity::Ok, "{:?}", report.findings);
-    assert_eq!(report.summary, "PostgreSQL 16.14: databases 8.0 GB, WAL 1.0 GB");
+    assert_eq!(report.summary, "PostgreSQL 16.14: databases 8.0 GiB, WAL 1.0 GiB");
     assert_eq!(report.data["measured"]["databases_bytes"], 8 * GB + 8 * MB);
     assert_eq!(report.data["tables"][0]["table"], "public.\"Odd\"");
     assert!(host.effects().is_empty());
     let full = run(&host, json!({ "capacity_bytes": 10 * GB }));
-    assert_eq!(full.titles(Severity::Critical), ["9.0 GB of 10.0 GB used, 90 %"]);
+    assert_eq!(full.titles(Severity::Critical), ["9.0 GiB of 10.0 GiB used, 90 %"]);
 }
 
 #[test]
@@ -129,7 +126,7 @@ fn df_in_the_pod_is_read_for_bytes_and_inodes() {
     // Two paths on one volume are one finding.
     let (_, report) = with(df(85, 15, 3));
     assert_eq!(report.titles(Severity::Warning).len(), 2, "{:?}", report.findings);
-    assert!(report.finding("db-0 (/var/lib/postgresql/data): 85 % used, 15.0 kB left").is_some());
+    assert!(report.finding("db-0 (/var/lib/postgresql/data): 85 % used, 15.0 KiB left").is_some());
     let (_, report) = with(df(50, 50, 95));
     assert_eq!(report.titles(Severity::Critical)[0], "db-0 (/var/lib/postgresql/data): 95 % of the inodes used");
 
@@ -182,7 +179,7 @@ fn who_holds_wal_is_named_with_what_lets_go() {
         run(&host, json!({ "capacity_bytes": 100 * GB }))
     };
     assert_eq!(held(false, GB - 1).status, Severity::Ok);
-    assert_eq!(held(false, GB).titles(Severity::Warning), ["physical slot standby_1 holds 1.0 GB of WAL"]);
+    assert_eq!(held(false, GB).titles(Severity::Warning), ["physical slot standby_1 holds 1.0 GiB of WAL"]);
     let report = held(false, 10 * GB);
     assert_eq!(report.status, Severity::Critical);
     assert!(report.findings[0].detail.contains("Never remove files from pg_wal"));
@@ -201,9 +198,9 @@ fn an_archiver_that_fails_holds_wal() {
         .on("from pg_ls_archive_statusdir", rows! { ["count", "min"] => [128_i64, "000000010000001800000080"] });
     host.sql("database").on("from pg_ls_waldir", rows! { ["sum", "count"] => [3 * GB, 192_i64] });
     let report = run(&host, json!({ "capacity_bytes": 100 * GB }));
-    assert!(report.finding("the archiver fails: 128 file(s) wait, 2.0 GB of WAL").is_some(), "{:?}", report.findings);
+    assert!(report.finding("the archiver fails: 128 file(s) wait, 2.0 GiB of WAL").is_some(), "{:?}", report.findings);
     assert!(
-        report.finding("the WAL takes 3.0 GB, and its settings ask for 1.0 GB").unwrap().detail.contains("archiver")
+        report.finding("the WAL takes 3.0 GiB, and its settings ask for 1.0 GiB").unwrap().detail.contains("archiver")
     );
     assert_eq!(report.data["holders"][0]["kind"], "archiver");
     archiver(&host, "on", Some(now), Some(now.plus_seconds(-10)));

@@ -66,10 +66,7 @@ fn host() -> MockHost {
 }
 
 fn inspected(host: &MockHost, slot: &str) {
-    host.sql(slot).on(
-        "pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [Timestamp(0), Timestamp(1_000_000), None::<Timestamp>, true] },
-    );
+    host.sql(slot).inspected(Timestamp(0), Timestamp(1_000_000), None, true);
 }
 
 /// The standby leaves recovery when it is promoted, and takes writes.

@@ -4,6 +4,7 @@ use crate::Parameters;
 use crate::look::{ForeignKey, Looked, Scanned};
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
+use rota_sdk::text;
 use rota_sdk_index::create::drop_statement;
 use rota_sdk_index::{Index, tell};
 
@@ -120,7 +121,7 @@ impl Advice<'_> {
                 .warning(format!(
                     "{} {what} {because_of}: {} that every write pays for",
                     index.quoted,
-                    tell::bytes(index.bytes)
+                    text::size(index.bytes)
                 ))
                 .detail(index.definition.clone())
                 .remedy(
@@ -154,7 +155,7 @@ impl Advice<'_> {
         }
         let advised = days >= self.parameters.min_days_to_drop;
         for index in &candidates {
-            let title = format!("{}: not used for {days:.0} days, {}", index.quoted, tell::bytes(index.bytes));
+            let title = format!("{}: not used for {days:.0} days, {}", index.quoted, text::size(index.bytes));
             if advised {
                 self.report.warning(title).detail(index.definition.clone()).remedy(
                     "sql-statement",
@@ -224,7 +225,7 @@ impl Advice<'_> {
             );
             self.report
                 .warning(format!("{}: read whole {} times, {} rows each time", table.table, tell::count(table.seq_scans), tell::count(each)))
-                .detail(format!("It has about {} rows ({}); {beside}.", tell::count(table.rows), tell::bytes(table.bytes)))
+                .detail(format!("It has about {} rows ({}); {beside}.", tell::count(table.rows), text::size(table.bytes)))
                 .advice("Look for the conditions of those queries (pg_stat_statements, auto_explain), then build an index on their columns with postgres-index-create");
         }
         found

@@ -4,46 +4,19 @@
 use crate::Plugin;
 use rota_sdk::mock::*;
 use rota_sdk::prelude::*;
+use rota_sdk_index::{Index, mock};
 
-const INDEX: [&str; 27] = [
-    "oid",
-    "schema",
-    "name",
-    "quoted",
-    "table_oid",
-    "table",
-    "method",
-    "valid",
-    "ready",
-    "live",
-    "unique",
-    "nulls_not_distinct",
-    "constraint",
-    "replica_identity",
-    "keys",
-    "orders",
-    "operator_classes",
-    "class_names",
-    "collations",
-    "included",
-    "predicate",
-    "options",
-    "definition",
-    "bytes",
-    "entries",
-    "scans",
-    "builder",
-];
 const NOW: Timestamp = Timestamp(1_767_225_600_000_000);
 
-fn index(oid: i64, name: &str, keys: &[&str], unique: bool, scans: i64) -> MockRows {
-    let (none, plain): (Vec<String>, Vec<String>) = (Vec::new(), vec![String::new(); keys.len()]);
-    let classes = vec!["int8_ops".to_owned(); keys.len()];
-    let constraint = unique.then(|| name.to_owned());
-    rows! { INDEX => [
-        oid, "public", name, format!("public.{name}"), 7_i64, "public.orders", "btree", true, true, true, unique, false, constraint, false,
-        keys.to_vec(), plain, plain, classes, plain, none, None::<String>, none, format!("CREATE INDEX {name} ..."), 9_000_000_i64, 10_i64, scans, None::<i64>
-    ] }
+fn index(oid: i64, name: &str, keys: &[&str], unique: bool, scans: i64) -> Index {
+    mock::index("orders", name, "", |index| {
+        let each = |text: &str| vec![text.to_owned(); keys.len()];
+        (index.oid, index.unique, index.scans, index.bytes) = (oid, unique, scans, 9_000_000);
+        index.constraint = unique.then(|| name.to_owned());
+        index.keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        (index.orders, index.operator_classes, index.collations) = (each(""), each(""), each(""));
+        (index.class_names, index.definition) = (each("int8_ops"), format!("CREATE INDEX {name} ..."));
+    })
 }
 
 /// Statistics that are so many days old; an index that is used, and some that are not.
@@ -54,22 +27,21 @@ fn host(days: i64) -> MockHost {
 fn bound(days: i64, slots: &[&str]) -> MockHost {
     let host = MockHost::new();
     host.set_now(NOW);
-    let all = index(1, "orders_pkey", &["id"], true, 0)
-        .and(index(2, "by_customer", &["customer"], false, 5))
-        .and(index(3, "by_customer_total", &["customer", "total"], false, 5))
-        .and(index(4, "by_total", &["total"], false, 0))
-        .and(index(5, "by_shop", &["shop"], false, 0));
+    let all = [
+        index(1, "orders_pkey", &["id"], true, 0),
+        index(2, "by_customer", &["customer"], false, 5),
+        index(3, "by_customer_total", &["customer", "total"], false, 5),
+        index(4, "by_total", &["total"], false, 0),
+        index(5, "by_shop", &["shop"], false, 0),
+    ];
     for slot in slots {
         let database = host.sql(slot);
-        database.on(
-            "select pg_postmaster_start_time()",
-            rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [NOW, NOW, NOW.plus_seconds(-days * 86_400), true] },
-        );
+        database.inspected(NOW, NOW, NOW.plus_seconds(-days * 86_400), true);
         database.on(
             "select s.indexrelid::int8 as oid",
             rows! { ["oid", "scans", "rows", "is_index"] => [4_i64, 3_i64, 0_i64, true] },
         );
-        database.on("from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid join pg_catalog.pg_namespace", all.clone());
+        mock::has(&database, &all);
         database.on(
             "pg_table_size(s.relid) as bytes",
             rows! { ["oid", "table", "rows", "bytes", "seq_scans", "seq_rows", "index_scans"] =>

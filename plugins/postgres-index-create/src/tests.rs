@@ -4,61 +4,22 @@
 use crate::Plugin;
 use rota_sdk::mock::*;
 use rota_sdk::prelude::*;
+use rota_sdk_index::{Index, mock};
 use std::cell::Cell;
 use std::rc::Rc;
 
-const INDEX: [&str; 27] = [
-    "oid",
-    "schema",
-    "name",
-    "quoted",
-    "table_oid",
-    "table",
-    "method",
-    "valid",
-    "ready",
-    "live",
-    "unique",
-    "nulls_not_distinct",
-    "constraint",
-    "replica_identity",
-    "keys",
-    "orders",
-    "operator_classes",
-    "class_names",
-    "collations",
-    "included",
-    "predicate",
-    "options",
-    "definition",
-    "bytes",
-    "entries",
-    "scans",
-    "builder",
-];
 const CREATE: &str = "CREATE INDEX CONCURRENTLY";
-const INDEXES: &str = "from pg_catalog.pg_index i join pg_catalog.pg_class c";
 
-fn index(oid: i64, name: &str, key: &str, valid: bool) -> MockRows {
-    let none: Vec<String> = Vec::new();
-    let one = vec![String::new()];
-    rows! { INDEX => [
-        oid, "public", name, format!("public.{name}"), 7_i64, "public.orders", "btree", valid, valid, true, false, false, None::<String>,
-        false, vec![key.to_owned()], one, one, vec!["numeric_ops".to_owned()], one, none, None::<String>, none, format!("CREATE INDEX {name} ON public.orders USING btree ({key})"),
-        8192_i64, 10_i64, 0_i64, None::<i64>
-    ] }
+fn index(oid: i64, name: &str, key: &str, valid: bool) -> Index {
+    mock::index("orders", name, key, |index| {
+        (index.oid, index.valid, index.ready) = (oid, valid, valid);
+        index.class_names = vec!["numeric_ops".to_owned()];
+    })
 }
 
 /// A table `orders` with one index, on `id`.
 fn host() -> MockHost {
-    let host = MockHost::new();
-    let database = host.sql("database");
-    let now = Timestamp(1_767_225_600_000_000);
-    host.set_now(now);
-    database.on(
-        "select pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, None::<Timestamp>, true] },
-    );
+    let (host, database) = mock::host(&[index(1, "orders_pkey", "id", true)]);
     database.on(
         "c.relpersistence::text as persistence",
         rows! { ["oid", "schema", "name", "quoted", "kind", "persistence", "rows", "bytes", "owned"] =>
@@ -68,16 +29,7 @@ fn host() -> MockHost {
         "from pg_catalog.pg_attribute a join pg_catalog.pg_type y",
         rows! { ["name", "quoted", "type_name", "base_type", "modifier"] => ["id", "id", "bigint", "int8", -1_i32], ["total", "total", "numeric", "numeric", -1_i32] },
     );
-    database.on(
-        "from pg_catalog.pg_stat_activity a left join (select distinct l.pid",
-        rows! { ["pid", "prepared", "who", "seconds", "locks_table"] },
-    );
     database.on("where n.nspname = $1 and c.relname = $2", rows! { ["oid", "kind", "quoted"] });
-    database.on(
-        "from pg_catalog.pg_stat_progress_create_index p where p.pid",
-        rows! { ["phase", "done", "total", "unit", "locker"] },
-    );
-    database.on(INDEXES, index(1, "orders_pkey", "id", true));
     host
 }
 
@@ -86,7 +38,7 @@ fn builds(host: &MockHost, valid: bool) {
     let database = host.sql("database");
     let there = database.clone();
     database.on_execute_with(CREATE, move |_, _| {
-        there.on(INDEXES, index(1, "orders_pkey", "id", true).and(index(9, "orders_total_idx", "total", valid)));
+        mock::has(&there, &[index(1, "orders_pkey", "id", true), index(9, "orders_total_idx", "total", valid)]);
         Ok(0)
     });
 }
@@ -127,12 +79,12 @@ fn builds_and_believes_the_catalog() {
 #[test]
 fn an_equal_index_is_enough_and_an_invalid_one_is_not() {
     let there = host();
-    there.sql("database").on(INDEXES, index(3, "by_total", "total", true));
+    mock::has(&there.sql("database"), &[index(3, "by_total", "total", true)]);
     let report = there.run::<Plugin>(total()).unwrap();
     assert_eq!((&report.data["done"], effects(&there)), (&json!("already_there"), Vec::<String>::new()));
 
     let invalid = host();
-    invalid.sql("database").on(INDEXES, index(3, "by_total", "total", false));
+    mock::has(&invalid.sql("database"), &[index(3, "by_total", "total", false)]);
     invalid.sql("database").on(
         "where n.nspname = $1 and c.relname = $2",
         rows! { ["oid", "kind", "quoted"] => [3_i64, "i", "public.by_total"] },
@@ -152,7 +104,7 @@ fn a_later_attempt_drops_what_an_earlier_one_left_and_builds_again() {
     let host = host();
     host.step_done("look at the table", json!({ "name": "orders_total_idx", "indexes": [1] }));
     let database = host.sql("database");
-    database.on(INDEXES, index(1, "orders_pkey", "id", true).and(index(8, "orders_total_idx", "total", false)));
+    mock::has(&database, &[index(1, "orders_pkey", "id", true), index(8, "orders_total_idx", "total", false)]);
     let taken = Rc::new(Cell::new(true));
     let still = Rc::clone(&taken);
     database.on_with("where n.nspname = $1 and c.relname = $2", move |_| {
@@ -166,7 +118,7 @@ fn a_later_attempt_drops_what_an_earlier_one_left_and_builds_again() {
     let gone = database.clone();
     database.on_execute_with("DROP INDEX CONCURRENTLY IF EXISTS public.orders_total_idx", move |_, _| {
         taken.set(false);
-        gone.on(INDEXES, rows! { INDEX });
+        mock::has(&gone, &[]);
         Ok(0)
     });
     builds(&host, true);
@@ -181,12 +133,12 @@ fn a_failed_build_is_cleared_up_at_once() {
     let database = host.sql("database");
     let there = database.clone();
     database.on_execute_with(CREATE, move |_, _| {
-        there.on(INDEXES, index(1, "orders_pkey", "id", true).and(index(9, "orders_total_idx", "total", false)));
+        mock::has(&there, &[index(1, "orders_pkey", "id", true), index(9, "orders_total_idx", "total", false)]);
         Err(failed("57014", "canceling statement due to statement timeout"))
     });
     let gone = database.clone();
     database.on_execute_with("DROP INDEX CONCURRENTLY", move |_, _| {
-        gone.on(INDEXES, index(1, "orders_pkey", "id", true));
+        mock::has(&gone, &[index(1, "orders_pkey", "id", true)]);
         Ok(0)
     });
     let failure = host.run::<Plugin>(total()).unwrap_err();
@@ -216,7 +168,7 @@ fn an_old_transaction_is_named_and_nothing_is_begun() {
 fn a_plan_builds_nothing() {
     let host = host().plan();
     let report = host.run::<Plugin>(total()).unwrap();
-    assert_eq!(report.summary, "would build orders_total_idx on public.orders (about 1,000 rows, 80.0 kB)");
+    assert_eq!(report.summary, "would build orders_total_idx on public.orders (about 1,000 rows, 80.0 KiB)");
     assert!(host.effects().iter().all(|effect| effect.planned));
 }
 

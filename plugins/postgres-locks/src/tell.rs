@@ -4,6 +4,7 @@ use crate::Parameters;
 use crate::look::{Node, Seen};
 use crate::tree::{Forest, Root};
 use rota_sdk::prelude::*;
+use rota_sdk::text::spoken;
 
 /// How many roots have a finding of their own.
 const NAMED: usize = 20;
@@ -176,15 +177,4 @@ pub(crate) fn summary(forest: &Forest, waiting: usize) -> String {
         });
     }
     format!("{waiting} wait for a lock, {}", parts.join(" and "))
-}
-
-/// A length of time as people say it.
-fn spoken(seconds: f64) -> String {
-    match seconds {
-        s if s < 10.0 => format!("{s:.1} s"),
-        s if s < 120.0 => format!("{s:.0} s"),
-        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
-        s if s < 172_800.0 => format!("{:.0} h", s / 3600.0),
-        s => format!("{:.0} days", s / 86_400.0),
-    }
 }

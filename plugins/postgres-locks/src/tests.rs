@@ -25,10 +25,7 @@ fn host(waits: &[MockRows], pids: &[i64]) -> MockHost {
     let host = MockHost::new();
     let database = host.sql("database");
     let now = Timestamp(1_767_225_600_000_000);
-    database.on(
-        "select pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, None::<Timestamp>, true] },
-    );
+    database.inspected(now, now, None, true);
     let none = rows! { ["waiter", "blocker", "object", "wants", "held", "ahead", "wait_seconds"] };
     database.on("pg_safe_snapshot_blocking_pids", none.clone());
     database.on("pg_blocking_pids(w.pid)", waits.iter().cloned().fold(none, MockRows::and));

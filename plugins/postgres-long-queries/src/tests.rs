@@ -65,10 +65,7 @@ fn host(clients: &[Client], after: impl Fn(&Client, &[String]) -> Option<Client>
     let host = MockHost::new();
     let database = host.sql("database");
     let now = Timestamp(1_767_225_600_000_000);
-    database.on(
-        "select pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, None::<Timestamp>, true] },
-    );
+    database.inspected(now, now, None, true);
     let (told, clients) = (database.clone(), clients.to_vec());
     database.on_with("from pg_catalog.pg_stat_activity a left join pg_catalog.pg_roles r", move |values| {
         let statements = told.statements();

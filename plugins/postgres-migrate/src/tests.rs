@@ -52,10 +52,7 @@ fn only_a_lock_that_was_not_had_is_tried_again() {
 fn host(version: Option<&str>) -> MockHost {
     let host = MockHost::new();
     let database = host.sql("database");
-    database.on(
-        "pg_postmaster_start_time",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [Timestamp(0), Timestamp(1), None::<Timestamp>, true] },
-    );
+    database.inspected(Timestamp(0), Timestamp(1), None, true);
     let columns = if version.is_some() {
         rows! { ["attname"] => ["version_num"] }
     } else {

@@ -45,22 +45,19 @@ fn host() -> MockHost {
     host.tool("pg_restore").only_reads();
     host.tool("pg_restore").on("--exit-on-error", ToolOutput::success(""));
     let db = host.sql("database");
-    db.on(
-        "pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [Timestamp(0), Timestamp(1), None::<Timestamp>, true] },
-    )
-    .on("rolsuper or rolcreatedb", rows! { ["may"] => [true] })
-    .on("select datistemplate", rows! { ["datistemplate"] => [false] })
-    .on("pg_available_extensions", rows! { ["name", "available", "allowed"] => ["vector", "0.8.5", true] })
-    .on("pg_prepared_xacts", MockRows::none())
-    .on("pg_replication_slots", MockRows::none())
-    .on("pg_db_role_setting", MockRows::none())
-    .on("where a.datid", MockRows::none())
-    .on("rota postgres-restore: ", MockRows::none())
-    .on("COMMENT ON DATABASE", rows! { ["format"] => ["COMMENT ON DATABASE app IS 'x'"] })
-    .on("select 1", rows! { ["one"] => [1_i32] })
-    .on("select count(*) from only public.orders", rows! { ["count"] => [2_i64] })
-    .on("c.reltuples < 0", MockRows::none());
+    db.inspected(Timestamp(0), Timestamp(1), None, true)
+        .on("rolsuper or rolcreatedb", rows! { ["may"] => [true] })
+        .on("select datistemplate", rows! { ["datistemplate"] => [false] })
+        .on("pg_available_extensions", rows! { ["name", "available", "allowed"] => ["vector", "0.8.5", true] })
+        .on("pg_prepared_xacts", MockRows::none())
+        .on("pg_replication_slots", MockRows::none())
+        .on("pg_db_role_setting", MockRows::none())
+        .on("where a.datid", MockRows::none())
+        .on("rota postgres-restore: ", MockRows::none())
+        .on("COMMENT ON DATABASE", rows! { ["format"] => ["COMMENT ON DATABASE app IS 'x'"] })
+        .on("select 1", rows! { ["one"] => [1_i32] })
+        .on("select count(*) from only public.orders", rows! { ["count"] => [2_i64] })
+        .on("c.reltuples < 0", MockRows::none());
     db.on("pg_get_userbyid(d.datdba)) as owner", live(true));
     for effect in
         ["pg_advisory_xact_lock", "CREATE DATABASE", "COMMENT ON", "ANALYZE", "ALTER DATABASE", "DROP DATABASE"]

@@ -34,10 +34,7 @@ fn host() -> MockHost {
 fn host_with(first: MockRows) -> MockHost {
     let host = MockHost::new();
     for slot in ["database", "standby"] {
-        host.sql(slot).on(
-            "pg_postmaster_start_time()",
-            rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [Timestamp(0), Timestamp(1_000_000), None::<Timestamp>, true] },
-        );
+        host.sql(slot).inspected(Timestamp(0), Timestamp(1_000_000), None, true);
     }
     let primary = host.sql("database");
     primary.on(

@@ -15,10 +15,7 @@ fn runbook() -> MockHost {
     let database = host.sql("database");
     let now = Timestamp(1_767_225_600_000_000);
     host.set_now(now);
-    database.on(
-        "select pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, None::<Timestamp>, true] },
-    );
+    database.inspected(now, now, None, true);
     database.on("select pg_size_bytes($1)", rows! { ["bytes"] => [8_589_934_592_i64] });
     let setting = |name: &str, value: f64, shown: &str, memory: bool, restart: bool| {
         rows! { ["name", "value", "shown", "is_memory", "restart", "source", "pending"] => [name, value, shown, memory, restart, "configuration file", false] }

@@ -100,7 +100,7 @@ impl Holder {
     /// In one line: `pid 311 (app, idle in transaction), 12 min`.
     pub(crate) fn told(&self) -> String {
         let who = self.who.as_ref().filter(|who| !who.is_empty()).map_or_else(String::new, |who| format!(" ({who})"));
-        let since = self.seconds.map_or_else(String::new, |seconds| format!(", {}", crate::judge::spoken(seconds)));
+        let since = self.seconds.map_or_else(String::new, |seconds| format!(", {}", rota_sdk::text::spoken(seconds)));
         format!("{} {}{who}{since}", self.kind.word(), self.name)
     }
 

@@ -6,6 +6,7 @@ use crate::holders::{Holder, Kind};
 use crate::work::{Done, Worked};
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
+use rota_sdk::text::spoken;
 
 /// How many tables the report's table lists; the data has all of them.
 const LISTED: usize = 50;
@@ -259,15 +260,4 @@ pub(crate) fn grouped(number: i64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// A length of time as people say it.
-pub(crate) fn spoken(seconds: f64) -> String {
-    match seconds {
-        s if s < 10.0 => format!("{s:.1} s"),
-        s if s < 120.0 => format!("{s:.0} s"),
-        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
-        s if s < 172_800.0 => format!("{:.0} h", s / 3600.0),
-        s => format!("{:.0} days", s / 86_400.0),
-    }
 }

@@ -3,6 +3,7 @@
 use crate::bucket::{Holding, Leftover};
 use crate::verification::{Problem, ProblemKind};
 use rota_sdk::prelude::*;
+pub use rota_sdk::text::size;
 
 /// Put what is wrong with a backup into a report: always critical.
 pub fn problems<D>(report: &mut Report<D>, problems: &[Problem]) {
@@ -61,25 +62,6 @@ pub fn orphans<D>(report: &mut Report<D>, orphans: &[&Leftover]) {
 /// The leftovers that are old enough to be orphans.
 pub fn old_leftovers(holding: &Holding, now: Timestamp) -> Vec<&Leftover> {
     holding.leftovers.iter().filter(|leftover| leftover.is_orphan(now)).collect()
-}
-
-/// A size as people read it: `1.4 GiB`.
-#[allow(clippy::cast_precision_loss, reason = "it is rounded anyway")]
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} bytes");
-    }
-    let mut value = bytes as f64;
-    let mut unit = "";
-    for next in UNITS {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    format!("{value:.1} {unit}")
 }
 
 /// A length of time as people read it: `26 h`, `3.5 days`.

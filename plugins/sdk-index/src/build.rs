@@ -83,6 +83,8 @@ impl Build<'_> {
         let notices = self.worker.notices().into_iter().map(|notice| notice.message).collect();
         let error = match said {
             Ok(_) => None,
+            // Its own deadline, which the host tells as its kind and without a code.
+            Err(error) if error.is_timed_out() => Some(error),
             Err(error)
                 if error.is_denied() || error.is_cancelled() || (error.code().is_none() && error.cause().is_some()) =>
             {

@@ -92,35 +92,9 @@ mod tests {
     use super::*;
 
     fn index(oid: i64, name: &str, valid: bool) -> Index {
-        Index {
-            oid,
-            schema: "public".to_owned(),
-            name: name.to_owned(),
-            quoted: format!("public.{name}"),
-            table_oid: 1,
-            table: "public.t".to_owned(),
-            method: "btree".to_owned(),
-            valid,
-            ready: valid,
-            live: true,
-            unique: false,
-            nulls_not_distinct: false,
-            constraint: None,
-            replica_identity: false,
-            keys: Vec::new(),
-            orders: Vec::new(),
-            operator_classes: Vec::new(),
-            class_names: Vec::new(),
-            collations: Vec::new(),
-            included: Vec::new(),
-            predicate: None,
-            options: Vec::new(),
-            definition: String::new(),
-            bytes: 0,
-            entries: 0,
-            scans: 0,
-            builder: None,
-        }
+        crate::mock::index("t", name, "k", |index| {
+            (index.oid, index.table_oid, index.valid, index.ready) = (oid, 1, valid, valid)
+        })
     }
 
     #[test]

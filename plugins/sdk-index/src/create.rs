@@ -8,6 +8,7 @@ use crate::holders::{self, Holder};
 use crate::table::Table;
 use crate::tell;
 use rota_sdk::prelude::*;
+use rota_sdk::text;
 use rota_sdk::{Context, HostError};
 
 /// What became of it.
@@ -317,7 +318,7 @@ impl Creation {
             )));
         }
         self.done = Done::Built;
-        let size = tell::bytes(index.bytes);
+        let size = text::size(index.bytes);
         self.report.summary(format!("built {} in {:.1} s: {size}, valid", index.quoted, self.seconds));
         if let Some(other) = all.iter().find(|other| other.whole() && other.equals(index)) {
             self.report
@@ -361,7 +362,7 @@ impl Creation {
 
     fn planned(&mut self) {
         self.done = Done::Planned;
-        let (rows, size, table) = (self.table.about_rows(), tell::bytes(self.table.bytes), self.table.quoted.clone());
+        let (rows, size, table) = (self.table.about_rows(), text::size(self.table.bytes), self.table.quoted.clone());
         self.report.summary(format!("would build {} on {table} ({rows}, {size})", self.name));
         self.report
             .note(format!("{table}: writers go on while it is built; the table is read twice"))

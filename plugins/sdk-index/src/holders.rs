@@ -61,7 +61,7 @@ impl Holder {
             (None, Some(name)) => format!("prepared transaction {name:?}"),
             (None, None) => "a transaction".to_owned(),
         };
-        format!("{name} ({}), {}", self.who, crate::tell::seconds(self.seconds))
+        format!("{name} ({}), {}", self.who, rota_sdk::text::spoken(self.seconds))
     }
 }
 

@@ -10,7 +10,8 @@
 //! | [`clear`] | removing what a build left behind, and nothing else |
 //! | [`create`] | all of it for a new index: look, make room, build, prove |
 //! | [`vector`] | what pgvector's indexes need to know |
-//! | [`tell`] | sizes and times in words |
+//! | [`tell`] | counts in words |
+//! | `mock` | indexes for tests on the mock host |
 //!
 //! Rules that everything here keeps: an index is followed by its object id; a build is believed only when the catalog says `valid` and `ready`; what was there
 //! before a run is never removed by it.
@@ -21,6 +22,8 @@ pub mod clear;
 pub mod create;
 pub mod element;
 pub mod holders;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod mock;
 pub mod table;
 pub mod tell;
 pub mod vector;

@@ -2,6 +2,7 @@
 
 use crate::tell;
 use rota_sdk::prelude::*;
+use rota_sdk::text;
 
 /// The extension as it is installed in the database.
 #[data]
@@ -206,9 +207,9 @@ pub fn report_overflow<D>(what: &str, notices: &[String], needed: i64, report: &
             ))
             .detail(format!(
                 "From there on the build was many times slower. The index is whole. It would have needed about {}.",
-                tell::bytes(needed)
+                text::size(needed)
             ))
-            .advice(format!("Build with maintenance_work_mem of {} where the server has it", tell::bytes(needed)));
+            .advice(format!("Build with maintenance_work_mem of {} where the server has it", text::size(needed)));
     }
 }
 

@@ -69,6 +69,7 @@ mod report;
 mod slots;
 pub mod sql;
 pub mod storage;
+pub mod text;
 mod time;
 pub mod tools;
 

@@ -3,12 +3,8 @@ use rota_sdk::mock::*;
 
 fn host() -> MockHost {
     let host = MockHost::new();
-    host.sql("database").on("pg_postmaster_start_time", facts());
+    host.sql("database").inspected(Timestamp(0), Timestamp(1), None, true);
     host
-}
-
-fn facts() -> MockRows {
-    rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [Timestamp(0), Timestamp(1), None::<Timestamp>, true] }
 }
 
 #[test]

@@ -13,13 +13,10 @@ use crate::output::Running;
 use crate::reach::Place;
 use crate::write::Change;
 use rota_authority::{Authorized, Tool};
-use rota_capability::{ChildEnded, ChildStatus, Conclude, RemoteProgram, RunContext};
+use rota_capability::{Conclude, RemoteProgram, RunContext};
 use rota_config::JobPlace;
 use rota_contract::Error;
 use std::time::Duration;
-
-/// How long the cluster may take, after the Job's own deadline, to say that it is over.
-const GRACE: Duration = Duration::from_secs(60);
 
 /// A Job that was made.
 pub(super) struct Begun {
@@ -89,14 +86,7 @@ impl Begun {
     pub(super) fn run(self, conclude: Conclude) -> Running {
         let Self { client, place, deadline, removal } = self;
         Running::start_stoppable(format!("job {}/{}", place.namespace, place.name), move |reports, stop| async move {
-            let ended = tokio::select! {
-                ended = client.attend_job(&place, &reports) => ended,
-                () = stop.notified() => Ok(ChildEnded { status: ChildStatus::Signal(9), stderr: String::new() }),
-                () = tokio::time::sleep(deadline + GRACE) => {
-                    Err(Error::TimedOut(format!("job {}/{}: its deadline is over", place.namespace, place.name)))
-                }
-            };
-            removal.now().await;
+            let ended = client.stay(&place, deadline, removal, &reports, stop.notified()).await;
             reports.end(conclude(ended).await);
         })
     }

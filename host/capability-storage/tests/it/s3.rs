@@ -170,10 +170,8 @@ async fn a_connection_that_is_cut_is_made_anew() {
     proxy.cut();
     put.await.unwrap();
     assert!(direct.get("b", None).await.unwrap() == data);
-    // The service takes a moment to forget the upload that was completed.
-    eventually(LONG, "the upload to be over", async || Ok(unfinished(&direct).await.is_empty().then_some(())))
-        .await
-        .unwrap();
+    assert!(settled(LONG).await);
+    assert_eq!(unfinished(&direct).await, Vec::<String>::new());
 }
 
 #[tokio::test]

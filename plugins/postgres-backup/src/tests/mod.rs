@@ -27,7 +27,7 @@ fn relation(name: &str, readable: bool, filtered: bool) -> MockRows {
 fn host() -> MockHost {
     let host = MockHost::new();
     let database = host.sql("database");
-    database.on("pg_postmaster_start_time", rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [Timestamp(0), Timestamp(1), None::<Timestamp>, false] });
+    database.inspected(Timestamp(0), Timestamp(1), None, false);
     facts(&host, true);
     database.on("from pg_catalog.pg_class c", relation("orders", true, false).and(relation("Odd", true, false)));
     database.on("from pg_catalog.pg_extension where", rows! { ["extname", "extversion"] => ["vector", "0.7.4"] });

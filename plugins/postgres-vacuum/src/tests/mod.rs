@@ -76,10 +76,7 @@ fn host(tables: &[Table]) -> MockHost {
     let host = MockHost::new();
     let database = host.sql("database");
     let now = Timestamp(1_767_225_600_000_000);
-    database.on(
-        "select pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, None::<Timestamp>, true] },
-    );
+    database.inspected(now, now, None, true);
     for view in [
         "pg_stat_activity a where (a.backend_xid",
         "pg_prepared_xacts p",

@@ -17,10 +17,7 @@ fn old_databases_are_found() {
 fn without_pg_monitor_it_is_never_ok() {
     let host = host(&[]);
     let now = Timestamp(0);
-    host.sql("database").on(
-        "select pg_postmaster_start_time()",
-        rows! { ["started_at", "now", "stats_reset", "sees_statistics"] => [now, now, now, false] },
-    );
+    host.sql("database").inspected(now, now, now, false);
     let report = run(&host);
     assert_eq!((report.status, &report.data["visibility_complete"]), (Severity::Unknown, &json!(false)));
 }

@@ -1,8 +1,8 @@
 //! A database that answers what the test says.
 
 use super::stream::{Ending, Stream};
-use crate::HostError;
 use crate::bindings::rota::runbook::sql::{Column, Notice, ServerInfo, Value};
+use crate::{HostError, Timestamp};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -141,6 +141,23 @@ impl SqlMock {
     pub fn server(&self, change: impl FnOnce(&mut ServerInfo)) -> &Self {
         change(&mut self.0.borrow_mut().server);
         self
+    }
+
+    /// Answer what [`crate::postgres::Server::inspect`] asks: when the server started, its clock, since when its statistics count, and whether the
+    /// role sees others' sessions.
+    pub fn inspected(
+        &self,
+        started_at: Timestamp,
+        now: Timestamp,
+        statistics_since: impl Into<Option<Timestamp>>,
+        sees_statistics: bool,
+    ) -> &Self {
+        let columns = ["started_at", "now", "stats_reset", "sees_statistics"];
+        let since: Option<Timestamp> = statistics_since.into();
+        self.on(
+            "select pg_postmaster_start_time() as started_at",
+            crate::rows! { columns => [started_at, now, since, sees_statistics] },
+        )
     }
 
     /// Refuse connections.
