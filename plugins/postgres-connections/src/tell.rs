@@ -144,20 +144,6 @@ pub(crate) fn summary(limits: &Limits, idle: &[Backend], ended: &[Ended]) -> Str
         limits.ceiling,
         idle.len() - in_transaction
     );
-    for outcome in [
-        Outcome::Ended,
-        Outcome::Planned,
-        Outcome::Gone,
-        Outcome::Changed,
-        Outcome::Protected,
-        Outcome::NotPermitted,
-        Outcome::StillThere,
-        Outcome::Failed,
-    ] {
-        let count = ended.iter().filter(|one| one.outcome == outcome).count();
-        if count > 0 {
-            text.push_str(&format!(", {count} {}", outcome.word()));
-        }
-    }
+    text.push_str(&Ended::counted(ended));
     text
 }

@@ -109,22 +109,6 @@ pub(crate) fn summary(long: &[Backend], seen: usize, ended: &[Ended]) -> String 
     if idle > 0 {
         text.push_str(&format!(" ({idle} idle in a transaction)"));
     }
-    for outcome in [
-        Outcome::Cancelled,
-        Outcome::Ended,
-        Outcome::Planned,
-        Outcome::Gone,
-        Outcome::Changed,
-        Outcome::Left,
-        Outcome::Protected,
-        Outcome::NotPermitted,
-        Outcome::StillThere,
-        Outcome::Failed,
-    ] {
-        let count = ended.iter().filter(|one| one.outcome == outcome).count();
-        if count > 0 {
-            text.push_str(&format!(", {count} {}", outcome.word()));
-        }
-    }
+    text.push_str(&Ended::counted(ended));
     text
 }

@@ -6,7 +6,6 @@ use crate::clear::Leftover;
 use crate::element::Spec;
 use crate::holders::{self, Holder};
 use crate::table::Table;
-use crate::tell;
 use rota_sdk::prelude::*;
 use rota_sdk::text;
 use rota_sdk::{Context, HostError};

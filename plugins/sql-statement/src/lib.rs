@@ -138,8 +138,8 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
             other => other?,
         },
     };
-    data.notices =
-        session.notices().into_iter().map(|notice| format!("{}: {}", notice.severity, notice.message)).collect();
+    let said = session.notices().into_iter().map(|notice| format!("{}: {}", notice.severity, notice.message));
+    data.notices.extend(said);
     tell(&data, &summary, &mut report);
     Ok(report.data(data))
 }
@@ -223,16 +223,17 @@ async fn change(cx: &Context, session: &mut Session, statement: &Statement<'_>, 
     let answered = transaction.execute(statement.sql(), statement.values.clone()).await?;
     // What the command's tag counts is what its outermost part did: rows changed by a WITH, by an EXPLAIN ANALYZE or by a trigger are counted by the
     // server's own statistics of this transaction.
-    let counted: i64 = if cx.is_plan() {
-        0
+    let (counted, counts): (i64, bool) = if cx.is_plan() {
+        (0, true)
     } else {
-        transaction
-            .query_one(
-                "select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::int8 from pg_catalog.pg_stat_xact_user_tables",
-                params![],
-            )
-            .await?
+        let tables = "select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::int8, current_setting('track_counts')::bool \
+                      from pg_catalog.pg_stat_xact_user_tables";
+        transaction.query_one(tables, params![]).await?
     };
+    if !counts {
+        let what = "rows changed by a WITH, a trigger or an EXPLAIN ANALYZE were not counted";
+        data.notices.push(format!("WARNING: track_counts is off on this server: {what}"));
+    }
     let changed = answered.max(u64::try_from(counted).unwrap_or(0));
     if changed > most {
         transaction.rollback().await?;
@@ -248,11 +249,11 @@ async fn change(cx: &Context, session: &mut Session, statement: &Statement<'_>, 
     }
     data.ran = true;
     data.changed = Some(changed);
-    Ok(if is_done(data) { "done".to_owned() } else { format!("{changed} rows changed") })
+    Ok(if touched_nothing(data) { "done".to_owned() } else { format!("{changed} rows changed") })
 }
 
-/// A command that changed no rows is done.
-fn is_done(data: &Data) -> bool {
+/// Whether it was a command that is told by what it did, not by rows.
+fn touched_nothing(data: &Data) -> bool {
     data.kind == Kind::Command && data.changed == Some(0)
 }
 

@@ -27,9 +27,20 @@ fn a_change_beyond_its_bound_is_taken_back() {
     let host = host();
     host.sql("database")
         .on_execute("delete from t", 11)
-        .on("pg_stat_xact_user_tables", rows! { ["coalesce"] => [11_i64] });
+        .on("pg_stat_xact_user_tables", rows! { ["coalesce", "bool"] => [11_i64, true] });
     let error = host.run::<Plugin>(json!({ "statement": "delete from t", "most_changed": 10 })).unwrap_err();
     assert!(error.message.contains("touched 11 rows") && error.message.contains("nothing is changed"), "{error:?}");
+}
+
+#[test]
+fn where_the_server_does_not_count_it_is_said() {
+    let host = host();
+    host.sql("database")
+        .on_execute("delete from t", 3)
+        .on("pg_stat_xact_user_tables", rows! { ["coalesce", "bool"] => [0_i64, false] });
+    let report = host.run::<Plugin>(json!({ "statement": "delete from t" })).unwrap();
+    assert_eq!((report.status, &report.data["changed"]), (Severity::Warning, &json!(3)));
+    assert!(report.finding("track_counts is off").is_some(), "{:?}", report.findings);
 }
 
 #[test]

@@ -60,6 +60,22 @@ contract! {
         assert_eq!(right.claims(1).await, ["labelled"]);
     }
 
+    async fn what_a_host_cannot_begin_is_left_to_others_however_much_of_it_waits(world) {
+        // More than a claim looks at, and older.
+        let of = |job: &str, plugin: &str| NewRun { job: Some(job.into()), ..run(plugin) };
+        world.store.enqueue((0..40).map(|n| of("newer", &format!("newer-{n}"))).collect()).await.unwrap();
+        world.store.enqueue(vec![of("known", "known"), run("free")]).await.unwrap();
+        let older = world.worker("older").await;
+        let got: BTreeSet<_> = older.claims_without(&["newer".into()], 10).await.into_iter().collect();
+        assert_eq!(got, BTreeSet::from(["known".into(), "free".into()]));
+        assert!(older.claims_without(&["newer".into()], 10).await.is_empty());
+        // The empty name: runs of no job.
+        world.store.enqueue(vec![run("free")]).await.unwrap();
+        assert!(older.claims_without(&["newer".into(), String::new()], 10).await.is_empty());
+        let newer = world.worker("newer").await;
+        assert_eq!(newer.claims(50).await.len(), 41);
+    }
+
     async fn a_key_lets_so_many_in_and_the_next_when_one_is_over(world) {
         let ids: Vec<_> = {
             let runs: Vec<_> = (0..5).map(|n| with_key(&format!("{n}"), "exclusive:kosmos", 2)).collect();

@@ -202,6 +202,20 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them, in the order in which a summary counts them.
+    const ALL: [Self; 10] = [
+        Self::Cancelled,
+        Self::Ended,
+        Self::Planned,
+        Self::Gone,
+        Self::Changed,
+        Self::Left,
+        Self::Protected,
+        Self::NotPermitted,
+        Self::StillThere,
+        Self::Failed,
+    ];
+
     /// In words.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -269,6 +283,18 @@ impl Ended {
     pub fn because(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
+    }
+
+    /// How many came to what, for a summary: `, 2 ended, 1 protected`; nothing where there are none.
+    #[must_use]
+    pub fn counted(all: &[Self]) -> String {
+        let count = |outcome: Outcome| all.iter().filter(|one| one.outcome == outcome).count();
+        let told = |outcome| Some((count(outcome), outcome)).filter(|(count, _)| *count > 0);
+        Outcome::ALL
+            .into_iter()
+            .filter_map(told)
+            .map(|(count, outcome)| format!(", {count} {}", outcome.word()))
+            .collect()
     }
 
     /// Put sessions and what became of them into a report: as a table, and as findings where somebody should know.

@@ -156,6 +156,12 @@ impl Worker {
         self
     }
 
+    /// What it gets where it cannot begin the runs of some jobs.
+    pub async fn claims_without(&self, unable: &[String], most: u32) -> Vec<String> {
+        let claimed = self.store.claim(Claim { unable, ..self.asks(most) }).await.unwrap();
+        claimed.into_iter().map(|claimed| claimed.row.run.plugin).collect()
+    }
+
     fn asks(&self, most: u32) -> Claim<'_> {
         Claim {
             by: &self.incarnation,
