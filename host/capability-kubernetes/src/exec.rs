@@ -31,6 +31,8 @@ const CLOSE: u8 = 255;
 
 /// How much of the input goes into one message.
 const PIECE: usize = 32 << 10;
+/// How long what remains of an input may take to come after the command that it was sent to has ended.
+const REST: Duration = Duration::from_secs(5);
 /// How often a silent connection is shown to live.
 pub(crate) const PING: Duration = Duration::from_secs(20);
 
@@ -129,17 +131,23 @@ impl Client {
         reports: &Reports,
     ) -> Result<ChildEnded, Error> {
         let (sink, stream) = connection.into_stream().split();
-        let mut feeding = std::pin::pin!(feed(sink, stdin));
+        let mut stdin = stdin;
         let mut receiving = std::pin::pin!(self.receive(what, stream, verification, reports));
-        tokio::select! {
+        let ended = tokio::select! {
             ended = &mut receiving => ended,
             // It only ends in failure: the connection is dropped, because the command must not take half an input for a whole one.
-            failed = &mut feeding => match failed {
-                Some(error) => Err(error),
+            failed = feed(sink, stdin.as_mut()) => match failed {
+                Some(error) => return Err(error),
                 // The connection broke; the other end says how.
                 None => receiving.await,
             },
+        };
+        if let Some(stdin) = &mut stdin {
+            // A command may end with the last byte, before it was told that it was the last: whoever wrote the stream must not be
+            // told then that it was not read to its end.
+            let _ = tokio::time::timeout(REST, stdin.read_u8()).await;
         }
+        ended
     }
 
     pub(crate) async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
@@ -202,13 +210,13 @@ impl Client {
 /// Send the input and its end, then pings, for ever. An error when the input broke; none when the connection did.
 async fn feed<S: AsyncRead + AsyncWrite + Unpin>(
     mut sink: SplitSink<WebSocketStream<S>, Message>,
-    stdin: Option<Reader>,
+    stdin: Option<&mut Reader>,
 ) -> Option<Error> {
-    if let Some(mut stdin) = stdin {
+    if let Some(stdin) = stdin {
         loop {
             let mut piece = Vec::with_capacity(PIECE + 1);
             piece.push(STDIN);
-            let mut part = (&mut stdin).take(PIECE as u64);
+            let mut part = (&mut *stdin).take(PIECE as u64);
             let read = tokio::select! {
                 read = part.read_buf(&mut piece) => read,
                 () = tokio::time::sleep(PING) => {

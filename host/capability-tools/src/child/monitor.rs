@@ -79,24 +79,37 @@ impl Monitor {
     }
 }
 
+/// How long what remains of a stream may take to come after the program that it was fed to has ended.
+const REST: Duration = Duration::from_secs(5);
+
 /// Wait for the end; a standard input that fails has the program killed.
+///
+/// A program may end with the last byte, before it was told that it was the last (`pg_restore` does), so that its end can be known
+/// before that of the stream. Whoever wrote the stream must not be told then that it was not read to its end: it is read on until it
+/// ends, or brings what the program did not want.
 async fn ended(
     replies: &mut BufReader<UnixStream>,
     control: &Control,
     stdin: Option<Offloaded<()>>,
 ) -> (Option<Reply>, Result<(), Error>) {
     let mut fed = Ok(());
+    let mut still_feeding = stdin.is_some();
     let mut feeding = std::pin::pin!(async move {
         match stdin {
             Some(pump) => pump.await,
-            None => std::future::pending().await,
+            None => Ok(()),
         }
     });
-    let mut still_feeding = true;
     let mut reply = std::pin::pin!(read_reply(replies));
     loop {
         tokio::select! {
-            reply = &mut reply => return (reply.ok().flatten(), fed),
+            reply = &mut reply => {
+                if still_feeding {
+                    // Its failure is nothing to a program that ended by itself.
+                    let _ = tokio::time::timeout(REST, feeding).await;
+                }
+                return (reply.ok().flatten(), fed);
+            }
             end = &mut feeding, if still_feeding => {
                 still_feeding = false;
                 if end.is_err() {

@@ -10,12 +10,21 @@ use rota_capability_tools::{Child, Ended};
 use rota_config::ToolProfile;
 use rota_contract::Error;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn output(child: &mut Child) -> Result<String, std::io::Error> {
     let mut text = String::new();
     child.stdout().unwrap().read_to_string(&mut text).await.map(|_| text)
+}
+
+/// The first bytes of it, while the program may still run.
+async fn output_of(child: &mut Child, bytes: usize) -> String {
+    let mut got = vec![0; bytes];
+    child.stdout().unwrap().read_exact(&mut got).await.unwrap();
+    String::from_utf8(got).unwrap()
 }
 
 #[tokio::test]
@@ -270,6 +279,46 @@ async fn standard_input_is_passed_on_to_its_end() {
     let input = tokio::io::repeat(7).take(20_000_000);
     let mut child = run.client.spawn("tool", &[], None, reader(input)).await.unwrap();
     assert_eq!(output(&mut child).await.unwrap().trim(), "20000000");
+}
+
+#[tokio::test]
+async fn an_input_that_was_read_whole_is_known_to_be_though_the_program_ends_before_its_end_comes() {
+    struct End(Arc<AtomicBool>);
+    impl tokio::io::AsyncRead for End {
+        fn poll_read(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            _: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            self.0.store(true, Ordering::SeqCst);
+            std::task::Poll::Ready(Ok(()))
+        }
+    }
+    let (run, _script) = scripted("exec head -c 5");
+    let (mut writer, input) = tokio::io::duplex(100);
+    let reached = Arc::new(AtomicBool::new(false));
+    let mut child = run.client.spawn("tool", &[], None, reader(input.chain(End(reached.clone())))).await.unwrap();
+    writer.write_all(b"whole").await.unwrap();
+    assert_eq!(output_of(&mut child, 5).await, "whole");
+    let last = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(writer);
+    });
+    assert_eq!(child.wait().await.unwrap().unwrap().status, Ended::Code(0));
+    assert!(reached.load(Ordering::SeqCst), "whoever wrote it is told that it was not read to its end");
+    last.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_input_that_never_ends_does_not_keep_a_program_that_has() {
+    let (run, _script) = scripted("exec head -c 5");
+    let (mut writer, input) = tokio::io::duplex(100);
+    let mut child = run.client.spawn("tool", &[], None, reader(input)).await.unwrap();
+    writer.write_all(b"whole").await.unwrap();
+    let since = std::time::Instant::now();
+    assert_eq!(child.wait().await.unwrap().unwrap().status, Ended::Code(0));
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    writer.write_all(&[0; 200]).await.unwrap_err();
 }
 
 #[tokio::test]
