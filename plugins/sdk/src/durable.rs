@@ -123,7 +123,9 @@ impl<T: Kept> Doubt<T> {
         self.step.complete(result).await
     }
 
-    fn undecided(&self, name: &str) -> Error {
+    /// The error of a step that nobody can decide.
+    #[doc(hidden)]
+    pub fn undecided(&self, name: &str) -> Error {
         let mut text =
             format!("the step `{name}` was begun by an earlier attempt, and whether it was done is not known");
         let skipped = self.effects.len().saturating_sub(NAMED);

@@ -17,6 +17,8 @@ struct Inner {
     context: Vec<String>,
     /// What happened, where the procedure itself says so.
     message: Option<String>,
+    /// What is shown instead of all that.
+    said: Option<String>,
     hint: Option<String>,
     cause: Option<HostError>,
     report: Option<WitReport>,
@@ -46,6 +48,18 @@ impl Error {
     #[must_use]
     pub fn with_report<D: serde::Serialize>(mut self, report: crate::Report<D>) -> Self {
         self.0.report = Some(report.into_wit());
+        self
+    }
+
+    /// What to do about it, where somebody said so.
+    pub fn hinted(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// Say all of it in these words; what the host answered stays the cause, by which the run's outcome is told.
+    #[must_use]
+    pub fn saying(mut self, text: impl Into<String>) -> Self {
+        self.0.said = Some(text.into());
         self
     }
 
@@ -106,6 +120,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(said) = &self.0.said {
+            return f.write_str(said);
+        }
         for doing in self.0.context.iter().rev() {
             write!(f, "{doing}: ")?;
         }

@@ -150,6 +150,20 @@ impl<T: FromRow> Rows<'_, T> {
         }
     }
 
+    /// The next rows, as many as came, without making rows of a type of them; none at the end, which is then known to be a good one.
+    ///
+    /// # Errors
+    /// When the server broke off.
+    pub async fn next_batch(&mut self) -> Result<Option<Vec<Vec<Value>>>> {
+        if let Some(batch) = read_some(&mut self.stream, BATCH).await {
+            return Ok(Some(batch));
+        }
+        if let Some(ending) = self.ending.take() {
+            ending.await?;
+        }
+        Ok(None)
+    }
+
     /// All rows, into the plugin's memory.
     ///
     /// # Errors

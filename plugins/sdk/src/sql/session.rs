@@ -246,6 +246,53 @@ impl Session {
     }
 }
 
+/// For what gives sessions to a script, whose order of calls is not known here: without borrowing, so that two calls at once are a
+/// `conflict` of the host's instead of an error of the compiler's.
+impl Session {
+    /// As `query`.
+    ///
+    /// # Errors
+    /// As for `query`; `conflict` while another call is under way.
+    pub async fn query_shared(&self, statement: impl IntoSql, parameters: Vec<Value>) -> Result<Rows<'static, Row>> {
+        Ok(Rows::new(self.0.query(statement.into_sql().into_string(), parameters).await?))
+    }
+
+    /// As `execute`.
+    ///
+    /// # Errors
+    /// As for `execute`; `conflict` while another call is under way.
+    pub async fn execute_shared(&self, statement: impl IntoSql, parameters: Vec<Value>) -> Result<u64> {
+        Ok(self.0.execute(statement.into_sql().into_string(), parameters).await?)
+    }
+
+    /// As `begin_with`. The session must be kept as long.
+    ///
+    /// # Errors
+    /// As for `begin`; `conflict` while another call is under way.
+    pub async fn begin_shared(&self, options: TransactionOptions) -> Result<Transaction<'static>> {
+        let transaction = self.0.begin(options).await.context("beginning a transaction")?;
+        Ok(Transaction(transaction, std::marker::PhantomData))
+    }
+}
+
+impl Transaction<'static> {
+    /// As `query`.
+    ///
+    /// # Errors
+    /// As for `query`; `conflict` while another call is under way.
+    pub async fn query_shared(&self, statement: impl IntoSql, parameters: Vec<Value>) -> Result<Rows<'static, Row>> {
+        Ok(Rows::new(self.0.query(statement.into_sql().into_string(), parameters).await?))
+    }
+
+    /// As `execute`.
+    ///
+    /// # Errors
+    /// As for `execute`; `conflict` while another call is under way.
+    pub async fn execute_shared(&self, statement: impl IntoSql, parameters: Vec<Value>) -> Result<u64> {
+        Ok(self.0.execute(statement.into_sql().into_string(), parameters).await?)
+    }
+}
+
 /// A transaction. Dropped without `commit`, it rolls back.
 #[derive(Debug)]
 pub struct Transaction<'s>(host::sql::Transaction, std::marker::PhantomData<&'s mut Session>);

@@ -1,0 +1,147 @@
+//! Where the script's calls arrive. It holds what the script has opened; the script holds numbers.
+
+use crate::value::Js;
+use crate::{Context, bucket, cache, cluster, sql, stream, work};
+use rota_sdk::prelude::*;
+use rota_sdk::{CacheSlot, ClusterSlot, JetstreamSlot, SqlSlot, StorageSlot};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// What a run of a script has to do with the host.
+pub(crate) struct Desk {
+    pub(crate) cx: Context,
+    pub(crate) databases: sql::Databases,
+    pub(crate) buckets: bucket::Buckets,
+    pub(crate) caches: cache::Caches,
+    pub(crate) clusters: cluster::Clusters,
+    pub(crate) work: work::Work,
+    pub(crate) told: RefCell<crate::tell::Told>,
+}
+
+impl Desk {
+    pub(crate) fn new(cx: Context) -> Self {
+        Self {
+            cx,
+            databases: sql::Databases::default(),
+            buckets: bucket::Buckets::default(),
+            caches: cache::Caches::default(),
+            clusters: cluster::Clusters::default(),
+            work: work::Work::default(),
+            told: RefCell::default(),
+        }
+    }
+
+    /// A call of the prelude's: `db.query`, with its arguments.
+    pub(crate) async fn call(&self, operation: &str, args: &[Js]) -> Result<Js> {
+        let (what, rest) = operation.split_once('.').unwrap_or((operation, ""));
+        match what {
+            "db" => sql::call(self, rest, args).await,
+            "cache" => cache::call(self, rest, args).await,
+            "bucket" => bucket::call(self, rest, args).await,
+            "cluster" => cluster::call(self, rest, args).await,
+            "stream" => stream::call(self, rest, args).await,
+            "run" => work::call(self, rest, args).await,
+            _ => Err(Self::unknown(what, rest)),
+        }
+    }
+
+    pub(crate) fn unknown(what: &str, rest: &str) -> Error {
+        Error::new(format!("there is no call {what}.{rest} with these arguments"))
+    }
+
+    pub(crate) fn sql_slot(&self, slot: &Js) -> Result<SqlSlot> {
+        match slot {
+            Js::Text(slot) if slot == "standby" => self.cx.standby().ok_or_else(|| unbound("standby")),
+            _ => self.cx.database().ok_or_else(|| unbound("database")),
+        }
+    }
+
+    pub(crate) fn cache_slot(&self) -> Result<CacheSlot> {
+        self.cx.cache().ok_or_else(|| unbound("cache"))
+    }
+
+    pub(crate) fn storage_slot(&self) -> Result<StorageSlot> {
+        self.cx.bucket().ok_or_else(|| unbound("bucket"))
+    }
+
+    pub(crate) fn cluster_slot(&self) -> Result<ClusterSlot> {
+        self.cx.cluster().ok_or_else(|| unbound("cluster"))
+    }
+
+    pub(crate) fn stream_slot(&self) -> Result<JetstreamSlot> {
+        self.cx.stream().ok_or_else(|| unbound("stream"))
+    }
+}
+
+fn unbound(slot: &str) -> Error {
+    Error::new(format!("nothing is bound to the slot `{slot}`"))
+        .hint(format!("rota exec ... --bind {slot}=BINDING, where BINDING is one of the configuration or a URL"))
+}
+
+/// Things by number. A number is given out once, so that one of something that is over never means something else.
+pub(crate) struct Slab<T> {
+    things: BTreeMap<u64, Option<T>>,
+    next: u64,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { things: BTreeMap::new(), next: 1 }
+    }
+}
+
+fn over() -> Error {
+    Error::new("what this call is about is over")
+}
+
+fn number(handle: &Js) -> Result<u64> {
+    match handle {
+        Js::Number(number) if number.fract() == 0.0 && *number >= 0.0 => Ok(*number as u64),
+        _ => Err(over()),
+    }
+}
+
+impl<T> Slab<T> {
+    pub(crate) fn insert(&mut self, thing: T) -> Js {
+        let number = self.next;
+        self.next += 1;
+        self.things.insert(number, Some(thing));
+        Js::count(number)
+    }
+
+    pub(crate) fn get(&self, handle: &Js) -> Result<&T> {
+        match self.things.get(&number(handle)?) {
+            Some(Some(thing)) => Ok(thing),
+            Some(None) => Err(Error::new("another call on it has not ended: await it")),
+            None => Err(over()),
+        }
+    }
+
+    /// Take it for the time of a call.
+    pub(crate) fn take(&mut self, handle: &Js) -> Result<T> {
+        self.get(handle)?;
+        self.things.get_mut(&number(handle)?).and_then(Option::take).ok_or_else(over)
+    }
+
+    /// After a call.
+    pub(crate) fn put_back(&mut self, handle: &Js, thing: T) {
+        if let Ok(number) = number(handle)
+            && let Some(place) = self.things.get_mut(&number)
+        {
+            *place = Some(thing);
+        }
+    }
+
+    /// It was taken, and is over.
+    pub(crate) fn free(&mut self, handle: &Js) {
+        if let Ok(number) = number(handle) {
+            self.things.remove(&number);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, handle: &Js) -> Result<T> {
+        let thing = self.take(handle)?;
+        self.free(handle);
+        Ok(thing)
+    }
+}

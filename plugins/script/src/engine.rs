@@ -1,0 +1,257 @@
+//! QuickJS: one runtime for one script.
+
+use crate::desk::Desk;
+use crate::value::Js;
+use crate::work;
+use rota_sdk::prelude::*;
+use rota_sdk::{Fault, HostError};
+use rquickjs::context::EvalOptions;
+use rquickjs::prelude::Async;
+use rquickjs::{AsyncContext, AsyncRuntime, CaughtError, Ctx, Exception, Function, Object, Promise, Value};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// The name under which the prelude's lines are known, which are not the script's.
+const PRELUDE: &str = "<rota>";
+
+/// Why a script failed.
+#[derive(Debug)]
+pub(crate) struct Thrown {
+    /// `TypeError: x is not a function`.
+    pub(crate) message: String,
+    /// Where, from 1.
+    pub(crate) at: Option<(usize, usize)>,
+    /// The calls, the innermost first, the script's own only.
+    pub(crate) stack: Vec<String>,
+    /// What the host said, where it was the host's error that nobody caught.
+    pub(crate) cause: Option<HostError>,
+    pub(crate) hint: Option<String>,
+}
+
+/// What a script is.
+pub(crate) struct Source<'s> {
+    pub(crate) name: &'s str,
+    pub(crate) text: &'s str,
+}
+
+/// Run a script to its end and that of everything that it began. Its value is that of its last expression.
+///
+/// # Errors
+/// What it threw, or what the host said, with the script's own lines.
+pub(crate) async fn run(desk: Rc<Desk>, source: Source<'_>, arguments: Js) -> Result<Js, Thrown> {
+    let runtime = AsyncRuntime::new().map_err(broken)?;
+    let context = AsyncContext::full(&runtime).await.map_err(broken)?;
+    let loose: Rc<RefCell<Vec<Thrown>>> = Rc::default();
+    watch_rejections(&runtime, source.name, &loose).await;
+    let (name, text) = (source.name.to_owned(), source.text.to_owned());
+    let ended = context
+        .async_with(async |ctx| {
+            let result = evaluate(&ctx, desk, &name, &text, arguments).await;
+            result.map_err(|error| thrown(&ctx, error, &name))
+        })
+        .await;
+    // What was begun and not awaited is awaited here: its effects are the script's as well.
+    runtime.idle().await;
+    let ended = ended?;
+    match loose.borrow_mut().drain(..).next() {
+        Some(rejected) => Err(rejected),
+        None => Ok(ended),
+    }
+}
+
+/// A promise that is rejected and that nobody looks at is an error of the script. One that is looked at later takes it back.
+async fn watch_rejections(runtime: &AsyncRuntime, name: &str, loose: &Rc<RefCell<Vec<Thrown>>>) {
+    let (name, loose) = (name.to_owned(), loose.clone());
+    let tracker = move |ctx: Ctx<'_>, _promise: Value<'_>, reason: Value<'_>, handled: bool| {
+        let mut told = said(&reason, &name).unwrap_or_else(|| Thrown::new(format!("{reason:?}")));
+        told.message = format!("{} (in a promise that nobody awaited)", told.message);
+        let _ = ctx;
+        let mut loose = loose.borrow_mut();
+        if handled {
+            loose.retain(|known| known.message != told.message);
+        } else {
+            loose.push(told);
+        }
+    };
+    runtime.set_host_promise_rejection_tracker(Some(Box::new(tracker))).await;
+}
+
+async fn evaluate<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, name: &str, text: &str, arguments: Js) -> rquickjs::Result<Js> {
+    let helpers = prelude(ctx, desk, arguments)?;
+    let mut options = EvalOptions::default();
+    options.global = true;
+    options.strict = true;
+    options.promise = true;
+    options.filename = Some(name.to_owned());
+    let promise: Promise<'js> = ctx.eval_with_options(text, options)?;
+    let ended: Object<'js> = promise.into_future().await?;
+    let mut value: Value<'js> = ended.get("value")?;
+    let is_items: Function<'js> = helpers.get("isItems")?;
+    if is_items.call((value.clone(),))? {
+        let all: Function<'js> = value.as_object().ok_or(rquickjs::Error::Unknown)?.get("all")?;
+        let rows: Promise<'js> = all.call((rquickjs::function::This(value),))?;
+        value = rows.into_future().await?;
+    } else if let Some(promise) = value.clone().into_promise() {
+        value = promise.into_future().await?;
+    }
+    // What cannot be told apart from its text is given as its text.
+    Ok(match Js::take(&value) {
+        Ok(taken) => taken,
+        Err(_) => {
+            let shown: Function<'js> = helpers.get("shown")?;
+            Js::Text(shown.call((value,))?)
+        }
+    })
+}
+
+/// Evaluate the prelude, which takes the two functions of the host and hands out none of them.
+fn prelude<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, arguments: Js) -> rquickjs::Result<Object<'js>> {
+    let waits = {
+        let desk = desk.clone();
+        Function::new(
+            ctx.clone(),
+            Async(move |ctx: Ctx<'js>, operation: String, args: Value<'js>| {
+                // The arguments are read now: what the script changes later is not what it asked for.
+                let (desk, args) = (desk.clone(), Js::take(&args));
+                async move {
+                    let result = match args {
+                        Ok(Js::List(args)) => desk.call(&operation, &args).await,
+                        Ok(_) => Err(Desk::unknown(&operation, "")),
+                        Err(error) => Err(error),
+                    };
+                    answer(result).give(&ctx)
+                }
+            }),
+        )?
+    };
+    let tells = Function::new(ctx.clone(), move |ctx: Ctx<'js>, operation: String, args: Value<'js>| {
+        let result = match Js::take(&args) {
+            Ok(Js::List(args)) => work::tell(&desk, operation.strip_prefix("run.").unwrap_or(&operation), &args),
+            Ok(_) => Err(Desk::unknown(&operation, "")),
+            Err(error) => Err(error),
+        };
+        answer(result).give(&ctx)
+    })?;
+    let mut options = EvalOptions::default();
+    options.filename = Some(PRELUDE.to_owned());
+    let make: Function<'js> = ctx.eval_with_options(include_str!("prelude.js"), options)?;
+    make.call((waits, tells, arguments.give(ctx)?))
+}
+
+/// What a call gives the prelude: a value, or what to throw.
+fn answer(result: Result<Js>) -> Js {
+    match result {
+        Ok(value) => Js::object([("value", value)]),
+        Err(error) => {
+            let kind = match error.cause() {
+                None => "failed",
+                Some(HostError::Denied(_)) => "denied",
+                Some(HostError::InvalidArgument(_)) => "invalid-argument",
+                Some(HostError::NotFound(_)) => "not-found",
+                Some(HostError::Conflict(_)) => "conflict",
+                Some(HostError::TimedOut(_)) => "timed-out",
+                Some(HostError::Cancelled) => "cancelled",
+                Some(HostError::Unavailable(_)) => "unavailable",
+                Some(HostError::Failed(_)) => "failed",
+                Some(HostError::Quota(_)) => "quota",
+            };
+            Js::object([(
+                "error",
+                Js::object([
+                    ("message", Js::Text(error.to_string())),
+                    ("kind", Js::text(kind)),
+                    ("code", error.code().map_or(Js::Undefined, Js::text)),
+                    ("hint", error.hinted().map_or(Js::Undefined, Js::text)),
+                    ("retryable", Js::Flag(error.is_retryable())),
+                ]),
+            )])
+        }
+    }
+}
+
+fn broken(error: rquickjs::Error) -> Thrown {
+    Thrown::new(format!("the engine could not be started: {error}"))
+}
+
+fn thrown<'js>(ctx: &Ctx<'js>, error: rquickjs::Error, name: &str) -> Thrown {
+    match CaughtError::from_error(ctx, error) {
+        CaughtError::Exception(exception) => of_exception(&exception, name),
+        CaughtError::Value(value) => said(&value, name).unwrap_or_else(|| Thrown::new(format!("{value:?} was thrown"))),
+        CaughtError::Error(error) => Thrown::new(error.to_string()),
+    }
+}
+
+fn said(value: &Value<'_>, name: &str) -> Option<Thrown> {
+    if let Some(exception) = value.clone().into_exception() {
+        return Some(of_exception(&exception, name));
+    }
+    let text = match Js::take(value).ok()? {
+        Js::Text(text) => text,
+        other => other.into_json().to_string(),
+    };
+    Some(Thrown::new(format!("{text} was thrown")))
+}
+
+fn of_exception(exception: &Exception<'_>, name: &str) -> Thrown {
+    let object = exception.as_object();
+    let get = |member: &str| object.get::<_, Option<String>>(member).ok().flatten();
+    let kind = get("name").unwrap_or_else(|| "Error".to_owned());
+    let message = exception.message().unwrap_or_default();
+    let stack: Vec<String> = exception
+        .stack()
+        .unwrap_or_default()
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty() && !line.contains(PRELUDE) && !line.ends_with("(native)"))
+        .collect();
+    let at = stack.iter().find_map(|line| place(line, name));
+    let shown = if kind == "RotaError" { message.clone() } else { format!("{kind}: {message}") };
+    let cause = get("kind").filter(|_| kind == "RotaError").and_then(|kind| {
+        Some(match kind.as_str() {
+            "denied" => HostError::Denied(message.clone()),
+            "timed-out" => HostError::TimedOut(message.clone()),
+            "cancelled" => HostError::Cancelled,
+            "unavailable" => HostError::Unavailable(message.clone()),
+            "quota" => HostError::Quota(message.clone()),
+            "conflict" => HostError::Conflict(message.clone()),
+            "not-found" => HostError::NotFound(message.clone()),
+            "failed" => {
+                let retryable = object.get("retryable").unwrap_or(false);
+                HostError::Failed(Fault { code: get("code")?, message: message.clone(), detail: None, retryable })
+            }
+            _ => return None,
+        })
+    });
+    Thrown { message: shown, at, stack, cause, hint: get("hint") }
+}
+
+/// `at f (name:3:5)` or `at name:3:5`.
+fn place(line: &str, name: &str) -> Option<(usize, usize)> {
+    let rest = &line[line.find(&format!("{name}:"))? + name.len() + 1..];
+    let mut numbers = rest.trim_end_matches(')').split(':');
+    let row = numbers.next()?.parse().ok()?;
+    Some((row, numbers.next().and_then(|column| column.parse().ok()).unwrap_or(1)))
+}
+
+impl Thrown {
+    fn new(message: String) -> Self {
+        Self { message, at: None, stack: Vec::new(), cause: None, hint: None }
+    }
+
+    /// As an error of the procedure, with the place and the line itself.
+    pub(crate) fn into_error(self, source: &Source<'_>) -> Error {
+        let line = self.at.and_then(|(row, _)| source.text.lines().nth(row - 1)).map(str::trim);
+        let place = self.at.map(|(row, column)| format!("{}:{row}:{column}: ", source.name)).unwrap_or_default();
+        let text = format!("{place}{}", self.message);
+        let mut error = match self.cause {
+            Some(cause) => Error::from(cause).saying(text),
+            None => Error::new(text),
+        };
+        if let Some(hint) = self.hint {
+            error = error.hint(hint);
+        } else if let Some(line) = line {
+            error = error.hint(format!("line {}: {line}", self.at.map_or(0, |(row, _)| row)));
+        }
+        error
+    }
+}
