@@ -31,10 +31,17 @@ pub(crate) fn build(workspace: &Path, names: &[String]) -> Result<PathBuf> {
     let flags =
         [format!("--remap-path-prefix={}=/rota", workspace.display()), format!("--remap-path-prefix={home}=/cargo")];
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    for (name, value) in compiler_of_c(workspace, &target)? {
+        cargo.env(name, value);
+    }
     let output = cargo.output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let hint = if said.contains("wasm32-wasip2") && said.contains("can't find crate") {
+        let hint = if said.contains("rquickjs-sys")
+            && std::process::Command::new("clang").arg("--version").output().is_err()
+        {
+            "\nclang is missing, which compiles QuickJS for the plugin `script`: run scripts/setup."
+        } else if said.contains("wasm32-wasip2") && said.contains("can't find crate") {
             "\nThe target wasm32-wasip2 is missing: run scripts/setup (or `rustup target add wasm32-wasip2`)."
         } else {
             ""
@@ -42,6 +49,41 @@ pub(crate) fn build(workspace: &Path, names: &[String]) -> Result<PathBuf> {
         return Err(format!("{} does not build for wasm32-wasip2:\n{said}{hint}", names.join(", ")).into());
     }
     Ok(target.join("wasm32-wasip2/plugin"))
+}
+
+/// How the one guest with C in it (`script`, by QuickJS) is compiled: by clang, with the headers that its binding brings along for wasm, and a
+/// header of ours that these lack. The C library that they are of is Rust's own for the target.
+fn compiler_of_c(workspace: &Path, target: &Path) -> Result<Vec<(&'static str, String)>> {
+    const CRATE: &str = "/rquickjs-sys-";
+    let ours = workspace.join("plugins/script/wasi");
+    if !ours.exists() {
+        return Ok(Vec::new());
+    }
+    // Asked for, because it may have to be fetched first.
+    let metadata = Command::new(std::env::var_os("CARGO").ok_or("CARGO is not set")?)
+        .current_dir(workspace)
+        .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", "wasm32-wasip2"])
+        .output()?;
+    let said = String::from_utf8_lossy(&metadata.stdout);
+    let folder = said.split('"').find(|text| text.contains(CRATE) && text.ends_with("/Cargo.toml"));
+    let folder = folder
+        .and_then(|manifest| manifest.strip_suffix("/Cargo.toml"))
+        .ok_or("no rquickjs-sys among the dependencies")?;
+    let flags = [
+        // Nothing of the machine's own headers.
+        "--sysroot=/nonexistent".to_owned(),
+        format!("-isystem {}", ours.display()),
+        format!("-isystem {folder}/vendor/wasi-libc/include"),
+        // Paths must not reach the bytes.
+        format!("-ffile-prefix-map={}=/rota", target.display()),
+        "-w".to_owned(),
+    ];
+    Ok(vec![
+        ("RQUICKJS_SYS_NO_WASI_SDK", "1".to_owned()),
+        ("CC_wasm32_wasip2", "clang".to_owned()),
+        ("AR_wasm32_wasip2", "llvm-ar".to_owned()),
+        ("CFLAGS_wasm32_wasip2", flags.join(" ")),
+    ])
 }
 
 /// `ROTA_PLUGIN_TARGET_DIR`, or `<target>/plugins`: kept between builds, and no lock shared with the outer cargo.

@@ -4,8 +4,9 @@ use crate::Mode;
 use crate::gate::{Authorized, Gate};
 use crate::kind::Kind;
 use crate::ledger::{EffectRecord, Ledger, LedgerError};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 /// How much harm an effect does at worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,18 @@ pub enum EffectRefused {
         /// The limit.
         limit: u64,
     },
+    /// The run is held to a plan that somebody agreed to, and the effect is not in it, or no more.
+    #[error(
+        "{operation} on {target} is not in the plan that was agreed to (`{detail}`): what the plan saw has changed, or the procedure goes by what a plan cannot show; plan it again"
+    )]
+    NotPlanned {
+        /// The import.
+        operation: &'static str,
+        /// The binding and the object.
+        target: String,
+        /// What it would have done, its first line.
+        detail: String,
+    },
     /// The run is told to stop: nothing new begins.
     #[error("the run is being cancelled")]
     Stopped,
@@ -90,7 +103,58 @@ pub enum EffectRefused {
     Ledger(#[from] LedgerError),
 }
 
+/// An effect of a plan, as it is compared: by all that a person saw of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlannedEffect {
+    /// The import.
+    pub operation: String,
+    /// The binding and the object.
+    pub target: String,
+    /// The statement with its values, the key and size, the arguments.
+    pub detail: String,
+}
+
+/// What is left of a plan that a run is held to: how often each effect may still happen.
+#[derive(Debug, Default)]
+pub(crate) struct Agreed(BTreeMap<PlannedEffect, u64>);
+
+impl Agreed {
+    pub(crate) fn new(plan: impl IntoIterator<Item = PlannedEffect>) -> Self {
+        let mut left = BTreeMap::new();
+        for effect in plan {
+            *left.entry(effect).or_insert(0) += 1;
+        }
+        Self(left)
+    }
+
+    /// Take one off. False: there is none left.
+    fn take(&mut self, record: &EffectRecord) -> bool {
+        let effect = PlannedEffect {
+            operation: record.operation.to_owned(),
+            target: record.target.clone(),
+            detail: record.detail.clone(),
+        };
+        match self.0.get_mut(&effect) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Gate {
+    /// Whether the plan that the run is held to, if any, has the effect.
+    fn admit(&self, record: &EffectRecord) -> Result<(), EffectRefused> {
+        let Some(agreed) = &self.agreed else { return Ok(()) };
+        if agreed.lock().unwrap_or_else(PoisonError::into_inner).take(record) {
+            return Ok(());
+        }
+        let detail = record.detail.lines().next().unwrap_or_default().chars().take(200).collect();
+        Err(EffectRefused::NotPlanned { operation: record.operation, target: record.target.clone(), detail })
+    }
+
     /// Charge the quota for one effect.
     fn charge(&self) -> Result<(), EffectRefused> {
         let limit = self.quotas.effects;
@@ -145,6 +209,7 @@ impl<K: Kind> Authorized<K> {
             class: effect.class,
             planned,
         };
+        gate.admit(&record)?;
         let sequence = gate.ledger.begin(record).await?;
         if planned {
             return Ok(Decision::Planned);

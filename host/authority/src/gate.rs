@@ -1,5 +1,6 @@
 //! Slot -> binding -> grant -> token.
 
+use crate::effect::{Agreed, PlannedEffect};
 use crate::kind::{Access, Kind};
 use crate::ledger::Ledger;
 use rota_config::Binding;
@@ -137,6 +138,8 @@ pub struct Gate {
     denials: Mutex<Vec<Denied>>,
     denial_count: AtomicU64,
     closed: AtomicBool,
+    /// The plan that the run is held to.
+    pub(crate) agreed: Option<Mutex<Agreed>>,
 }
 
 /// How many denials a run keeps with their text; more are only counted.
@@ -160,6 +163,18 @@ impl Gate {
         ledger: Arc<dyn Ledger>,
         grants: impl IntoIterator<Item = Grant>,
     ) -> Arc<Self> {
+        Self::held(identity, mode, quotas, ledger, grants, None)
+    }
+
+    /// The same, held to a plan that somebody agreed to: an effect happens as often as it is in it, and no other does.
+    pub fn held(
+        identity: RunIdentity,
+        mode: Mode,
+        quotas: Quotas,
+        ledger: Arc<dyn Ledger>,
+        grants: impl IntoIterator<Item = Grant>,
+        plan: Option<Vec<PlannedEffect>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             identity,
             mode,
@@ -170,6 +185,7 @@ impl Gate {
             denials: Mutex::new(Vec::new()),
             denial_count: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            agreed: plan.map(|plan| Mutex::new(Agreed::new(plan))),
         })
     }
 

@@ -24,6 +24,7 @@
 //! | authorise | [`Gate::authorise`] | [`Denied`], counted in [`Gate::denials`] |
 //! | mode | [`Authorized::effect`] | [`Decision::Planned`]: recorded, not performed |
 //! | stop | [`Authorized::effect`] | [`EffectRefused::Stopped`], once the run is told to end ([`Gate::close`]) |
+//! | agreed plan | [`Authorized::effect`] | [`EffectRefused::NotPlanned`], where the run is held to one ([`Gate::held`]) and the effect is not in it |
 //! | quota | [`Authorized::effect`] | [`EffectRefused::Quota`] |
 //! | effect record | [`Ledger::begin`] | [`EffectRefused::Ledger`]: no record, no effect |
 //! | outcome | [`Permit::finish`], or its drop: `interrupted` | - |
@@ -33,7 +34,7 @@ mod gate;
 mod kind;
 mod ledger;
 
-pub use effect::{Decision, Effect, EffectClass, EffectRefused, Outcome, Permit};
+pub use effect::{Decision, Effect, EffectClass, EffectRefused, Outcome, Permit, PlannedEffect};
 pub use gate::{Authorized, Denied, Gate, Grant, Mode, Quotas, RunIdentity};
 pub use kind::{
     Access, Cache, CacheAccess, Jetstream, JetstreamAccess, Key, KeyAccess, Kind, Kubernetes, KubernetesAccess, Sql,

@@ -113,6 +113,12 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             host.close().await;
             status
         }
+        Command::Exec(args) => {
+            let host = host(&cli.common).await?;
+            let status = commands::exec::exec(&host, *args, printing).await;
+            host.close().await;
+            status
+        }
         Command::Doctor(args) => {
             let host = host(&cli.common).await?;
             let status = commands::doctor::doctor(&host, args, printing).await;

@@ -12,6 +12,13 @@ use std::time::Duration;
 #[error("{0}")]
 pub(crate) struct UsageError(pub(crate) String);
 
+impl UsageError {
+    /// With what to do instead.
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
 /// Read the configuration: `--config` or ROTA_CONFIG, else the first of the usual places (see [`Source::from_process`]).
 pub(crate) fn load(common: &Common) -> anyhow::Result<Config> {
     Ok(Config::load(&source(common))?)

@@ -214,7 +214,7 @@ impl Host {
             binding: g.binding.clone(),
             accesses: g.accesses.clone(),
         });
-        let gate = Gate::new(identity, prepared.mode, quotas, ledger, grants);
+        let gate = Gate::held(identity, prepared.mode, quotas, ledger, grants, prepared.agreed.clone());
         let facts = RunFacts {
             id: run.id.clone(),
             attempt: claimed.attempt,

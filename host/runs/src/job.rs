@@ -224,6 +224,7 @@ impl Host {
             },
             wanted: Vec::new(),
             ad_hoc: Vec::new(),
+            agreed: None,
         })
     }
 

@@ -146,6 +146,8 @@ impl Host {
             trigger: prepared.trigger,
             wanted: Vec::new(),
             ad_hoc: prepared.ad_hoc.clone(),
+            // What undoes is in no plan.
+            agreed: None,
         }
     }
 }

@@ -77,7 +77,8 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         }
         ("stat", [Js::Text(name)]) => Ok(bucket.stat(name).await?.map_or(Js::Null, shown)),
         ("list", [prefix]) => {
-            let prefix = if prefix.is_nothing() { String::new() } else { String::from_utf8(bytes(prefix)?).unwrap_or_default() };
+            let prefix =
+                if prefix.is_nothing() { String::new() } else { String::from_utf8(bytes(prefix)?).unwrap_or_default() };
             let listing = bucket.list(&prefix).await?;
             Ok(buckets.listings.borrow_mut().insert(listing))
         }

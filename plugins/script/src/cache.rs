@@ -74,7 +74,8 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         }
         ("unlinkMatching", [pattern, options]) => {
             let Js::Number(most) = options.member("most") else {
-                return Err(Error::new("unlinkMatching needs `most`: how many keys at most").hint("cache.unlinkMatching(\"page:*\", { most: 1000 })"));
+                return Err(Error::new("unlinkMatching needs `most`: how many keys at most")
+                    .hint("cache.unlinkMatching(\"page:*\", { most: 1000 })"));
             };
             let mut wanted = UnlinkOptions::new(self::pattern(pattern)?, *most as u64);
             if let protected @ Js::List(_) = options.member("protect") {
@@ -92,10 +93,17 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
                 ("vanished", Js::count(done.vanished)),
             ]))
         }
-        ("hashGet", [key, field]) => Ok(session.hash_get(&bytes(key)?, &bytes(field)?).await?.map_or(Js::Null, text_or_bytes)),
+        ("hashGet", [key, field]) => {
+            Ok(session.hash_get(&bytes(key)?, &bytes(field)?).await?.map_or(Js::Null, text_or_bytes))
+        }
         ("hashEntries", [key]) => {
             let entries = session.hash_entries(&bytes(key)?).await?;
-            Ok(Js::List(entries.into_iter().map(|(field, value)| Js::List(vec![text_or_bytes(field), text_or_bytes(value)])).collect()))
+            Ok(Js::List(
+                entries
+                    .into_iter()
+                    .map(|(field, value)| Js::List(vec![text_or_bytes(field), text_or_bytes(value)]))
+                    .collect(),
+            ))
         }
         ("hashSet", [key, Js::Object(entries)]) => {
             let entries = entries.iter().map(|(field, value)| Ok((field.clone().into_bytes(), bytes(value)?)));
@@ -110,7 +118,10 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
                         ("kind", Js::Text(usage.kind)),
                         ("bytes", usage.bytes.map_or(Js::Null, Js::count)),
                         ("length", usage.length.map_or(Js::Null, Js::count)),
-                        ("seconds", usage.expires_in.map_or(Js::Null, |milliseconds| Js::Number(milliseconds as f64 / 1e3))),
+                        (
+                            "seconds",
+                            usage.expires_in.map_or(Js::Null, |milliseconds| Js::Number(milliseconds as f64 / 1e3)),
+                        ),
                     ])
                 })
             });
@@ -118,13 +129,17 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         }
         ("keyspace", []) => {
             let databases = session.keyspace().await?.into_iter();
-            Ok(Js::List(databases.map(|facts| {
-                Js::object([
-                    ("database", Js::Number(facts.database.into())),
-                    ("keys", Js::count(facts.keys)),
-                    ("expiring", Js::count(facts.expiring)),
-                ])
-            }).collect()))
+            Ok(Js::List(
+                databases
+                    .map(|facts| {
+                        Js::object([
+                            ("database", Js::Number(facts.database.into())),
+                            ("keys", Js::count(facts.keys)),
+                            ("expiring", Js::count(facts.expiring)),
+                        ])
+                    })
+                    .collect(),
+            ))
         }
         _ => Err(Desk::unknown("cache", what)),
     }
@@ -142,7 +157,8 @@ pub(crate) fn bytes(value: &Js) -> Result<Vec<u8>> {
         Js::Bytes(bytes) => Ok(bytes.clone()),
         Js::Number(number) => Ok(number.to_string().into_bytes()),
         Js::Big(number) => Ok(number.to_string().into_bytes()),
-        _ => Err(Error::new("a text or bytes (Uint8Array) are wanted here").hint("JSON.stringify(value) makes a text of anything")),
+        _ => Err(Error::new("a text or bytes (Uint8Array) are wanted here")
+            .hint("JSON.stringify(value) makes a text of anything")),
     }
 }
 

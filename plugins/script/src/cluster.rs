@@ -62,7 +62,11 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
                     "apply" => PatchKind::Apply,
                     "force-apply" => PatchKind::ForceApply,
                     "json" => PatchKind::Json,
-                    other => return Err(Error::new(format!("no patch {other:?}: merge, strategic, apply, force-apply or json"))),
+                    other => {
+                        return Err(Error::new(format!(
+                            "no patch {other:?}: merge, strategic, apply, force-apply or json"
+                        )));
+                    }
                 },
                 _ => return Err(Error::new("`type` is a text: merge, strategic, apply, force-apply or json")),
             };
@@ -85,7 +89,9 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             };
             Ok(Js::count(cluster.set_scale(&object(kind, name, options)?, *replicas as u32, expected).await?.into()))
         }
-        ("restart", [kind, name, options]) => cluster.restart(&object(kind, name, options)?).await.map(|()| Js::Undefined),
+        ("restart", [kind, name, options]) => {
+            cluster.restart(&object(kind, name, options)?).await.map(|()| Js::Undefined)
+        }
         ("rollout", [kind, name, options]) => {
             let rollout = cluster.rollout_status(&object(kind, name, options)?).await?;
             Ok(Js::object([
@@ -165,13 +171,16 @@ fn kind(given: &Js) -> Result<Kind> {
         ("Job", "batch/v1"),
         ("CronJob", "batch/v1"),
     ];
-    let Js::Text(given) = given else { return Err(Error::new("a kind is a text: \"Deployment\", or \"apps/v1/Deployment\"")) };
+    let Js::Text(given) = given else {
+        return Err(Error::new("a kind is a text: \"Deployment\", or \"apps/v1/Deployment\""));
+    };
     if let Some((name, version)) = USUAL.iter().find(|(name, _)| name == given) {
         return Ok(Kind::new(*version, *name));
     }
     match given.rsplit_once('/') {
         Some((version, name)) if !version.is_empty() && !name.is_empty() => Ok(Kind::new(version, name)),
-        _ => Err(Error::new(format!("{given:?} is not one of the usual kinds")).hint("say its version too: \"example.org/v1/Widget\"")),
+        _ => Err(Error::new(format!("{given:?} is not one of the usual kinds"))
+            .hint("say its version too: \"example.org/v1/Widget\"")),
     }
 }
 

@@ -89,7 +89,11 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         }
         ("notices", [slot]) => {
             let held = databases.take(desk, slot).await?;
-            let said = held.session.notices().into_iter().map(|notice| Js::Text(format!("{}: {}", notice.severity, notice.message)));
+            let said = held
+                .session
+                .notices()
+                .into_iter()
+                .map(|notice| Js::Text(format!("{}: {}", notice.severity, notice.message)));
             let said = Js::List(said.collect());
             databases.give_back(held);
             Ok(said)
@@ -106,9 +110,8 @@ impl Databases {
             return Ok(self.idle.borrow_mut().remove(place));
         }
         if self.open.get() == SESSIONS {
-            return Err(Error::new(format!("the script holds {SESSIONS} sessions that are busy")).hint(
-                "await calls before making others; read rows to their end or leave the loop; end transactions",
-            ));
+            return Err(Error::new(format!("the script holds {SESSIONS} sessions that are busy"))
+                .hint("await calls before making others; read rows to their end or leave the loop; end transactions"));
         }
         self.open.set(self.open.get() + 1);
         match slot.open().await {
@@ -126,9 +129,10 @@ impl Databases {
 
     fn reading(&self, rows: Rows<'static, Row>, of: Option<Held>) -> Js {
         let columns: Vec<String> = rows.columns().iter().map(|column| column.name.clone()).collect();
-        let shown = rows.columns().iter().map(|column| {
-            Js::object([("name", Js::text(&*column.name)), ("type", Js::text(&*column.type_name))])
-        });
+        let shown = rows
+            .columns()
+            .iter()
+            .map(|column| Js::object([("name", Js::text(&*column.name)), ("type", Js::text(&*column.type_name))]));
         let shown = Js::List(shown.collect());
         let handle = self.rows.borrow_mut().insert(Reading { rows, columns, of });
         Js::object([("handle", handle), ("columns", shown)])
@@ -170,7 +174,11 @@ impl Databases {
                 "read committed" => Isolation::ReadCommitted,
                 "repeatable read" => Isolation::RepeatableRead,
                 "serializable" => Isolation::Serializable,
-                other => return Err(Error::new(format!("no isolation {other:?}: read committed, repeatable read or serializable"))),
+                other => {
+                    return Err(Error::new(format!(
+                        "no isolation {other:?}: read committed, repeatable read or serializable"
+                    )));
+                }
             },
             _ => return Err(Error::new("isolation is a text: read committed, repeatable read or serializable")),
         };

@@ -46,7 +46,8 @@ impl Told {
         if columns.is_empty() {
             return Ok(());
         }
-        let name: String = title.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+        let name: String =
+            title.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
         let name = name.trim_matches('_');
         let width = columns.len();
         let mut table = self.report.table_of(if name.is_empty() { "table" } else { name }, title, columns);

@@ -58,7 +58,9 @@ impl Js {
     pub(crate) fn member(&self, name: &str) -> &Self {
         const NOTHING: &Js = &Js::Undefined;
         match self {
-            Self::Object(members) => members.iter().find(|(known, _)| known == name).map_or(NOTHING, |(_, value)| value),
+            Self::Object(members) => {
+                members.iter().find(|(known, _)| known == name).map_or(NOTHING, |(_, value)| value)
+            }
             _ => NOTHING,
         }
     }
@@ -146,8 +148,10 @@ impl Js {
                 object.into_value()
             }
             Self::Rows(columns, rows) => {
-                let names =
-                    columns.iter().map(|name| Atom::from_str(ctx.clone(), name)).collect::<rquickjs::Result<Vec<_>>>()?;
+                let names = columns
+                    .iter()
+                    .map(|name| Atom::from_str(ctx.clone(), name))
+                    .collect::<rquickjs::Result<Vec<_>>>()?;
                 let array = Array::new(ctx.clone())?;
                 for (place, row) in rows.into_iter().enumerate() {
                     let object = Object::new(ctx.clone())?;
@@ -170,13 +174,21 @@ impl Js {
             Self::Number(number) => json!(number),
             Self::Big(number) => json!(number),
             Self::Text(text) => json!(text),
-            Self::Bytes(bytes) => json!(format!("\\x{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())),
+            Self::Bytes(bytes) => {
+                json!(format!("\\x{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+            }
             Self::Instant(micros) => json!(Timestamp(micros).to_string()),
             Self::List(list) => list.into_iter().map(Self::into_json).collect(),
-            Self::Object(members) => Json::Object(members.into_iter().map(|(name, value)| (name, value.into_json())).collect()),
+            Self::Object(members) => {
+                Json::Object(members.into_iter().map(|(name, value)| (name, value.into_json())).collect())
+            }
             Self::Rows(columns, rows) => rows
                 .into_iter()
-                .map(|row| Json::Object(columns.iter().cloned().zip(row.into_iter().map(|value| from_sql(value).into_json())).collect()))
+                .map(|row| {
+                    Json::Object(
+                        columns.iter().cloned().zip(row.into_iter().map(|value| from_sql(value).into_json())).collect(),
+                    )
+                })
                 .collect(),
         }
     }
@@ -199,9 +211,13 @@ impl Js {
     }
 }
 
-#[allow(unsafe_code, reason = "the engine gives an array's bytes as a pointer; nothing of the script runs while they are copied")]
+#[allow(
+    unsafe_code,
+    reason = "the engine gives an array's bytes as a pointer; nothing of the script runs while they are copied"
+)]
 fn copied(bytes: &TypedArray<'_, u8>) -> Result<Vec<u8>> {
-    let raw = bytes.as_raw().ok_or_else(|| Error::new("the bytes were handed to somebody else (a detached ArrayBuffer)"))?;
+    let raw =
+        bytes.as_raw().ok_or_else(|| Error::new("the bytes were handed to somebody else (a detached ArrayBuffer)"))?;
     Ok(unsafe { raw.as_ref() }.to_vec())
 }
 
@@ -214,7 +230,8 @@ fn whole(big: &BigInt<'_>) -> Result<i64> {
     if exact == text(big.as_value().clone()) {
         return Ok(number);
     }
-    Err(Error::new("a BigInt has more than 64 bits").hint("hand it over as a text, and cast in the statement: $1::numeric"))
+    Err(Error::new("a BigInt has more than 64 bits")
+        .hint("hand it over as a text, and cast in the statement: $1::numeric"))
 }
 
 fn instant<'js>(ctx: &Ctx<'js>, micros: i64) -> rquickjs::Result<Value<'js>> {
@@ -244,8 +261,12 @@ fn from_sql(value: SqlValue) -> Js {
         | SqlValue::Regclass(text) => Js::Text(text),
         SqlValue::Json(text) => text.parse().map_or(Js::Text(text), Js::from_json),
         SqlValue::Bytes(bytes) => Js::Bytes(bytes),
-        SqlValue::Date(i32::MAX) | SqlValue::Timestamp(i64::MAX) | SqlValue::Timestamptz(i64::MAX) => Js::text("infinity"),
-        SqlValue::Date(i32::MIN) | SqlValue::Timestamp(i64::MIN) | SqlValue::Timestamptz(i64::MIN) => Js::text("-infinity"),
+        SqlValue::Date(i32::MAX) | SqlValue::Timestamp(i64::MAX) | SqlValue::Timestamptz(i64::MAX) => {
+            Js::text("infinity")
+        }
+        SqlValue::Date(i32::MIN) | SqlValue::Timestamp(i64::MIN) | SqlValue::Timestamptz(i64::MIN) => {
+            Js::text("-infinity")
+        }
         SqlValue::Date(days) => {
             Js::text(Timestamp(i64::from(days).saturating_mul(DAY)).to_string().trim_end_matches("T00:00:00Z"))
         }

@@ -82,7 +82,8 @@ pub(crate) fn tell(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         ("summary", [Js::Text(text)]) => told.summary(text),
         ("data", [data]) => told.data(data.clone().into_json()),
         ("metric", [Js::Text(name), Js::Number(value), Js::Object(labels)]) => {
-            let labels: Vec<(&str, String)> = labels.iter().map(|(label, value)| (label.as_str(), word(value))).collect();
+            let labels: Vec<(&str, String)> =
+                labels.iter().map(|(label, value)| (label.as_str(), word(value))).collect();
             let labels: Vec<(&str, &str)> = labels.iter().map(|(label, value)| (*label, value.as_str())).collect();
             desk.cx.gauge(name, &labels, *value);
         }

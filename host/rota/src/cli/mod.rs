@@ -60,6 +60,8 @@ pub(crate) enum Output {
 pub(crate) enum Command {
     /// Run a job, a plugin, or a component file
     Run(Box<RunArgs>),
+    /// Run a script of yours, JavaScript or SQL, in the sandbox
+    Exec(Box<ExecArgs>),
     /// Past and present runs
     #[command(subcommand)]
     Runs(RunsCommand),
@@ -141,6 +143,72 @@ pub(crate) struct RunArgs {
     /// Say nothing while it runs
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// `rota exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rota exec -e 'print(1 + 1)'
+  rota exec -e 'table(await db.query(\"select * from orders limit 5\"))' --bind database=kosmos
+  rota exec clean.js --bind database=kosmos --bind cache=dragonfly --grant database=read,write --grant cache=delete
+  rota exec mend.sql --arg customer=42 --bind database=kosmos --grant database=read,write --plan
+
+A script finds db, standby, cache, bucket, cluster and stream (what is bound to the slots database, standby, cache, bucket, cluster and stream),
+print, table, report, step, compensate, args: docs/procedures/script.md. Without --grant it may read. With more it is planned first, its effects
+are listed and asked for, and what it then does is held to them.")]
+pub(crate) struct ExecArgs {
+    /// The script: a .js or .sql file, or - for stdin
+    #[arg(value_name = "FILE", conflicts_with = "expression")]
+    pub(crate) file: Option<PathBuf>,
+    /// The script itself
+    #[arg(short = 'e', long = "expression", value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) expression: Option<String>,
+    /// What it is written in [default: by the file's name; js for -e and stdin]
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    pub(crate) language: Option<ScriptLanguage>,
+    /// What the script finds in `args` (SQL: as :name); JSON where it is JSON, otherwise text
+    #[arg(short, long = "arg", value_name = "NAME=VALUE")]
+    pub(crate) arguments: Vec<String>,
+    /// Another parameter of the plugin that runs it (script, sql-script): see rota plugins show
+    #[arg(short, long = "parameter", value_name = "KEY=VALUE")]
+    pub(crate) parameters: Vec<String>,
+    /// Perform no effect: list those that would have been performed
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Agree beforehand to the effects that the plan shows
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Do not plan first: for a script whose later parts need what its earlier parts did. Its effects are then known only afterwards
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) unplanned: bool,
+    /// Put a binding into a slot: a configured binding's name, or a URL
+    #[arg(long, value_name = "SLOT=BINDING")]
+    pub(crate) bind: Vec<String>,
+    /// Grant accesses on a slot (database=read,write), or `declared` for all that a script may have
+    #[arg(long, value_name = "SLOT=ACCESS,...|declared")]
+    pub(crate) grant: Vec<String>,
+    /// End the run after this long (90s, 5m, 2h)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<String>,
+    /// Set a limit for this run (memory=512MiB, cpu=5m, ...)
+    #[arg(long, value_name = "LIMIT=VALUE")]
+    pub(crate) limit: Vec<String>,
+    /// Do not ask on the terminal
+    #[arg(long)]
+    pub(crate) no_input: bool,
+    /// Say nothing besides what the script prints
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// What a script is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScriptLanguage {
+    /// JavaScript.
+    Js,
+    /// SQL.
+    Sql,
 }
 
 /// How bad a report must be to count as a failure.

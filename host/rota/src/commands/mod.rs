@@ -3,6 +3,7 @@
 pub(crate) mod approvals;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod exec;
 pub(crate) mod hosts;
 pub(crate) mod jobs;
 pub(crate) mod plugins;

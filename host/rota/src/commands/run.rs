@@ -53,6 +53,17 @@ fn shown(view: &RunView, printing: Printing) -> anyhow::Result<()> {
 async fn watched(host: &Host, prepared: Prepared, occasion: &Occasion, quiet: bool) -> anyhow::Result<RunView> {
     let live = Arc::new(Live::new(&prepared.loaded.descriptor.name, !quiet && std::io::stderr().is_terminal()));
     let watcher = Arc::new(OnTerminal { live: live.clone(), quiet });
+    carry_out(host, prepared, occasion, watcher, live).await
+}
+
+/// The same, watched by somebody else.
+pub(super) async fn carry_out(
+    host: &Host,
+    prepared: Prepared,
+    occasion: &Occasion,
+    watcher: Arc<dyn Watcher>,
+    live: Arc<Live>,
+) -> anyhow::Result<RunView> {
     let cancel = Cancel::default();
     let signals = tokio::spawn(cancel_on_signal(cancel.clone(), live.clone()));
     let view = host.execute_on(prepared, occasion, watcher, &cancel).await;
@@ -125,6 +136,11 @@ fn ask(question: &str) -> std::io::Result<String> {
     Ok(line.trim().to_owned())
 }
 
+/// Ask whether to go on; anything but yes is no.
+pub(super) fn told_yes(question: &str) -> std::io::Result<bool> {
+    Ok(matches!(ask(&format!("{question} [y/N] "))?.as_str(), "y" | "Y" | "yes"))
+}
+
 /// List what the plugin wants beyond reading, and ask.
 fn ask_grants(prepared: &Prepared) -> std::io::Result<bool> {
     let descriptor = &prepared.loaded.descriptor;
@@ -133,8 +149,7 @@ fn ask_grants(prepared: &Prepared) -> std::io::Result<bool> {
         eprintln!("  {} on {} ({}): {}", bold(&accesses.join(" + ")), slot, safe(binding), safe(purpose));
     }
     let what = if prepared.mode == Mode::Plan { "Grant it for this plan" } else { "Grant it for this run" };
-    let answer = ask(&format!("{what}? [y/N] "))?;
-    Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
+    told_yes(&format!("{what}?"))
 }
 
 /// The first signal cancels, which gives the procedure time to end; the second ends the run at once, the third the process.

@@ -44,6 +44,13 @@ impl Live {
         if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
     }
 
+    /// Print a line on stdout, above it where both are the terminal.
+    pub(crate) fn print(&self, line: &str) {
+        use std::io::Write as _;
+        // A reader that went away is found out by what prints the rest.
+        self.bar.suspend(|| drop(writeln!(std::io::stdout().lock(), "{line}")));
+    }
+
     /// Take it away.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

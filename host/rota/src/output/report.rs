@@ -2,7 +2,7 @@
 
 use super::{bold, coloured, dim, format, safe, table};
 use rota_contract::Report;
-use rota_contract::reports::{Finding, Severity};
+use rota_contract::reports::{Finding, Severity, Table};
 use rota_runs::{EffectView, RunView};
 
 /// The whole answer of `rota run` and `rota runs show`.
@@ -15,7 +15,7 @@ pub(crate) fn run(view: &RunView, report: Option<&Report>) -> String {
             blocks.push(numbered.map(|(place, each)| finding(view, place, each)).collect::<Vec<_>>().join("\n"));
         }
         for each in report.tables.iter().filter(|t| !t.rows.is_empty()) {
-            blocks.push(format!("{}\n{}", bold(&safe(&each.title)), table::report(each)));
+            blocks.push(titled(each));
         }
     }
     if !view.effects.is_empty() {
@@ -24,6 +24,32 @@ pub(crate) fn run(view: &RunView, report: Option<&Report>) -> String {
     if let Some(error) = &view.error {
         blocks.push(failure(&error.kind, &error.message, error.hint.as_deref()));
     }
+    blocks.join("\n\n")
+}
+
+/// A table under its title, where it has one.
+pub(crate) fn titled(each: &Table) -> String {
+    if each.title.is_empty() {
+        table::report(each)
+    } else {
+        format!("{}\n{}", bold(&safe(&each.title)), table::report(each))
+    }
+}
+
+/// Everything of a run but its tables and data, for whoever has those elsewhere.
+pub(crate) fn aside(view: &RunView) -> String {
+    let mut blocks = Vec::new();
+    if let Some(report) = view.report.as_ref().filter(|report| !report.findings.is_empty()) {
+        let numbered = report.findings.iter().enumerate();
+        blocks.push(numbered.map(|(place, each)| finding(view, place, each)).collect::<Vec<_>>().join("\n"));
+    }
+    if !view.effects.is_empty() {
+        blocks.push(effects(view));
+    }
+    if let Some(error) = &view.error {
+        blocks.push(failure(&error.kind, &error.message, error.hint.as_deref()));
+    }
+    blocks.push(dim(&headline(view)));
     blocks.join("\n\n")
 }
 
@@ -81,7 +107,7 @@ fn quoted(word: &str) -> String {
 /// How many effects are shown before the rest is only counted.
 const EFFECTS_SHOWN: usize = 40;
 
-fn effects(view: &RunView) -> String {
+pub(crate) fn effects(view: &RunView) -> String {
     let heading = if view.mode == "plan" { "Would have these effects" } else { "Effects" };
     let row = |effect: &EffectView| {
         vec![

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bad_targets;
 mod commands;
+mod exec;
 mod exit_codes;
 mod human;
 mod interrupted;

@@ -1,0 +1,250 @@
+//! `rota exec`: a script in the sandbox. What needs more than reading is planned first, agreed to, and held to the plan.
+
+use super::run::{carry_out, told_yes};
+use super::{Printing, print, print_json};
+use crate::cli::{ExecArgs, ScriptLanguage};
+use crate::output::{live::Live, report, safe};
+use crate::settings::UsageError;
+use rota_authority::Mode;
+use rota_capability::{LogLevel, Trigger};
+use rota_runs::{Host, Occasion, Prepared, Request, RunView, Watcher};
+use serde_json::{Map, Value};
+use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How long a script may be.
+const LONGEST: u64 = 4 << 20;
+/// What a script's effects being agreed to by nobody ends with: as a denial does.
+const DENIED: u8 = 3;
+
+pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> anyhow::Result<u8> {
+    let script = Script::of(&args)?;
+    let mut request = script.request(&args)?;
+    if args.plan {
+        request.mode = Mode::Plan;
+        let prepared = host.prepare(&request).await?;
+        return show(&once(host, prepared, &args, printing, Lines::Shown, None).await?, printing);
+    }
+    let mut prepared = host.prepare(&request).await?;
+    let reads_only = prepared.grants.iter().all(|grant| grant.accesses.iter().all(|access| access == "read"));
+    if reads_only || args.unplanned {
+        return show(&once(host, prepared, &args, printing, Lines::Shown, None).await?, printing);
+    }
+    request.mode = Mode::Plan;
+    let plan = once(host, host.prepare(&request).await?, &args, printing, Lines::Dropped, None).await?;
+    if plan.exit_status() != 0 {
+        if printing.human() {
+            eprintln!(
+                "The script was planned first, and the plan failed: nothing was done. Where it needs what it did before itself: --unplanned."
+            );
+        }
+        return show(&plan, printing);
+    }
+    let planned = plan.planned_effects();
+    if !planned.is_empty() && !agreed(&args, &plan, planned.len(), printing)? {
+        return Ok(DENIED);
+    }
+    prepared.agreed = Some(planned);
+    show(&once(host, prepared, &args, printing, Lines::Shown, Some(plan.id)).await?, printing)
+}
+
+/// Whether somebody agrees to the effects of the plan.
+fn agreed(args: &ExecArgs, plan: &RunView, effects: usize, printing: Printing) -> anyhow::Result<bool> {
+    if args.yes {
+        return Ok(true);
+    }
+    let what = if effects == 1 { "this effect".to_owned() } else { format!("these {effects} effects") };
+    if !args.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        eprintln!("{}\n", report::effects(plan));
+        return Ok(told_yes(&format!("run {what}?"))?);
+    }
+    let message = format!("nothing was done: the script would have {what}, and nobody agreed to it");
+    let hint =
+        format!("look at them with `rota runs show {}`, then give --yes (what is done is held to the plan)", plan.id);
+    if printing.human() {
+        eprintln!("{}\n\nrota: {message}\n  -> {hint}", report::effects(plan));
+    } else {
+        let mut object = plan.to_json();
+        object["error"] = serde_json::json!({ "kind": "denied", "message": message, "hint": hint });
+        print_json(&object)?;
+    }
+    Ok(false)
+}
+
+/// What becomes of printed lines while the script runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    Shown,
+    Dropped,
+}
+
+async fn once(
+    host: &Host,
+    prepared: Prepared,
+    args: &ExecArgs,
+    printing: Printing,
+    lines: Lines,
+    parent: Option<String>,
+) -> anyhow::Result<RunView> {
+    let draw = !args.quiet && std::io::stderr().is_terminal();
+    let live = Arc::new(Live::new(&prepared.loaded.descriptor.name, draw));
+    let shown = lines == Lines::Shown && printing.human();
+    let watcher = Arc::new(Printed { live: live.clone(), quiet: args.quiet, next: AtomicU64::new(0), shown });
+    let occasion = Occasion { trigger: prepared.trigger.as_str().into(), parent, ..Occasion::default() };
+    let view = carry_out(host, prepared, &occasion, watcher.clone(), live).await?;
+    if shown {
+        watcher.rest(&view)?;
+    }
+    Ok(view)
+}
+
+/// The run, once it is over. For people what the script printed is on stdout, and nothing else that it did not make.
+fn show(view: &RunView, printing: Printing) -> anyhow::Result<u8> {
+    if !printing.human() {
+        print_json(&view.to_json())?;
+        return Ok(view.exit_status());
+    }
+    if let Some(told) = &view.report {
+        for each in told.tables.iter().filter(|table| !table.rows.is_empty()) {
+            print(&report::titled(each))?;
+        }
+        let result = serde_json::from_str::<Value>(&told.data).ok().and_then(|data| data.get("result").cloned());
+        match result {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => print(&safe(&text))?,
+            Some(value) => print(&safe(&value.to_string()))?,
+        }
+    }
+    eprintln!("{}", report::aside(view));
+    Ok(view.exit_status())
+}
+
+/// Lines that a script prints come with their number, in the run's log: shown as they come, as long as none is missing.
+struct Printed {
+    live: Arc<Live>,
+    quiet: bool,
+    next: AtomicU64,
+    shown: bool,
+}
+
+impl Printed {
+    /// What could not be shown while it ran.
+    fn rest(&self, view: &RunView) -> anyhow::Result<()> {
+        let data = view.report.as_ref().and_then(|told| serde_json::from_str::<Value>(&told.data).ok());
+        let Some(Value::Array(lines)) = data.as_ref().and_then(|data| data.get("output")) else { return Ok(()) };
+        let from = usize::try_from(self.next.load(Ordering::SeqCst)).unwrap_or(usize::MAX);
+        for line in lines.iter().skip(from).filter_map(Value::as_str) {
+            print(&safe(line))?;
+        }
+        if data.as_ref().is_some_and(|data| data["truncated"] == true) {
+            eprintln!("... the script printed more than is kept");
+        }
+        Ok(())
+    }
+}
+
+impl Watcher for Printed {
+    fn log(&self, level: LogLevel, source: &str, message: &str, fields: &[(String, String)]) {
+        if let Some((_, number)) = fields.iter().find(|(name, _)| name == "output") {
+            let next = self.next.load(Ordering::SeqCst);
+            if self.shown && number.parse() == Ok(next) {
+                self.live.print(&safe(message));
+                self.next.store(next + 1, Ordering::SeqCst);
+            }
+            return;
+        }
+        if self.quiet || level == LogLevel::Debug || source == "host" && level == LogLevel::Error {
+            return;
+        }
+        let fields: String = fields.iter().map(|(k, v)| format!(" {k}={v}")).collect();
+        let line = format!("{message}{fields}").replace(['\n', '\r'], " ");
+        self.live.say(&format!("  {:<5} {}", level.as_str(), safe(&line)));
+    }
+
+    fn progress(&self, done: u64, total: Option<u64>, unit: &str, note: &str) {
+        self.live.progress(done, total, &safe(unit), &safe(note));
+    }
+}
+
+/// What is to be run.
+struct Script {
+    language: ScriptLanguage,
+    name: String,
+    text: String,
+}
+
+impl Script {
+    fn of(args: &ExecArgs) -> anyhow::Result<Self> {
+        let (name, text) = match (&args.expression, &args.file) {
+            (Some(text), _) => ("-e".to_owned(), text.clone()),
+            (None, Some(path)) if path.as_os_str() == "-" => {
+                ("stdin".to_owned(), whole(&mut std::io::stdin().lock(), "stdin")?)
+            }
+            (None, Some(path)) => {
+                let shown = path.display().to_string();
+                let mut file = std::fs::File::open(path)
+                    .map_err(|error| UsageError::new(format!("the script {shown} cannot be read: {error}")))?;
+                let name = path.file_name().map_or(shown.clone(), |name| name.to_string_lossy().into_owned());
+                (name, whole(&mut file, &shown)?)
+            }
+            (None, None) => anyhow::bail!(UsageError::new(
+                "what is to be run? give a FILE.js or FILE.sql, `-` for stdin, or -e TEXT"
+            )),
+        };
+        let language = match (args.language, args.file.as_deref().and_then(Path::extension).and_then(|it| it.to_str()))
+        {
+            (Some(language), _) => language,
+            (None, Some("sql")) => ScriptLanguage::Sql,
+            (None, Some("js" | "mjs")) | (None, None) => ScriptLanguage::Js,
+            (None, Some(other)) => anyhow::bail!(UsageError::new(format!(
+                "{name} is neither .js nor .sql (it is .{other}): say what it is, with --language js or --language sql"
+            ))),
+        };
+        Ok(Self { language, name, text })
+    }
+
+    fn request(&self, args: &ExecArgs) -> anyhow::Result<Request> {
+        let mut given = Map::new();
+        for argument in &args.arguments {
+            let Some((name, value)) = argument.split_once('=') else {
+                anyhow::bail!(UsageError::new(format!("--arg takes NAME=VALUE, this is {argument:?}")));
+            };
+            // What is JSON is taken as such; everything else is text.
+            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+            if given.insert(name.to_owned(), value).is_some() {
+                anyhow::bail!(UsageError::new(format!("--arg {name} is given twice")));
+            }
+        }
+        let (plugin, arguments) = match self.language {
+            ScriptLanguage::Js => ("script", "arguments"),
+            ScriptLanguage::Sql => ("sql-script", "variables"),
+        };
+        let mut parameters = vec![format!("script={}", self.text), format!("name={}", self.name)];
+        parameters.push(format!("{arguments}={}", Value::Object(given)));
+        parameters.extend(args.parameters.iter().cloned());
+        Ok(Request {
+            what: plugin.to_owned(),
+            parameters,
+            mode: Mode::Execute,
+            confirm: None,
+            bind: args.bind.clone(),
+            grant: args.grant.clone(),
+            timeout: args.timeout.as_deref().map(crate::settings::duration).transpose()?,
+            limits: args.limit.clone(),
+            trigger: Trigger::Manual,
+        })
+    }
+}
+
+fn whole(from: &mut dyn std::io::Read, name: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    from.take(LONGEST + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| UsageError::new(format!("the script {name} cannot be read as text: {error}")))?;
+    if text.len() as u64 > LONGEST {
+        anyhow::bail!(UsageError::new(format!("the script {name} is longer than {} MiB", LONGEST >> 20)));
+    }
+    Ok(text)
+}

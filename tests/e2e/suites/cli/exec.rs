@@ -1,0 +1,246 @@
+//! `rota exec`: JavaScript of the operator's.
+
+use crate::rota;
+use rota_testbed::{Database, Postgres};
+use rota_tests::{Rota, Said};
+use serde_json::Value;
+
+async fn fresh(name: &str, setup: &str) -> Database {
+    let database = Postgres::shared().await.unwrap().fresh_database(name).await.unwrap();
+    for statement in setup.split("; ").filter(|statement| !statement.is_empty()) {
+        database.execute(statement).await.unwrap();
+    }
+    database
+}
+
+async fn exec(rota: &Rota, arguments: &[&str]) -> Said {
+    let mut all = vec!["exec"];
+    all.extend(arguments);
+    rota.run(&all).await.unwrap()
+}
+
+async fn ran(rota: &Rota, status: i32, arguments: &[&str]) -> Value {
+    let said = exec(rota, arguments).await;
+    assert_eq!(said.status, Some(status), "{arguments:?}: {said:?}");
+    said.json().unwrap_or_else(|error| panic!("{error}: {said:?}"))
+}
+
+fn output(said: &Value) -> Vec<&str> {
+    let lines = said["report"]["data"]["output"].as_array().unwrap_or_else(|| panic!("{said:#}"));
+    lines.iter().map(|line| line.as_str().unwrap()).collect()
+}
+
+fn error(said: &Value) -> String {
+    format!(
+        "{} {}",
+        said["error"]["message"].as_str().unwrap_or_default(),
+        said["error"]["hint"].as_str().unwrap_or_default()
+    )
+}
+
+#[tokio::test]
+async fn what_is_printed_is_on_stdout_and_nothing_else() {
+    let rota = rota();
+    let said = exec(&rota, &["-e", "print('a', 1n, [2]); table([{x: 1}], 'T'); 40 + 2", "--output", "human"]).await;
+    assert_eq!(said.status, Some(0), "{said:?}");
+    let lines: Vec<&str> = said.stdout.lines().collect();
+    assert_eq!((lines[0], *lines.last().unwrap()), ("a 1 [2]", "42"), "{said:?}");
+    assert!(!said.stdout.contains("succeeded") && said.stderr.contains("succeeded"), "{said:?}");
+    let said = ran(&rota, 0, &["-e", "args.list.map((n) => n * 2)", "--arg", "list=[1,2]"]).await;
+    assert_eq!(said["report"]["data"]["result"], serde_json::json!([2, 4]));
+}
+
+#[tokio::test]
+async fn many_lines_and_long_ones_all_come_once_and_in_order() {
+    let rota = rota();
+    let script = "for (let i = 0; i < 3000; i++) print(i); print('x'.repeat(5000)); print('end\\tend')";
+    let said = exec(&rota, &["-e", script, "--output", "human"]).await;
+    let lines: Vec<&str> = said.stdout.lines().collect();
+    assert_eq!(lines.len(), 3002, "{:?}", said.stderr);
+    assert!((0..3000).all(|number| lines[number] == number.to_string()));
+    assert_eq!(lines[3000].len(), 5000);
+}
+
+#[tokio::test]
+async fn mistakes_are_told_with_their_line() {
+    let rota = rota();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wrong.js");
+    for (text, place, what, line) in [
+        ("let a = 1;\nlet b = ;\n", "wrong.js:2:", "SyntaxError", "let b = ;"),
+        ("// one\nfunction f(x) {\n  return x.y.z;\n}\nf({});\n", "wrong.js:3:", "TypeError", "return x.y.z;"),
+        (
+            "const wait = async () => {\n  throw new RangeError('lost');\n};\nwait();\nawait sleep(0.01);\n",
+            "wrong.js:2:",
+            "nobody awaited",
+            "lost",
+        ),
+        ("await db.query('select 1');", "wrong.js:1:", "nothing is bound to the slot `database`", "--bind database="),
+        ("throw 'text'", "", "text was thrown", ""),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let said = ran(&rota, 1, &[file.to_str().unwrap()]).await;
+        let all = error(&said);
+        assert!(all.contains(place) && all.contains(what) && all.contains(line), "{text}: {all}");
+    }
+    let said = exec(&rota, &["nowhere.js"]).await;
+    assert_eq!(said.status, Some(2), "{said:?}");
+    std::fs::write(folder.path().join("x.py"), "print(1)").unwrap();
+    let said = exec(&rota, &[folder.path().join("x.py").to_str().unwrap()]).await;
+    assert!(said.status == Some(2) && said.stdout.contains("--language"), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_tries_to_leave_is_held_or_ended() {
+    let rota = rota();
+    for (text, limit) in [
+        ("for (;;) {}", "limit"),
+        ("/(a+)+$/.test('a'.repeat(40) + '!')", "limit"),
+        ("const f = (n) => f(n + 1) + 1; f(0)", "stack"),
+        ("const all = []; for (;;) all.push(new Uint8Array(1 << 20).fill(1))", "memory"),
+        ("for await (const x of (async function* () { for (;;) yield 1 })()) ;", "limit"),
+    ] {
+        let said = exec(&rota, &["-e", text, "--timeout", "3s"]).await;
+        let json = said.json().unwrap_or_else(|error| panic!("{error}: {said:?}"));
+        assert!(matches!(said.status, Some(1 | 124)) && error(&json).contains(limit), "{text}: {said:?}");
+    }
+    // Nothing of a machine is there, and what the prelude was given is out of reach.
+    for name in ["require", "process", "fetch", "std", "os", "Deno", "host", "tell", "WebAssembly", "scriptArgs"] {
+        let said = ran(&rota, 0, &["-e", &format!("typeof {name}")]).await;
+        assert_eq!(said["report"]["data"]["result"], "undefined", "{name}");
+    }
+    for text in [
+        "await import('std')",
+        "await import('file:///etc/passwd')",
+        "db = 1",
+        "Object.assign(db, { query: 1 })",
+        "db.query.constructor.prototype.call = 1; delete globalThis.db",
+    ] {
+        let said = exec(&rota, &["-e", text]).await;
+        assert_eq!(said.status, Some(1), "{text}: {said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_bends_the_language_gets_nothing_by_it() {
+    let rota = rota();
+    let database = fresh("exec_bent", "create table t (i int); insert into t values (1)").await;
+    let bind = format!("database={}", database.url());
+    for text in [
+        // Arguments that change while they are looked at, or lie.
+        "const values = [{ get toString() { return () => '1' } }]; try { await db.query('select $1::text', values) } catch {} await db.execute('delete from t')",
+        "Object.prototype.slot = 'standby'; Object.prototype.then = undefined; await db.execute('delete from t')",
+        "Array.prototype[Symbol.iterator] = function* () { yield 'select 1' }; Promise.prototype.then = () => {}; await db.execute('delete from t')",
+        "globalThis.Date = function () {}; await db.execute('delete from t')",
+        "JSON.stringify = () => '{}'; String.prototype.split = () => []; await db.execute('delete from t')",
+        "db.execute('delete from t'); db.execute('delete from t'); 1",
+        "const q = db.query('delete from t returning i'); await q",
+        "await db.query(new String('delete from t'))",
+        "await db.transaction(async (tx) => { await tx.execute('delete from t') })",
+        "await db.query('with x as (delete from t returning 1) select * from x')",
+        "await db.query('select 1; delete from t')",
+    ] {
+        let said = exec(&rota, &["-e", text, "--bind", &bind]).await;
+        assert_ne!(said.status, Some(0), "{text}: {said:?}");
+    }
+    let mut session = database.connect().await.unwrap();
+    let rows: i64 = sqlx::query_scalar("select count(*) from t").fetch_one(&mut session).await.unwrap();
+    assert_eq!(rows, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_keep_their_types_and_wholes_their_last_digit() {
+    let rota = rota();
+    let database = fresh("exec_rows", "").await;
+    let bind = format!("database={}", database.url());
+    let script = r#"
+        const row = await db.query(`select 9007199254740993::bigint as n, '2026-01-02T03:04:05Z'::timestamptz as at, '\\x00ff'::bytea as b,
+            '{"big": 9007199254740993, "x": [1, null]}'::jsonb as j, array[1,null]::int[] as l, 1.10::numeric as d, null as z, 'ü' as t`).one();
+        print(typeof row.n, row.n + 1n, row.at instanceof Date, row.at.toISOString(), row.b, row.j.big, row.l, row.d, row.z, row.t);
+        const back = await db.query("select $1::bigint as n, $2::timestamptz as at, $3::bytea as b, $4::jsonb as j, $5::bigint[] as l, $6::text as z", [row.n, row.at, row.b, row.j, [1n, null], null]).one();
+        print(back);
+        let sum = 0n, count = 0;
+        for await (const { i } of db.query("select generate_series(1, 5000)::bigint as i")) { sum += i; count++; if (count === 2000) break; }
+        print(count, sum);
+        const inner = [];
+        for await (const { i } of db.query("select generate_series(1, 3) as i")) inner.push((await db.query("select $1::int * 2 as d", [i]).one()).d);
+        print(inner);
+        print(await Promise.all([1, 2].map(async (n) => (await db.query("select $1::int as n", [n]).one()).n)));
+        try { await db.query("select 1/0") } catch (error) { print(error instanceof RotaError, error.kind, error.code) }
+        try { await db.query("select generate_series(1, 3)").one() } catch (error) { print(error.message) }
+    "#;
+    let said = ran(&rota, 0, &["-e", script, "--bind", &bind]).await;
+    assert_eq!(
+        output(&said),
+        [
+            "bigint 9007199254740994 true 2026-01-02T03:04:05.000Z \\x00ff 9007199254740993 [1, null] 1.10 null ü",
+            "{ n: 9007199254740993, at: 2026-01-02T03:04:05.000Z, b: \\x00ff, j: { x: [1, null], big: 9007199254740993 }, l: [1, null], z: null }",
+            "2000 2001000",
+            "[2, 4, 6]",
+            "[1, 2]",
+            "true failed 22012",
+            "more than one where one was expected",
+        ],
+        "{said:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_is_planned_agreed_to_and_held_to_the_plan() {
+    let rota = rota();
+    let setup = "create table t (i int primary key, s text default 'old'); insert into t select generate_series(1, 3)";
+    let database = fresh("exec_held", setup).await;
+    let bind = format!("database={}", database.url());
+    let script = "for await (const { i } of db.query('select i from t where i < $1 order by i', [args.below])) await db.execute('update t set s = $1 where i = $2', ['new', i])";
+    let more = ["-e", script, "--arg", "below=3", "--bind", &bind, "--grant", "database=read,write"];
+    let with = |flags: &[&'static str]| -> Vec<String> {
+        more.iter().map(|&word| word.to_owned()).chain(flags.iter().map(|&flag| flag.to_owned())).collect()
+    };
+    let news = async || -> i64 {
+        let mut session = database.connect().await.unwrap();
+        sqlx::query_scalar("select count(*) from t where s = 'new'").fetch_one(&mut session).await.unwrap()
+    };
+    let call = async |flags: &[&'static str], status: i32| {
+        let words = with(flags);
+        ran(&rota, status, &words.iter().map(String::as_str).collect::<Vec<_>>()).await
+    };
+    let said = call(&["--plan"], 0).await;
+    assert_eq!(said["effects"].as_array().unwrap().len(), 2, "{said:#}");
+    // Nobody is there to ask.
+    let said = call(&[], 3).await;
+    assert!(error(&said).contains("2 effects") && error(&said).contains("--yes"), "{said:#}");
+    assert_eq!(news().await, 0);
+    let said = call(&["--yes"], 0).await;
+    assert_eq!((said["effects"].as_array().unwrap().len(), news().await), (2, 2), "{said:#}");
+    // What a plan cannot show is not let through.
+    let sly = "if (!isPlan) await db.execute(\"update t set s = 'sly'\")";
+    let said = ran(&rota, 3, &["-e", sly, "--bind", &bind, "--grant", "database=read,write", "--yes"]).await;
+    assert!(error(&said).contains("not in the plan"), "{said:#}");
+    let twice = "for (let n = isPlan ? 1 : 0; n < 2; n++) await db.execute(\"update t set s = 'twice'\")";
+    let said = ran(&rota, 3, &["-e", twice, "--bind", &bind, "--grant", "database=read,write", "--yes"]).await;
+    assert!(error(&said).contains("not in the plan"), "{said:#}");
+    assert_eq!(said["effects"].as_array().unwrap().len(), 1, "{said:#}");
+    let said = ran(&rota, 0, &["-e", sly, "--bind", &bind, "--grant", "database=read,write", "--unplanned"]).await;
+    assert_eq!(said["effects"].as_array().unwrap().len(), 1, "{said:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_script_registers_is_undone_when_it_fails() {
+    let rota = rota();
+    let database = fresh("exec_undo", "create table t (s text)").await;
+    let bind = format!("database={}", database.url());
+    let script = r#"
+        await compensate("unmark", async (state) => { await db.execute("delete from t where s = $1", [state.mark]) }, { mark: "made" });
+        await db.execute("insert into t values ('made'), ('kept')");
+        if (args.fail) throw new Error("no further");
+    "#;
+    let grant = ["--bind", &bind, "--grant", "database=read,write"];
+    let said = ran(&rota, 1, &[&["-e", script, "--arg", "fail=true", "--unplanned"], &grant[..]].concat()).await;
+    assert_eq!(said["compensations"][0]["status"], "done", "{said:#}");
+    let mut session = database.connect().await.unwrap();
+    let left: Vec<String> = sqlx::query_scalar("select s from t").fetch_all(&mut session).await.unwrap();
+    assert_eq!(left, ["kept"]);
+    ran(&rota, 0, &[&["-e", script, "--arg", "fail=false", "--yes"], &grant[..]].concat()).await;
+    let left: i64 = sqlx::query_scalar("select count(*) from t").fetch_one(&mut session).await.unwrap();
+    assert_eq!(left, 3);
+}
