@@ -6,6 +6,7 @@
   const { isArray } = Array;
   const stringify = JSON.stringify;
   const Text = String;
+  const resolved = Promise.resolve.bind(Promise);
 
   // An error of the host: `kind` (denied, not-found, conflict, timed-out, unavailable, failed, quota, invalid-argument, cancelled), and `code`
   // where the target answered with one (an SQLSTATE, an HTTP status).
@@ -46,24 +47,47 @@
       // Whoever only makes it and never reads is told by the loop, not by an unhandled rejection.
       opening.catch(() => {});
     }
-    async *[Symbol.asyncIterator]() {
+    // By hand instead of an async generator: a row costs one turn of the queue instead of three.
+    [Symbol.asyncIterator]() {
       if (this.#done) throw new Error("it can be read once");
       this.#done = true;
-      const opened = await this.#opening;
-      const handle = typeof opened === "object" ? opened.handle : opened;
-      let open = true;
-      try {
-        for (;;) {
-          const batch = await waited(this.#next, [handle], undefined);
-          if (batch === null) { open = false; return; }
-          for (let i = 0; i < batch.length; i++) yield batch[i];
+      const opening = this.#opening, next = this.#next, close = this.#close;
+      let handle, batch = [], place = 0, over = false;
+      const more = async () => {
+        if (over) return { value: undefined, done: true };
+        try {
+          if (handle === undefined) {
+            const opened = await opening;
+            handle = typeof opened === "object" ? opened.handle : opened;
+          }
+          const got = await waited(next, [handle], undefined);
+          if (got === null) {
+            over = true;
+            return { value: undefined, done: true };
+          }
+          batch = got;
+          place = 1;
+          return { value: got[0], done: false };
+        } catch (error) {
+          over = true;
+          throw error;
         }
-      } catch (error) {
-        open = false;
-        throw error;
-      } finally {
-        if (open) await host(this.#close, [handle]);
-      }
+      };
+      return {
+        next: () => place < batch.length ? resolved({ value: batch[place++], done: false }) : more(),
+        async return(value) {
+          if (!over) {
+            over = true;
+            batch = [];
+            if (handle === undefined) {
+              const opened = await opening;
+              handle = typeof opened === "object" ? opened.handle : opened;
+            }
+            await host(close, [handle]);
+          }
+          return { value, done: true };
+        },
+      };
     }
     async columns() { return (await this.#opening).columns; }
     async all(most = 100000) {

@@ -25,12 +25,12 @@ pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> any
     if args.plan {
         request.mode = Mode::Plan;
         let prepared = host.prepare(&request).await?;
-        return show(&once(host, prepared, &args, printing, Lines::Shown, None).await?, printing);
+        return show(&once(host, prepared, &args, printing, Lines::Shown, None).await?, &args, printing);
     }
     let mut prepared = host.prepare(&request).await?;
     let reads_only = prepared.grants.iter().all(|grant| grant.accesses.iter().all(|access| access == "read"));
     if reads_only || args.unplanned {
-        return show(&once(host, prepared, &args, printing, Lines::Shown, None).await?, printing);
+        return show(&once(host, prepared, &args, printing, Lines::Shown, None).await?, &args, printing);
     }
     request.mode = Mode::Plan;
     let plan = once(host, host.prepare(&request).await?, &args, printing, Lines::Dropped, None).await?;
@@ -40,14 +40,14 @@ pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> any
                 "The script was planned first, and the plan failed: nothing was done. Where it needs what it did before itself: --unplanned."
             );
         }
-        return show(&plan, printing);
+        return show(&plan, &args, printing);
     }
     let planned = plan.planned_effects();
     if !planned.is_empty() && !agreed(&args, &plan, planned.len(), printing)? {
         return Ok(DENIED);
     }
     prepared.agreed = Some(planned);
-    show(&once(host, prepared, &args, printing, Lines::Shown, Some(plan.id)).await?, printing)
+    show(&once(host, prepared, &args, printing, Lines::Shown, Some(plan.id)).await?, &args, printing)
 }
 
 /// Whether somebody agrees to the effects of the plan.
@@ -101,7 +101,9 @@ async fn once(
 }
 
 /// The run, once it is over. For people what the script printed is on stdout, and nothing else that it did not make.
-fn show(view: &RunView, printing: Printing) -> anyhow::Result<u8> {
+fn show(view: &RunView, args: &ExecArgs, printing: Printing) -> anyhow::Result<u8> {
+    // As people know it of `-e` and of files.
+    let valued = args.expression.is_some();
     if !printing.human() {
         print_json(&view.to_json())?;
         return Ok(view.exit_status());
@@ -111,7 +113,7 @@ fn show(view: &RunView, printing: Printing) -> anyhow::Result<u8> {
             print(&report::titled(each))?;
         }
         let result = serde_json::from_str::<Value>(&told.data).ok().and_then(|data| data.get("result").cloned());
-        match result {
+        match result.filter(|_| valued) {
             None | Some(Value::Null) => {}
             Some(Value::String(text)) => print(&safe(&text))?,
             Some(value) => print(&safe(&value.to_string()))?,
