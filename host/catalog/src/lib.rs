@@ -5,10 +5,12 @@
 
 mod descriptor;
 mod first_party;
+mod javascript;
 mod known;
 mod reference;
 
 pub use descriptor::{DescriptorProblem, check as check_descriptor};
+pub use javascript::{JavascriptError, LONGEST_JAVASCRIPT, javascript};
 pub use reference::Reference;
 
 use first_party::FIRST_PARTY;

@@ -6,6 +6,7 @@ use crate::value::Js;
 use rota_sdk::prelude::*;
 use rota_sdk::storage::{Listing, Object, PutOptions};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// How many bytes an object may have that a script reads: it is held in its memory, more than once.
@@ -16,7 +17,7 @@ const BATCH: usize = 256;
 /// What a script holds of the bucket.
 #[derive(Default)]
 pub(crate) struct Buckets {
-    open: RefCell<Option<Rc<Bucket>>>,
+    open: RefCell<BTreeMap<&'static str, Rc<Bucket>>>,
     listings: RefCell<Slab<Listing>>,
 }
 
@@ -47,12 +48,14 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         drop(buckets.listings.borrow_mut().remove(handle));
         return Ok(Js::Undefined);
     }
-    let open = buckets.open.borrow().clone();
+    let [slot, args @ ..] = args else { return Err(Desk::unknown("bucket", what)) };
+    let slot = desk.storage_slot(slot)?;
+    let open = buckets.open.borrow().get(slot.name()).cloned();
     let bucket = match open {
         Some(bucket) => bucket,
         None => {
-            let bucket = Rc::new(desk.storage_slot()?.open().await?);
-            *buckets.open.borrow_mut() = Some(bucket.clone());
+            let bucket = Rc::new(slot.open().await?);
+            buckets.open.borrow_mut().insert(slot.name(), bucket.clone());
             bucket
         }
     };

@@ -2,27 +2,29 @@
 
 use crate::desk::{Desk, Slab};
 use crate::value::Js;
+use rota_sdk::CacheSlot;
 use rota_sdk::cache::{Items, Lifetime, Pattern, SetCondition, UnlinkOptions};
 use rota_sdk::prelude::*;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// What a script holds of the cache.
 #[derive(Default)]
 pub(crate) struct Caches {
-    open: RefCell<Option<Rc<Cache>>>,
+    open: RefCell<BTreeMap<&'static str, Rc<Cache>>>,
     scans: RefCell<Slab<Items<Vec<u8>>>>,
 }
 
 impl Caches {
-    async fn session(&self, desk: &Desk) -> Result<Rc<Cache>> {
-        let open = self.open.borrow().clone();
+    async fn session(&self, slot: CacheSlot) -> Result<Rc<Cache>> {
+        let open = self.open.borrow().get(slot.name()).cloned();
         if let Some(open) = open {
             return Ok(open);
         }
-        let open = Rc::new(desk.cache_slot()?.open().await?);
-        *self.open.borrow_mut() = Some(open.clone());
+        let open = Rc::new(slot.open().await?);
+        self.open.borrow_mut().insert(slot.name(), open.clone());
         Ok(open)
     }
 }
@@ -47,7 +49,8 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         drop(caches.scans.borrow_mut().remove(handle));
         return Ok(Js::Undefined);
     }
-    let session = caches.session(desk).await?;
+    let [slot, args @ ..] = args else { return Err(Desk::unknown("cache", what)) };
+    let session = caches.session(desk.cache_slot(slot)?).await?;
     match (what, args) {
         ("get", [key]) => Ok(session.get(&bytes(key)?).await?.map_or(Js::Null, text_or_bytes)),
         ("getBytes", [key]) => Ok(session.get(&bytes(key)?).await?.map_or(Js::Null, Js::Bytes)),

@@ -5,6 +5,7 @@ use crate::value::Js;
 use rota_sdk::cluster::{Cluster, Command, DeleteOptions, Kind, LogOptions, Object, Objects, PatchKind, Selection};
 use rota_sdk::prelude::*;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// How much of a log or of a command's output is read.
@@ -15,7 +16,7 @@ const BATCH: usize = 64;
 /// What a script holds of the cluster.
 #[derive(Default)]
 pub(crate) struct Clusters {
-    open: RefCell<Option<Rc<Cluster>>>,
+    open: RefCell<BTreeMap<&'static str, Rc<Cluster>>>,
     listings: RefCell<Slab<Objects>>,
 }
 
@@ -29,12 +30,14 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         drop(clusters.listings.borrow_mut().remove(handle));
         return Ok(Js::Undefined);
     }
-    let open = clusters.open.borrow().clone();
+    let [slot, args @ ..] = args else { return Err(Desk::unknown("cluster", what)) };
+    let slot = desk.cluster_slot(slot)?;
+    let open = clusters.open.borrow().get(slot.name()).cloned();
     let cluster = match open {
         Some(cluster) => cluster,
         None => {
-            let cluster = Rc::new(desk.cluster_slot()?.open().await?);
-            *clusters.open.borrow_mut() = Some(cluster.clone());
+            let cluster = Rc::new(slot.open().await?);
+            clusters.open.borrow_mut().insert(slot.name(), cluster.clone());
             cluster
         }
     };

@@ -1,7 +1,8 @@
 //! Where the script's calls arrive. It holds what the script has opened; the script holds numbers.
 
 use crate::value::Js;
-use crate::{Context, bucket, cache, cluster, sql, stream, work};
+use crate::{bucket, cache, cluster, sql, stream, work};
+use rota_sdk::Context;
 use rota_sdk::prelude::*;
 use rota_sdk::{CacheSlot, ClusterSlot, JetstreamSlot, SqlSlot, StorageSlot};
 use std::cell::RefCell;
@@ -16,10 +17,19 @@ pub(crate) struct Desk {
     pub(crate) clusters: cluster::Clusters,
     pub(crate) work: work::Work,
     pub(crate) told: RefCell<crate::tell::Told>,
+    /// What is declared.
+    pub(crate) slots: Vec<Slot>,
+}
+
+/// A slot of the procedure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    pub(crate) name: &'static str,
+    pub(crate) capability: &'static str,
 }
 
 impl Desk {
-    pub(crate) fn new(cx: Context) -> Self {
+    pub(crate) fn new(cx: Context, slots: Vec<Slot>) -> Self {
         Self {
             cx,
             databases: sql::Databases::default(),
@@ -28,6 +38,7 @@ impl Desk {
             clusters: cluster::Clusters::default(),
             work: work::Work::default(),
             told: RefCell::default(),
+            slots,
         }
     }
 
@@ -49,33 +60,48 @@ impl Desk {
         Error::new(format!("there is no call {what}.{rest} with these arguments"))
     }
 
-    pub(crate) fn sql_slot(&self, slot: &Js) -> Result<SqlSlot> {
-        match slot {
-            Js::Text(slot) if slot == "standby" => self.cx.standby().ok_or_else(|| unbound("standby")),
-            _ => self.cx.database().ok_or_else(|| unbound("database")),
+    /// A slot that is declared, bound, and of this capability.
+    fn slot(&self, name: &Js, capability: &str) -> Result<&'static str> {
+        let Js::Text(name) = name else { return Err(Error::new("a slot is named by a text")) };
+        let declared = self.slots.iter().find(|slot| slot.name == name);
+        match declared {
+            Some(slot) if slot.capability == capability => Ok(slot.name),
+            Some(slot) => {
+                Err(Error::new(format!("the slot `{name}` is for {}, not for {capability}", slot.capability)))
+            }
+            None => Err(Error::new(format!("there is no slot `{name}`"))),
         }
     }
 
-    pub(crate) fn cache_slot(&self) -> Result<CacheSlot> {
-        self.cx.cache().ok_or_else(|| unbound("cache"))
+    pub(crate) fn sql_slot(&self, slot: &Js) -> Result<SqlSlot> {
+        let name = self.slot(slot, "sql")?;
+        SqlSlot::if_bound(name).ok_or_else(|| unbound(name))
     }
 
-    pub(crate) fn storage_slot(&self) -> Result<StorageSlot> {
-        self.cx.bucket().ok_or_else(|| unbound("bucket"))
+    pub(crate) fn cache_slot(&self, slot: &Js) -> Result<CacheSlot> {
+        let name = self.slot(slot, "cache")?;
+        CacheSlot::if_bound(name).ok_or_else(|| unbound(name))
     }
 
-    pub(crate) fn cluster_slot(&self) -> Result<ClusterSlot> {
-        self.cx.cluster().ok_or_else(|| unbound("cluster"))
+    pub(crate) fn storage_slot(&self, slot: &Js) -> Result<StorageSlot> {
+        let name = self.slot(slot, "storage")?;
+        StorageSlot::if_bound(name).ok_or_else(|| unbound(name))
     }
 
-    pub(crate) fn stream_slot(&self) -> Result<JetstreamSlot> {
-        self.cx.stream().ok_or_else(|| unbound("stream"))
+    pub(crate) fn cluster_slot(&self, slot: &Js) -> Result<ClusterSlot> {
+        let name = self.slot(slot, "kubernetes")?;
+        ClusterSlot::if_bound(name).ok_or_else(|| unbound(name))
+    }
+
+    pub(crate) fn stream_slot(&self, slot: &Js) -> Result<JetstreamSlot> {
+        let name = self.slot(slot, "jetstream")?;
+        JetstreamSlot::if_bound(name).ok_or_else(|| unbound(name))
     }
 }
 
 fn unbound(slot: &str) -> Error {
     Error::new(format!("nothing is bound to the slot `{slot}`"))
-        .hint(format!("rota exec ... --bind {slot}=BINDING, where BINDING is one of the configuration or a URL"))
+        .hint(format!("--bind {slot}=BINDING, where BINDING is one of the configuration or a URL"))
 }
 
 /// Things by number. A number is given out once, so that one of something that is over never means something else.

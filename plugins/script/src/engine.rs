@@ -7,7 +7,9 @@ use rota_sdk::prelude::*;
 use rota_sdk::{Fault, HostError};
 use rquickjs::context::EvalOptions;
 use rquickjs::prelude::Async;
-use rquickjs::{AsyncContext, AsyncRuntime, CaughtError, Ctx, Exception, Function, Object, Promise, Value};
+use rquickjs::{
+    AsyncContext, AsyncRuntime, CaughtError, Context, Ctx, Exception, Function, Module, Object, Promise, Runtime, Value,
+};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -28,7 +30,16 @@ pub(crate) struct Thrown {
     pub(crate) hint: Option<String>,
 }
 
+/// What is evaluated.
+pub(crate) enum Code<'s> {
+    /// A script: its value is that of its last expression.
+    Script(Source<'s>),
+    /// A module: the function `run` of its default export is called with the arguments.
+    Module(Source<'s>),
+}
+
 /// What a script is.
+#[derive(Clone, Copy)]
 pub(crate) struct Source<'s> {
     pub(crate) name: &'s str,
     pub(crate) text: &'s str,
@@ -38,7 +49,11 @@ pub(crate) struct Source<'s> {
 ///
 /// # Errors
 /// What it threw, or what the host said, with the script's own lines.
-pub(crate) async fn run(desk: Rc<Desk>, source: Source<'_>, arguments: Js) -> Result<Js, Thrown> {
+pub(crate) async fn run(desk: Rc<Desk>, code: Code<'_>, arguments: Js) -> Result<Js, Thrown> {
+    let (is_module, source) = match code {
+        Code::Script(source) => (false, source),
+        Code::Module(source) => (true, source),
+    };
     let runtime = AsyncRuntime::new().map_err(broken)?;
     let context = AsyncContext::full(&runtime).await.map_err(broken)?;
     let loose: Rc<RefCell<Vec<Thrown>>> = Rc::default();
@@ -46,7 +61,10 @@ pub(crate) async fn run(desk: Rc<Desk>, source: Source<'_>, arguments: Js) -> Re
     let (name, text) = (source.name.to_owned(), source.text.to_owned());
     let ended = context
         .async_with(async |ctx| {
-            let result = evaluate(&ctx, desk, &name, &text, arguments).await;
+            let result = match is_module {
+                true => call_module(&ctx, desk, &name, &text, arguments).await,
+                false => evaluate(&ctx, desk, &name, &text, arguments).await,
+            };
             result.map_err(|error| thrown(&ctx, error, &name))
         })
         .await;
@@ -74,6 +92,80 @@ async fn watch_rejections(runtime: &AsyncRuntime, name: &str, loose: &Rc<RefCell
         }
     };
     runtime.set_host_promise_rejection_tracker(Some(Box::new(tracker))).await;
+}
+
+/// The default export of a module; its top level must not wait where `waits` is false.
+async fn default_export<'js>(ctx: &Ctx<'js>, name: &str, text: &str) -> rquickjs::Result<Object<'js>> {
+    let (module, evaluated) = Module::declare(ctx.clone(), name, text)?.eval()?;
+    evaluated.into_future::<()>().await?;
+    let exported: Value<'js> = module.get("default")?;
+    match exported.into_object() {
+        Some(object) => Ok(object),
+        None => Err(Exception::throw_type(ctx, "the module has no `export default { name, ..., run }`")),
+    }
+}
+
+async fn call_module<'js>(
+    ctx: &Ctx<'js>,
+    desk: Rc<Desk>,
+    name: &str,
+    text: &str,
+    parameters: Js,
+) -> rquickjs::Result<Js> {
+    prelude(ctx, desk, Js::Object(Vec::new()))?;
+    let procedure = default_export(ctx, name, text).await?;
+    let run: Option<Function<'js>> = procedure.get("run").ok();
+    let Some(run) = run else { return Err(Exception::throw_type(ctx, "the default export has no function `run`")) };
+    let answer: Value<'js> = run.call((rquickjs::function::This(procedure), parameters.give(ctx)?))?;
+    let answer = match answer.clone().into_promise() {
+        Some(promise) => promise.into_future().await?,
+        None => answer,
+    };
+    Js::take(&answer)
+        .map_err(|error| Exception::throw_type(ctx, &format!("what `run` gives is the report's data: {error}")))
+}
+
+/// What a module says of itself, by its default export: without the host, which is not there for it.
+///
+/// # Errors
+/// What it threw.
+pub(crate) fn describe(source: Source<'_>) -> Result<Js, Thrown> {
+    let runtime = Runtime::new().map_err(broken)?;
+    let context = Context::full(&runtime).map_err(broken)?;
+    context.with(|ctx| {
+        let read = || -> rquickjs::Result<Js> {
+            let (module, evaluated) = Module::declare(ctx.clone(), source.name, source.text)?.eval()?;
+            evaluated.finish::<()>()?;
+            let exported: Object<'_> = module.get("default")?;
+            let mut members = Vec::new();
+            for name in [
+                "name",
+                "version",
+                "summary",
+                "description",
+                "risk",
+                "confirmation",
+                "idempotent",
+                "slots",
+                "parameters",
+                "report",
+                "examples",
+            ] {
+                let value: Value<'_> = exported.get(name)?;
+                let value = Js::take(&value).map_err(|error| {
+                    Exception::throw_type(&ctx, &format!("`{name}` of the default export: {error}"))
+                })?;
+                members.push((name.to_owned(), value));
+            }
+            Ok(Js::Object(members))
+        };
+        read().map_err(|error| match error {
+            rquickjs::Error::WouldBlock => {
+                Thrown::new("the module waits at its top level, where nothing can be waited for: do it in `run`".into())
+            }
+            error => thrown(&ctx, error, source.name),
+        })
+    })
 }
 
 async fn evaluate<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, name: &str, text: &str, arguments: Js) -> rquickjs::Result<Js> {
@@ -106,6 +198,7 @@ async fn evaluate<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, name: &str, text: &str, a
 
 /// Evaluate the prelude, which takes the two functions of the host and hands out none of them.
 fn prelude<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, arguments: Js) -> rquickjs::Result<Object<'js>> {
+    let facts = desk.clone();
     let waits = {
         let desk = desk.clone();
         Function::new(
@@ -135,7 +228,21 @@ fn prelude<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, arguments: Js) -> rquickjs::Resu
     let mut options = EvalOptions::default();
     options.filename = Some(PRELUDE.to_owned());
     let make: Function<'js> = ctx.eval_with_options(include_str!("prelude.js"), options)?;
-    make.call((waits, tells, arguments.give(ctx)?))
+    let info = facts.cx.info();
+    let slots = facts.slots.iter().map(|slot| {
+        let bound = rota_sdk::SqlSlot::if_bound(slot.name).is_some();
+        Js::object([
+            ("name", Js::text(slot.name)),
+            ("capability", Js::text(slot.capability)),
+            ("bound", Js::Flag(bound)),
+        ])
+    });
+    let facts = Js::object([
+        ("isPlan", Js::Flag(facts.cx.is_plan())),
+        ("runId", Js::Text(info.id)),
+        ("slots", Js::List(slots.collect())),
+    ]);
+    make.call((waits, tells, arguments.give(ctx)?, facts.give(ctx)?))
 }
 
 /// What a call gives the prelude: a value, or what to throw.

@@ -5,6 +5,7 @@ mod cache;
 mod cluster;
 mod desk;
 mod engine;
+mod program;
 mod sql;
 mod stream;
 mod tell;
@@ -13,34 +14,92 @@ mod tests;
 mod value;
 mod work;
 
-use desk::Desk;
-use engine::Source;
+use desk::{Desk, Slot};
+use engine::{Code, Source, Thrown};
 use rota_sdk::prelude::*;
+use rota_sdk::{Context, Declaration, Procedure, Risk, SlotDeclaration};
 use std::rc::Rc;
 use value::Js;
 
-procedure! {
-    name: "script",
-    summary: "Runs a JavaScript of yours against databases, caches, clusters and buckets, under exactly what is granted.",
-    description: include_str!("../README.md"),
-    risk: change,
-    idempotent: false,
-    slots: {
-        database: sql [read, write, maintain, index, ddl, signal] optional "`db` in the script.",
-        standby: sql [read] optional "`standby` in the script.",
-        cache: cache [read, write, delete] optional "`cache` in the script.",
-        bucket: storage [read, write, delete] optional "`bucket` in the script.",
-        cluster: kubernetes [read, write, delete, scale, exec] optional "`cluster` in the script.",
-        stream: jetstream [read] optional "`stream` in the script.",
-    },
-    examples: [
-        "Print something" => json!({ "script": "print(1 + 1)" }),
-        "The largest tables" => json!({ "script": "table(await db.query('select relname, pg_table_size(oid) as bytes from pg_class order by 2 desc limit 5'))" }),
-    ],
-    parameters: Parameters,
-    report: Data,
-    undo: Undoing => compensate,
-    run
+/// The procedure that runs a script which is a parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Plugin;
+
+const fn slot(
+    name: &'static str,
+    capability: &'static str,
+    accesses: &'static [&'static str],
+    purpose: &'static str,
+) -> SlotDeclaration {
+    SlotDeclaration { name, capability, accesses, purpose, optional: true }
+}
+
+// By hand instead of by `procedure!`: the same component is every procedure that is written in JavaScript, and says then what that one says.
+impl Procedure for Plugin {
+    type Parameters = Parameters;
+    type Data = Data;
+    const DECLARATION: Declaration = Declaration {
+        name: "script",
+        version: env!("CARGO_PKG_VERSION"),
+        summary: "Runs a JavaScript of yours against databases, caches, clusters and buckets, under exactly what is granted.",
+        description: include_str!("../README.md"),
+        risk: Risk::Change,
+        confirmation: None,
+        idempotent: false,
+        slots: &[
+            slot("database", "sql", &["read", "write", "maintain", "index", "ddl"], "`db` in the script."),
+            slot("standby", "sql", &["read"], "`standby` in the script."),
+            slot("cache", "cache", &["read", "write", "delete"], "`cache` in the script."),
+            slot("bucket", "storage", &["read", "write", "delete"], "`bucket` in the script."),
+            slot("cluster", "kubernetes", &["read", "write", "delete", "scale", "exec"], "`cluster` in the script."),
+            slot("stream", "jetstream", &["read"], "`stream` in the script."),
+        ],
+    };
+
+    fn examples() -> Vec<(&'static str, Json)> {
+        let tables = "table(await db.query('select relname, pg_table_size(oid) as bytes from pg_class order by 2 desc limit 5'))";
+        vec![
+            ("Print something", json!({ "script": "print(1 + 1)" })),
+            ("The largest tables", json!({ "script": tables })),
+        ]
+    }
+
+    async fn run(context: Context, parameters: Parameters) -> Outcome<Data> {
+        run(context, parameters).await
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, reason = "the component's exports are foreign functions")]
+mod component {
+    use crate::program::Program;
+    use rota_sdk::__private as sdk;
+    use rota_sdk::bindings::{Descriptor, Failure, Report};
+
+    struct Component;
+
+    impl rota_sdk::bindings::undoable::Guest for Component {
+        fn describe() -> Descriptor {
+            match Program::embedded() {
+                Some(program) => program.describe(),
+                None => sdk::describe::<crate::Plugin>(),
+            }
+        }
+
+        async fn run(parameters: String) -> Result<Report, Failure> {
+            match Program::embedded() {
+                Some(program) => program.run(parameters).await.map_err(sdk::failure),
+                None => sdk::run::<crate::Plugin>(parameters).await,
+            }
+        }
+
+        async fn compensate(name: String, state: String) -> Result<(), Failure> {
+            let slots = Program::embedded().map(|program| program.slots());
+            crate::compensate(sdk::context(), &name, &state, slots).await.map_err(sdk::failure)
+        }
+    }
+
+    rota_sdk::bindings::undoable::__export_undoable_procedure!(Component with_types_in rota_sdk::bindings::undoable);
 }
 
 /// What to run.
@@ -95,11 +154,15 @@ pub struct Undoing {
     state: Json,
 }
 
+/// The slots of `script`.
+fn own_slots() -> Vec<Slot> {
+    Plugin::DECLARATION.slots.iter().map(|slot| Slot { name: slot.name, capability: slot.capability }).collect()
+}
+
 async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
-    let desk = Rc::new(Desk::new(cx));
+    let desk = Rc::new(Desk::new(cx, own_slots()));
     let source = Source { name: &parameters.name, text: &parameters.script };
-    let ended = engine::run(desk.clone(), source, Js::from_json(parameters.arguments)).await;
-    let source = Source { name: &parameters.name, text: &parameters.script };
+    let ended = engine::run(desk.clone(), Code::Script(source), Js::from_json(parameters.arguments)).await;
     let told = desk.told.take();
     let mut report = told.report;
     let mut data = Data {
@@ -118,24 +181,34 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
             Ok(report.data(data))
         }
         Err(thrown) => {
-            let at = |place: fn((usize, usize)) -> usize| thrown.at.map(|at| place(at) as u64);
-            data.error = Some(Failed {
-                message: thrown.message.clone(),
-                line: at(|(line, _)| line),
-                column: at(|(_, column)| column),
-                source: thrown.at.and_then(|(line, _)| source.text.lines().nth(line - 1)).map(str::to_owned),
-                stack: thrown.stack.clone(),
-            });
+            data.error = Some(failed(&thrown, &source));
+            if !told.summarised {
+                report.summary(format!("{} failed", parameters.name));
+            }
+            report.incomplete();
             Err(thrown.into_error(&source).with_report(report.data(data)))
         }
     }
 }
 
+fn failed(thrown: &Thrown, source: &Source<'_>) -> Failed {
+    let at = |place: fn((usize, usize)) -> usize| thrown.at.map(|at| place(at) as u64);
+    Failed {
+        message: thrown.message.clone(),
+        line: at(|(line, _)| line),
+        column: at(|(_, column)| column),
+        source: thrown.at.and_then(|(line, _)| source.text.lines().nth(line - 1)).map(str::to_owned),
+        stack: thrown.stack.clone(),
+    }
+}
+
 /// Call the function that the script left, with the state that it left.
-async fn compensate(cx: Context, undo: Undo<Undoing>) -> Result<()> {
-    let name = format!("undo of {}", undo.name);
-    let text = format!("({})(args)", undo.state.function);
+async fn compensate(cx: Context, name: &str, state: &str, slots: Option<Vec<Slot>>) -> Result<()> {
+    let undoing: Undoing = serde_json::from_str(state)?;
+    let name = format!("undo of {name}");
+    let text = format!("({})(args)", undoing.function);
     let source = Source { name: &name, text: &text };
-    let ended = engine::run(Rc::new(Desk::new(cx)), source, Js::from_json(undo.state.state)).await;
-    ended.map(drop).map_err(|thrown| thrown.into_error(&Source { name: &name, text: &text }))
+    let desk = Rc::new(Desk::new(cx, slots.unwrap_or_else(own_slots)));
+    let ended = engine::run(desk, Code::Script(source), Js::from_json(undoing.state)).await;
+    ended.map(drop).map_err(|thrown| thrown.into_error(&source))
 }

@@ -1,6 +1,6 @@
 // What a script finds: db, cache, bucket, cluster, stream, report, step ... Evaluated once, before the script; it keeps for itself what it
 // was given (`host` waits for the host, `tell` does not), and everything that a script could change after.
-(function (host, tell, words) {
+(function (host, tell, words, facts) {
   "use strict";
   const { freeze, defineProperty, keys, fromEntries } = Object;
   const { isArray } = Array;
@@ -137,50 +137,60 @@
     });
   }
 
-  const cache = freeze({
-    get: (key) => call("cache.get", key),
-    getBytes: (key) => call("cache.getBytes", key),
-    set: (key, value, options = {}) => call("cache.set", key, value, options),
-    ttl: (key) => call("cache.ttl", key),
-    expire: (key, seconds = null) => call("cache.expire", key, seconds),
-    unlink: (...names) => call("cache.unlink", names.flat()),
-    unlinkMatching: (pattern, options = {}) => call("cache.unlinkMatching", pattern, options),
-    scan: (pattern) => new Items(call("cache.scan", pattern), "cache.next", "cache.close"),
-    hashGet: (key, field) => call("cache.hashGet", key, field),
-    hashEntries: (key) => call("cache.hashEntries", key),
-    hashSet: (key, entries) => call("cache.hashSet", key, entries),
-    hashDelete: (key, ...fields) => call("cache.hashDelete", key, fields.flat()),
-    usage: (...names) => call("cache.usage", names.flat()),
-    keyspace: () => call("cache.keyspace"),
+  const cacheOf = (slot) => freeze({
+    get: (key) => call("cache.get", slot, key),
+    getBytes: (key) => call("cache.getBytes", slot, key),
+    set: (key, value, options = {}) => call("cache.set", slot, key, value, options),
+    ttl: (key) => call("cache.ttl", slot, key),
+    expire: (key, seconds = null) => call("cache.expire", slot, key, seconds),
+    unlink: (...names) => call("cache.unlink", slot, names.flat()),
+    unlinkMatching: (pattern, options = {}) => call("cache.unlinkMatching", slot, pattern, options),
+    scan: (pattern) => new Items(call("cache.scan", slot, pattern), "cache.next", "cache.close"),
+    hashGet: (key, field) => call("cache.hashGet", slot, key, field),
+    hashEntries: (key) => call("cache.hashEntries", slot, key),
+    hashSet: (key, entries) => call("cache.hashSet", slot, key, entries),
+    hashDelete: (key, ...fields) => call("cache.hashDelete", slot, key, fields.flat()),
+    usage: (...names) => call("cache.usage", slot, names.flat()),
+    keyspace: () => call("cache.keyspace", slot),
   });
 
-  const bucket = freeze({
-    get: (name) => call("bucket.get", name),
-    getText: (name) => call("bucket.getText", name),
-    put: (name, data, options = {}) => call("bucket.put", name, data, options),
-    stat: (name) => call("bucket.stat", name),
-    list: (prefix = "") => new Items(call("bucket.list", prefix), "bucket.next", "bucket.close"),
-    delete: (name) => call("bucket.delete", name),
+  const bucketOf = (slot) => freeze({
+    get: (name) => call("bucket.get", slot, name),
+    getText: (name) => call("bucket.getText", slot, name),
+    put: (name, data, options = {}) => call("bucket.put", slot, name, data, options),
+    stat: (name) => call("bucket.stat", slot, name),
+    list: (prefix = "") => new Items(call("bucket.list", slot, prefix), "bucket.next", "bucket.close"),
+    delete: (name) => call("bucket.delete", slot, name),
   });
 
-  const cluster = freeze({
-    namespace: () => call("cluster.namespace"),
-    get: (kind, name, options = {}) => call("cluster.get", kind, name, options),
-    list: (kind, options = {}) => new Items(call("cluster.list", kind, options), "cluster.next", "cluster.close"),
-    create: (object) => call("cluster.create", object),
-    patch: (kind, name, patch, options = {}) => call("cluster.patch", kind, name, patch, options),
-    delete: (kind, name, options = {}) => call("cluster.delete", kind, name, options),
-    scale: (kind, name, replicas, options = {}) => call("cluster.scale", kind, name, replicas, options),
-    restart: (kind, name, options = {}) => call("cluster.restart", kind, name, options),
-    rollout: (kind, name, options = {}) => call("cluster.rollout", kind, name, options),
-    logs: (pod, options = {}) => call("cluster.logs", pod, options),
-    exec: (pod, command, options = {}) => call("cluster.exec", pod, command, options),
+  const clusterOf = (slot) => freeze({
+    namespace: () => call("cluster.namespace", slot),
+    get: (kind, name, options = {}) => call("cluster.get", slot, kind, name, options),
+    list: (kind, options = {}) => new Items(call("cluster.list", slot, kind, options), "cluster.next", "cluster.close"),
+    create: (object) => call("cluster.create", slot, object),
+    patch: (kind, name, patch, options = {}) => call("cluster.patch", slot, kind, name, patch, options),
+    delete: (kind, name, options = {}) => call("cluster.delete", slot, kind, name, options),
+    scale: (kind, name, replicas, options = {}) => call("cluster.scale", slot, kind, name, replicas, options),
+    restart: (kind, name, options = {}) => call("cluster.restart", slot, kind, name, options),
+    rollout: (kind, name, options = {}) => call("cluster.rollout", slot, kind, name, options),
+    logs: (pod, options = {}) => call("cluster.logs", slot, pod, options),
+    exec: (pod, command, options = {}) => call("cluster.exec", slot, pod, command, options),
   });
 
-  const stream = freeze({
-    streams: () => call("stream.streams"),
-    consumers: (of) => call("stream.consumers", of),
+  const streamOf = (slot) => freeze({
+    streams: () => call("stream.streams", slot),
+    consumers: (of) => call("stream.consumers", slot, of),
   });
+
+  // A handle for each slot that is declared, by its name; and under the usual names the first of each capability.
+  const kinds = { sql: ["db", database], cache: ["cache", cacheOf], storage: ["bucket", bucketOf], kubernetes: ["cluster", clusterOf], jetstream: ["stream", streamOf] };
+  const slots = {}, usual = {};
+  for (const { name, capability, bound } of facts.slots) {
+    if (!(capability in kinds)) continue;
+    const [short, make] = kinds[capability];
+    slots[name] = freeze({ ...make(name), isBound: bound });
+    usual[short] ??= slots[name];
+  }
 
   // As a person reads it: texts as they are, everything else like JSON, with BigInts and dates.
   function shown(value, depth = 0) {
@@ -265,12 +275,12 @@
   });
 
   const all = {
-    db: database("database"), standby: database("standby"), cache, bucket, cluster, stream, print, table, report, step, compensate, console, RotaError,
+    ...usual, ...(slots.standby ? { standby: slots.standby } : {}), slots: freeze(slots), print, table, report, step, compensate, console, RotaError,
     sleep: (seconds) => call("run.sleep", seconds),
     artifact: (name, data, mediaType) => call("run.artifact", name, data, mediaType),
     progress: (done, total, unit = "", note = "") => { told("run.progress", [Number(done), total === undefined ? null : Number(total), unit, note]); },
-    isPlan: told("run.is-plan", []),
-    runId: told("run.run-id", []),
+    isPlan: facts.isPlan,
+    runId: facts.runId,
     args: freeze(words),
   };
   for (const name of keys(all)) defineProperty(globalThis, name, { value: all[name], writable: false, configurable: false, enumerable: true });

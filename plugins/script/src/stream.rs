@@ -9,7 +9,8 @@ const MOST: usize = 10_000;
 
 /// Calls of `stream`.
 pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
-    let session = desk.stream_slot()?.open().await?;
+    let [slot, args @ ..] = args else { return Err(Desk::unknown("stream", what)) };
+    let session = desk.stream_slot(slot)?.open().await?;
     match (what, args) {
         ("streams", []) => {
             let (streams, _) = session.streams(MOST).await?;

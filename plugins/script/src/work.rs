@@ -45,7 +45,7 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         }
         ("compensate", [Js::Text(name), Js::Text(function), state]) => {
             let undoing = Undoing { function: function.clone(), state: state.clone().into_json() };
-            let registered = desk.cx.undo(name.clone(), &undoing).await?;
+            let registered = rota_sdk::__private::register(name.clone(), &undoing).await?;
             Ok(work.compensations.borrow_mut().insert(registered))
         }
         ("dismiss", [handle]) => {
@@ -87,8 +87,6 @@ pub(crate) fn tell(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             let labels: Vec<(&str, &str)> = labels.iter().map(|(label, value)| (*label, value.as_str())).collect();
             desk.cx.gauge(name, &labels, *value);
         }
-        ("is-plan", []) => return Ok(Js::Flag(desk.cx.is_plan())),
-        ("run-id", []) => return Ok(Js::Text(desk.cx.info().id)),
         _ => return Err(Desk::unknown("run", what)),
     }
     Ok(Js::Undefined)

@@ -115,7 +115,7 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::durable::{compensate, register};
-    pub use crate::procedure::{describe, from_json, run, schema};
+    pub use crate::procedure::{context, describe, failure, from_json, run, schema};
     pub use crate::sql::placeholders;
     pub use schemars;
     pub use serde;

@@ -156,6 +156,18 @@ pub(crate) fn read_parameters<P: Parameters>(json: &str) -> Result<P> {
     P::read(json).map_err(|problem| Error::new(format!("the parameters are not valid: {problem}")))
 }
 
+/// For a component that makes its exports by hand: the run's context.
+#[doc(hidden)]
+pub fn context() -> Context {
+    Context::new()
+}
+
+/// For a component that makes its exports by hand: an error as the contract has it.
+#[doc(hidden)]
+pub fn failure(error: Error) -> crate::bindings::Failure {
+    error.into_failure()
+}
+
 /// The export `run`.
 #[doc(hidden)]
 pub async fn run<P: Procedure>(parameters: String) -> Result<wit::Report, wit::Failure> {
