@@ -1,5 +1,7 @@
 //! A JavaScript of the operator's: under exactly what is granted, like any other procedure.
 
+#![cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "the exports are those of the component"))]
+
 mod bucket;
 mod cache;
 mod cluster;
