@@ -113,6 +113,10 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             host.close().await;
             status
         }
+        Command::Exec(args) if args.types => {
+            print!("{}", commands::exec::TYPES);
+            Ok(0)
+        }
         Command::Exec(args) => {
             let host = host(&cli.common).await?;
             let status = commands::exec::exec(&host, *args, printing).await;

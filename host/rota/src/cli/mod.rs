@@ -158,6 +158,9 @@ A script finds db, standby, cache, bucket, cluster and stream (what is bound to 
 print, table, report, step, compensate, args: docs/procedures/script.md. Without --grant it may read. With more it is planned first, its effects
 are listed and asked for, and what it then does is held to them.")]
 pub(crate) struct ExecArgs {
+    /// Print what a script finds as TypeScript declarations, for an editor: rota exec --types > rota.d.ts
+    #[arg(long, exclusive = true)]
+    pub(crate) types: bool,
     /// The script: a .js or .sql file, or - for stdin
     #[arg(value_name = "FILE", conflicts_with = "expression")]
     pub(crate) file: Option<PathBuf>,

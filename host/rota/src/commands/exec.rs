@@ -14,6 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// What a script finds, for editors.
+pub(crate) const TYPES: &str = include_str!("../../../../plugins/script/rota.d.ts");
 /// How long a script may be.
 const LONGEST: u64 = 4 << 20;
 /// What a script's effects being agreed to by nobody ends with: as a denial does.
@@ -237,6 +239,24 @@ impl Script {
             limits: args.limit.clone(),
             trigger: Trigger::Manual,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn everything_that_a_script_finds_is_declared() {
+        let prelude = include_str!("../../../../plugins/script/src/prelude.js");
+        let all = prelude.split_once("const all = {").and_then(|(_, rest)| rest.split_once("};")).map(|(all, _)| all).unwrap();
+        let names = all.split([',', '\n']).map(|item| item.split(':').next().unwrap_or_default().trim());
+        let names: Vec<&str> = names.filter(|name| !name.is_empty() && name.chars().all(char::is_alphanumeric) && *name != "console").collect();
+        assert!(names.len() > 10, "{names:?}");
+        for name in names.into_iter().chain(["db", "standby", "cache", "bucket", "cluster", "stream"]) {
+            let declared = ["const", "function", "class"].iter().any(|kind| {
+                super::TYPES.contains(&format!("declare {kind} {name}"))
+            });
+            assert!(declared, "{name}");
+        }
     }
 }
 
