@@ -1,0 +1,123 @@
+//! Plugins in JavaScript: what `rota plugin new` writes, and their component. Nothing but this binary is needed for either.
+
+use super::spec::{Slot, Spec};
+use super::{BuildError, File, Made};
+use crate::commands::exec::TYPES;
+use crate::settings::UsageError;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The source of a plugin, in its folder.
+pub(crate) const SOURCE: &str = "procedure.js";
+
+macro_rules! template {
+    ($name:literal) => {
+        include_str!(concat!("templates/javascript/", $name))
+    };
+}
+
+/// The files of a new plugin.
+///
+/// # Errors
+/// When a slot is of a capability that scripts do not have.
+pub(crate) fn files(spec: &Spec) -> Result<Vec<File>, UsageError> {
+    let (mut slots, mut calls) = (String::new(), String::new());
+    for slot in &spec.slots {
+        let (purpose, call) = start(slot)?;
+        let accesses: Vec<String> = slot.accesses.iter().map(|access| format!("{access:?}")).collect();
+        let _ = writeln!(
+            slots,
+            "    {:?}: {{ capability: {:?}, accesses: [{}], purpose: {purpose:?} }},",
+            slot.name,
+            slot.capability,
+            accesses.join(", ")
+        );
+        for line in call.lines() {
+            let _ = writeln!(calls, "    {line}");
+        }
+    }
+    let risk = if spec.slots.iter().all(Slot::only_reads) { "observe" } else { "change" };
+    let bind: Vec<String> = spec.slots.iter().map(|slot| format!("--bind {}={}", slot.name, example(slot))).collect();
+    let filled = |text: &str| {
+        text.replace("@NAME@", &spec.name)
+            .replace("@RISK@", risk)
+            .replace("@SLOTS@", slots.trim_end())
+            .replace("@CALLS@", calls.trim_end())
+            .replace("@BIND@", &bind.join(" "))
+    };
+    Ok(vec![
+        File::new(SOURCE, filled(template!("procedure.js.txt"))),
+        File::new("DEVELOPING.md", filled(template!("DEVELOPING.md.txt"))),
+        File::new("README.md", filled(template!("README.md.txt"))),
+        File::new("rota.d.ts", TYPES),
+        File::new("jsconfig.json", template!("jsconfig.json.txt")),
+        File::new(".gitignore", "/*.wasm\n"),
+        File::new(".github/workflows/plugin.yml", filled(template!("workflow.yml.txt"))),
+        File::program("ci", template!("ci.txt")),
+    ])
+}
+
+/// What is done with a slot at first, and why: something that works on any target of its kind, and harms none.
+fn start(slot: &Slot) -> Result<(&'static str, String), UsageError> {
+    let handle = format!("slots[{:?}]", slot.name);
+    let reads = slot.has("read");
+    Ok(match slot.capability {
+        "sql" if reads => (
+            "Lists the tables that changed most.",
+            format!(
+                "const tables = await {handle}.query(\n  `select format('%I.%I', schemaname, relname) as name, n_live_tup as rows\n     \
+                 from pg_catalog.pg_stat_user_tables order by n_mod_since_analyze desc, 1 limit $1`,\n  [limit],\n);\n\
+                 table(tables, {{ title: {:?}, columns: [\"name\", \"rows\"] }});\nfound += tables.length;",
+                format!("Tables of {}", slot.name)
+            ),
+        ),
+        "storage" if reads => (
+            "Lists objects.",
+            format!(
+                "for await (const object of {handle}.list(\"\")) {{\n  print(object.name, object.size);\n  if (++found === limit) break;\n}}"
+            ),
+        ),
+        "cache" if reads => (
+            "Counts keys.",
+            format!("for (const {{ database, keys }} of await {handle}.keyspace()) {{\n  print(`database ${{database}}: ${{keys}} keys`);\n  found += keys;\n}}"),
+        ),
+        "kubernetes" if reads => (
+            "Lists pods.",
+            format!(
+                "for await (const pod of {handle}.list(\"Pod\")) {{\n  print(pod.metadata.name, pod.status.phase);\n  if (++found === limit) break;\n}}"
+            ),
+        ),
+        "jetstream" => (
+            "Lists streams.",
+            format!("for (const stream of await {handle}.streams()) {{\n  print(stream.name, stream.messages);\n  found += 1;\n}}"),
+        ),
+        "tool" | "key" => {
+            return Err(UsageError::new(format!(
+                "a plugin in JavaScript has no slots of the capability {}: sql, cache, storage, kubernetes and jetstream; use --language rust for the others",
+                slot.capability
+            )));
+        }
+        _ => ("Is ready to be used.", format!("if ({handle}.isBound) found += 1;")),
+    })
+}
+
+/// What could be bound to a slot.
+fn example(slot: &Slot) -> &'static str {
+    match slot.capability {
+        "sql" => "postgres://me@localhost/shop",
+        "storage" => "file:///tmp/bucket",
+        "cache" => "redis://localhost",
+        _ => "NAME",
+    }
+}
+
+/// Its component.
+pub(crate) fn build(folder: &Path) -> anyhow::Result<Made> {
+    let path = folder.join(SOURCE);
+    let source = std::fs::read_to_string(&path)
+        .map_err(|error| UsageError::new(format!("{} cannot be read: {error}", path.display())))?;
+    let component = rota_catalog::javascript(&source).map_err(|error| BuildError(format!("{}: {error}", path.display())))?;
+    let named = std::fs::canonicalize(folder).ok();
+    let stem = named.as_deref().and_then(Path::file_name).map_or_else(|| "plugin".into(), |name| name.to_string_lossy().into_owned());
+    Ok(Made { component, stem, compiler: format!("rota {}", env!("CARGO_PKG_VERSION")) })
+}
