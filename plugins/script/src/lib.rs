@@ -20,6 +20,7 @@ use desk::{Desk, Slot};
 use engine::{Code, Source, Thrown};
 use rota_sdk::prelude::*;
 use rota_sdk::{Context, Declaration, Procedure, Risk, SlotDeclaration};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use value::Js;
 
@@ -114,7 +115,7 @@ pub struct Parameters {
     name: String,
     /// What the script finds as `args`.
     #[parameter(default)]
-    arguments: Json,
+    arguments: BTreeMap<String, Json>,
 }
 
 /// What came of it.
@@ -164,7 +165,7 @@ fn own_slots() -> Vec<Slot> {
 async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     let desk = Rc::new(Desk::new(cx, own_slots()));
     let source = Source { name: &parameters.name, text: &parameters.script };
-    let ended = engine::run(desk.clone(), Code::Script(source), Js::from_json(parameters.arguments)).await;
+    let ended = engine::run(desk.clone(), Code::Script(source), Js::from_json(Json::Object(parameters.arguments.into_iter().collect()))).await;
     let told = desk.told.take();
     let mut report = told.report;
     let mut data = Data {
