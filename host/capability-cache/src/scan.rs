@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 /// How many places of its table a server looks at for one answer, at the most and where it is slow.
 const COUNT: usize = 1_000;
-const LEAST_COUNT: usize = 100;
+const LEAST_COUNT: usize = 250;
 /// How many answers are fetched ahead.
 const ANSWERS_AHEAD: usize = 4;
 /// How many keys are fetched ahead of who reads them.

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 /// The most bytes of keys that are held at a time.
 const MOST_BYTES: usize = 256 << 20;
 /// Keys in one command, where the server is slow or nothing is known of it yet.
-const LEAST_KEYS: usize = 32;
+const LEAST_KEYS: usize = 64;
 /// Collections with more elements than this are emptied first on a server whose UNLINK frees in place.
 const DRAIN_ABOVE: u64 = 10_000;
 /// Elements that are removed from a collection at a time.

@@ -201,10 +201,11 @@ async fn list(cluster: &Cluster, call: &Value) -> Value {
                     first = object;
                 }
             }
+            let distinct = names.iter().filter_map(Value::as_str).collect::<std::collections::HashSet<_>>().len();
             names.truncate(20);
             answer(
                 end.await,
-                |listed| json!({ "count": listed.count, "version": listed.resource_version, "names": names, "first": first }),
+                |listed| json!({ "count": listed.count, "distinct": distinct, "version": listed.resource_version, "names": names, "first": first }),
             )
         }
         Err(error) => said(&error),
