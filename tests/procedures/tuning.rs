@@ -212,5 +212,6 @@ async fn nothing_is_set_without_a_binding_that_names_it() {
     assert!(answer.to_string().contains("lets ALTER SYSTEM set no parameter"), "{answer:#}");
     let (status, answer) = run(&rota, "tune", &["--grant", "database=read"]).await;
     assert_eq!(status, Some(3), "{answer:#}");
+    assert_eq!(answer["effects"], json!([]), "nothing is even left to undo: {answer:#}");
     assert_eq!(auto_conf(&server).await, before);
 }

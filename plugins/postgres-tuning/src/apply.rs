@@ -27,6 +27,13 @@ pub(crate) struct Change {
     pub(crate) value: f64,
 }
 
+impl Change {
+    /// What sets it, with what it was.
+    fn statement(&self) -> Result<Sql> {
+        statement(&self.name, Some(&self.to), &format!("was {}", self.from))
+    }
+}
+
 /// How a change ended.
 #[data]
 pub(crate) enum State {
@@ -75,16 +82,15 @@ pub(crate) async fn apply(
     let changes = changes(looked, wanted, parameters, report)?;
     // An attempt that begins anew finds some of them set: what was there before is what the first one saw.
     let changes: Vec<Change> = cx.step("what is to be set", async || Ok(changes)).repeatable().await?;
-    if changes.is_empty() {
-        return Ok(Vec::new());
+    let Some(first) = changes.first() else { return Ok(Vec::new()) };
+    // What is not granted at all is denied before there is anything to undo.
+    if !cx.database().grants("alter-system") {
+        session.execute(first.statement()?, params![]).await?;
     }
     cx.undo("the settings as they were", &Left { changes: changes.clone() }).await?;
     let mut set = Vec::new();
     for change in changes {
-        match session
-            .execute(statement(&change.name, Some(&change.to), &format!("was {}", change.from))?, params![])
-            .await
-        {
+        match session.execute(change.statement()?, params![]).await {
             Ok(_) => set.push(change),
             // The grant is there: it is the binding that does not name this one, and it may name others.
             Err(error) if error.is_denied() && cx.database().grants("alter-system") => {
@@ -267,6 +273,7 @@ pub(crate) async fn put_back(cx: Context, undo: Undo<Left>) -> Result<()> {
     let Some(written) = &looked.written else {
         return Err(Error::new("what is written in the server's files cannot be seen any more"));
     };
+    let mut put = 0;
     for change in &undo.state.changes {
         let now = auto(written, &change.name);
         if now == change.before {
@@ -278,12 +285,19 @@ pub(crate) async fn put_back(cx: Context, undo: Undo<Left>) -> Result<()> {
         }
         let back = statement(&change.name, change.before.as_deref(), "put back");
         match session.execute(back?, params![]).await {
-            Ok(_) => {}
+            Ok(_) => put += 1,
             // It was never set: the binding does not name it, and did not then.
             Err(error) if error.is_denied() => warn!("{}: {error}", change.name),
             Err(error) => return Err(error.context(format!("putting {} back", change.name))),
         }
     }
     // Also where nothing is left to put back: an attempt before this one may have been ended before the server was told.
-    reload(&cx, &mut session).await
+    match reload(&cx, &mut session).await {
+        // Who may not now could not then either: nothing that the run wrote was ever read.
+        Err(error) if put == 0 && (error.is_denied() || error.code() == Some("42501")) => {
+            warn!("nothing was put back, and the server was not told: {error}");
+            Ok(())
+        }
+        told => told,
+    }
 }

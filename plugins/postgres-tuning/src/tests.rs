@@ -230,5 +230,12 @@ fn a_plan_lists_each_with_old_and_new_and_a_missing_grant_ends_it() {
     let host = runbook();
     host.grant("database", &["read"]);
     assert!(host.run::<Plugin>(json!({ "memory": "8GB", "apply": true })).is_err());
-    assert!(host.effects().is_empty());
+    assert!(host.effects().is_empty() && host.compensations().is_empty(), "{:?}", host.compensations());
+    // A role that may set nothing may not reload either: nothing is left to undo, and that is no failure.
+    let host = runbook();
+    let forbidden = || failed("42501", "permission denied");
+    host.sql("database").fails_execute("alter system", forbidden()).fails_execute("reload configuration", forbidden());
+    let failure = host.run::<Plugin>(json!({ "memory": "8GB", "apply": true })).unwrap_err();
+    assert!(failure.hint.unwrap().contains("GRANT ALTER SYSTEM ON PARAMETER work_mem"));
+    host.undo::<Plugin>().unwrap();
 }
