@@ -63,6 +63,46 @@ fn a_denial_names_the_flag_that_would_give_it_and_no_secret() {
 }
 
 #[test]
+fn a_parameter_needs_the_access_and_a_binding_that_names_it() {
+    // A binding of an address names none.
+    let (bare, _) = executing(&["alter-system"]);
+    let denied = bare.authorise_parameter("sql.execute", "database", Some("work_mem")).err().unwrap();
+    let said = denied.to_string();
+    assert!(
+        said.contains("set no parameter, not work_mem")
+            && said.contains("bindings.kosmos.alter_system = [\"work_mem\"]"),
+        "{said}"
+    );
+    assert!(matches!(bare.authorise_parameter("sql.reload", "database", None), Err(Denied::Parameter { .. })));
+    let naming = |accesses: &[&str]| {
+        let Binding::Sql(mut binding) = Binding::parse_ad_hoc("postgres://me@localhost/kosmos").unwrap() else {
+            panic!()
+        };
+        binding.alter_system = vec!["work_mem".into()];
+        let grant = Grant {
+            slot: "database".into(),
+            binding_name: "kosmos".into(),
+            binding: Binding::Sql(binding),
+            accesses: accesses.iter().map(|a| (*a).to_owned()).collect(),
+        };
+        let identity = RunIdentity { run: "r".into(), job: "j".into() };
+        Gate::new(identity, Mode::Execute, Quotas::default(), Arc::new(MemoryLedger::default()), [grant])
+    };
+    let gate = naming(&["read", "ddl"]);
+    assert!(matches!(
+        gate.authorise_parameter("sql.execute", "database", Some("work_mem")),
+        Err(Denied::Missing { .. })
+    ));
+    assert_eq!(gate.denials().1, 1);
+    let gate = naming(&["alter-system"]);
+    let authorized = gate.authorise_parameter("sql.execute", "database", Some("WORK_MEM")).unwrap();
+    assert_eq!(authorized.needed(), [SqlAccess::AlterSystem]);
+    assert!(gate.authorise_parameter("sql.reload", "database", None).is_ok());
+    assert!(gate.authorise_parameter("sql.execute", "database", Some("shared_buffers")).is_err());
+    assert_eq!(gate.denials().1, 1);
+}
+
+#[test]
 fn a_slot_without_any_access_cannot_even_be_opened() {
     let (gate, _) = executing(&[]);
     assert!(matches!(gate.authorise::<Sql>("sql.open", "database", &[]), Err(Denied::Missing { .. })));

@@ -141,6 +141,7 @@ fn flag(denied: &Denied, prepared: &Prepared) -> Option<String> {
         Denied::Unbound { slot, .. } => {
             Some(format!("add --bind {slot}=... and --grant {slot}={}", declared(slot).join(",")))
         }
-        Denied::WrongKind { .. } | Denied::Never { .. } => None,
+        // It says so itself, and no flag gives it: what may be set on a server is in the configuration.
+        Denied::Parameter { .. } | Denied::WrongKind { .. } | Denied::Never { .. } => None,
     }
 }

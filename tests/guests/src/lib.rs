@@ -59,7 +59,7 @@ impl Guest for Component {
                 slot(
                     "database",
                     "sql",
-                    &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in"],
+                    &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in", "alter-system"],
                 ),
                 slot("bucket", "storage", &["read", "write", "delete"]),
                 slot("program", "tool", &["run"]),

@@ -302,6 +302,7 @@ pub(super) fn access(statement: &str) -> &'static str {
         ("select" | "with" | "show" | "explain" | "values" | "table", _) => "read",
         ("vacuum" | "analyze" | "cluster" | "reindex" | "checkpoint", _) => "maintain",
         ("create" | "drop" | "alter", "index" | "unique") => "index",
+        ("alter", "system") => "alter-system",
         ("create" | "drop" | "alter" | "comment" | "grant" | "revoke", _) => "ddl",
         _ => "write",
     }
