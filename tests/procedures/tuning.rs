@@ -1,7 +1,9 @@
 //! Settings: what they should be, the worst case, and what was written and did not take.
 
 use crate::{rota, run};
-use rota_testbed::{Postgres, PostgresOptions, PostgresVersion};
+use rota_testbed::{Postgres, PostgresOptions, PostgresVersion, eventually};
+use rota_tests::Running;
+use rota_tests::crash::{Crashes, Moment};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
@@ -33,7 +35,7 @@ async fn settings_are_compared_and_what_did_not_take_is_said() {
             server.execute("postgres", of(name)[key].as_str().unwrap()).await.unwrap();
         }
         server.execute("postgres", "select pg_reload_conf()").await.unwrap();
-        let settled = rota_testbed::eventually(std::time::Duration::from_secs(20), "the reload", async || {
+        let settled = eventually(std::time::Duration::from_secs(20), "the reload", async || {
             let (_, answer) = run(&rota, "postgres-tuning", &arguments).await;
             Ok((answer["report"]["data"]["pending_restart"] == json!(["shared_buffers"])).then_some(answer))
         })
@@ -91,6 +93,10 @@ fn details(answer: &Value) -> Vec<&str> {
 
 /// A server with a role as the manifests of the configuration give it.
 async fn tuned(version: PostgresVersion) -> (Postgres, rota_tests::Rota, String) {
+    tuned_with(version, TOML).await
+}
+
+async fn tuned_with(version: PostgresVersion, toml: &str) -> (Postgres, rota_tests::Rota, String) {
     let config = ["work_mem = 64MB", "shared_buffers = 128MB", "random_page_cost = 4.0"].map(str::to_owned).to_vec();
     let server = Postgres::start(PostgresOptions { version, config, pgvector: false, ..PostgresOptions::default() })
         .await
@@ -101,7 +107,7 @@ async fn tuned(version: PostgresVersion) -> (Postgres, rota_tests::Rota, String)
     let (role, password) = server.fresh_role("tuner", "").await.unwrap();
     let mut rota = rota();
     rota.set("TUNED_URL", server.url_as(&role, &password, "postgres"));
-    rota.configure(TOML).unwrap();
+    rota.configure(toml).unwrap();
     (server, rota, role)
 }
 
@@ -214,4 +220,106 @@ async fn nothing_is_set_without_a_binding_that_names_it() {
     assert_eq!(status, Some(3), "{answer:#}");
     assert_eq!(answer["effects"], json!([]), "nothing is even left to undo: {answer:#}");
     assert_eq!(auto_conf(&server).await, before);
+}
+
+const SERVED: &str = r#"
+undo = { attempts = 5, backoff = "200ms" }
+[server]
+listen = "127.0.0.1:0"
+lease = "2s"
+poll = "100ms"
+[store]
+url = "env:STORE_URL"
+"#;
+
+async fn serve(rota: &rota_tests::Rota) -> Running {
+    let mut running = rota.start(&["serve"]).unwrap();
+    running.says("serving as").await.unwrap();
+    running
+}
+
+async fn in_force(server: &Postgres, wanted: [&str; 2]) {
+    eventually(std::time::Duration::from_secs(20), &format!("{wanted:?} to be in force"), async || {
+        let found = [shown(server, "work_mem").await, shown(server, "random_page_cost").await];
+        Ok((found == wanted).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+/// The host is killed before and after each effect of applying, as a whole run enumerates them. Another goes on, and all of it is set; or the run is
+/// cancelled first, and all of it is as it was, in the file and in force.
+async fn killed_at_each_effect(cancel: bool) {
+    let store = Postgres::shared().await.unwrap().fresh_database("tuning_store").await.unwrap();
+    let crashes = Crashes::over(store);
+    let toml = TOML.replace("apply = true }", "apply = true, only = [\"work_mem\", \"random_page_cost\"] }") + SERVED;
+    let (server, mut rota, role) = tuned_with(PostgresVersion::V16, &toml).await;
+    grant(&server, &rota, &role).await;
+    rota.set("STORE_URL", crashes.url());
+    let before = auto_conf(&server).await;
+    in_force(&server, ["64MB", "2"]).await;
+    let queue = async || rota.json(&["jobs", "run", "tune"]).await.unwrap()["id"].as_str().unwrap().to_owned();
+    let over = async |run: &str| {
+        eventually(std::time::Duration::from_secs(45), "the run's end", async || {
+            let shown = rota.json(&["runs", "show", run]).await?;
+            let status = shown["run"]["status"].as_str().unwrap_or_default().to_owned();
+            Ok((!["queued", "running", "compensating"].contains(&status.as_str())).then_some(shown))
+        })
+        .await
+        .unwrap()
+    };
+    let stop = async |host: Running| {
+        host.signal(rustix::process::Signal::TERM).unwrap();
+        host.end().await.unwrap();
+    };
+    let reset = async || {
+        for statement in
+            ["alter system reset work_mem", "alter system set random_page_cost = '2'", "select pg_reload_conf()"]
+        {
+            server.execute("postgres", statement).await.unwrap();
+        }
+        in_force(&server, ["64MB", "2"]).await;
+    };
+    let host = serve(&rota).await;
+    let whole = queue().await;
+    let ended = over(&whole).await;
+    assert_eq!(ended["run"]["status"], "succeeded", "{ended:#}");
+    stop(host).await;
+    let after = auto_conf(&server).await;
+    in_force(&server, ["4MB", "1.1"]).await;
+    let effects = crashes.recorded(&whole).await.unwrap();
+    let operations: Vec<&str> = effects.iter().map(|effect| effect.operation.as_str()).collect();
+    assert_eq!(operations, ["sql.execute", "sql.execute", "sql.reload-configuration"]);
+    for effect in &effects {
+        for moment in Moment::BOTH {
+            let point = format!("{moment:?} of {effect}, cancelled: {cancel}");
+            reset().await;
+            let host = serve(&rota).await;
+            let armed = crashes.arm(effect.sequence, moment).await.unwrap();
+            let run = queue().await;
+            armed.kill(host, &run).await.unwrap();
+            if cancel {
+                let said = rota.run(&["runs", "cancel", &run]).await.unwrap();
+                assert_eq!(said.status, Some(0), "{point}: {said:?}");
+            }
+            let next = serve(&rota).await;
+            let ended = over(&run).await;
+            let (status, file, values) =
+                if cancel { ("cancelled", &before, ["64MB", "2"]) } else { ("succeeded", &after, ["4MB", "1.1"]) };
+            assert_eq!(ended["run"]["status"], status, "{point}: {ended:#}");
+            assert_eq!(&auto_conf(&server).await, file, "{point}");
+            in_force(&server, values).await;
+            stop(next).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_killed_at_any_effect_is_followed_by_one_that_sets_the_rest() {
+    killed_at_each_effect(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_cancelled_after_its_host_was_killed_leaves_all_as_it_was() {
+    killed_at_each_effect(true).await;
 }

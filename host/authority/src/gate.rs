@@ -90,6 +90,18 @@ pub enum Denied {
         /// The kind that would serve.
         wanted: &'static str,
     },
+    /// The run is held to a plan, and the effect is not in it, or no more.
+    #[error(
+        "{operation} on {target} is not in the plan that was agreed to (`{detail}`): what the plan saw has changed, or the procedure goes by what a plan cannot show; plan it again"
+    )]
+    NotPlanned {
+        /// The import that asked.
+        operation: &'static str,
+        /// The binding and the object.
+        target: String,
+        /// What it would have done, its first line.
+        detail: String,
+    },
     /// The grant does not hold an access that the call needs.
     #[error("{operation} needs `{}` on slot `{slot}` (binding `{binding}`), which is granted {}; give it with --grant {slot}={}, or in the job: slots.{slot}.access = [{}]", .missing.join(" + "), granted_words(.granted), all(.granted, .missing).join(","), quoted(&all(.granted, .missing)))]
     Missing {
@@ -284,7 +296,7 @@ impl Gate {
         denied
     }
 
-    fn note(&self, denied: Denied) {
+    pub(crate) fn note(&self, denied: Denied) {
         self.denial_count.fetch_add(1, Ordering::Relaxed);
         let mut kept = self.denials.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if kept.len() < DENIALS_KEPT && !kept.contains(&denied) {

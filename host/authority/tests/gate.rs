@@ -110,6 +110,37 @@ fn a_slot_without_any_access_cannot_even_be_opened() {
     assert!(gate.authorise::<Sql>("sql.open", "database", &[]).is_ok());
 }
 
+#[tokio::test]
+async fn a_run_that_is_held_to_a_plan_has_its_effects_as_often_as_it_and_no_others() {
+    let of = |detail: &str| Effect { detail: detail.into(), ..effect() };
+    let planned = |detail: &str| PlannedEffect {
+        operation: "sql.execute".into(),
+        target: "kosmos: public.orders".into(),
+        detail: detail.into(),
+    };
+    let ledger = Arc::new(MemoryLedger::default());
+    let grant = Grant {
+        slot: "database".into(),
+        binding_name: "kosmos".into(),
+        binding: Binding::parse_ad_hoc("postgres://me@localhost/kosmos").unwrap(),
+        accesses: vec!["maintain".into()],
+    };
+    let identity = RunIdentity { run: "r".into(), job: "j".into() };
+    let plan = vec![planned("delete 5"), planned("delete 6"), planned("delete 6")];
+    let gate = Gate::held(identity, Mode::Execute, Quotas::default(), ledger.clone(), [grant], Some(plan));
+    for (detail, admitted) in
+        [("delete 6", true), ("delete 7", false), ("delete 6", true), ("delete 6", false), ("delete 5", true)]
+    {
+        let decided = maintain(&gate).unwrap().effect(of(detail)).await;
+        assert_eq!(decided.is_ok(), admitted, "{detail}");
+        if let Err(refused) = decided {
+            assert!(matches!(refused, EffectRefused::NotPlanned(Denied::NotPlanned { .. })), "{refused}");
+        }
+    }
+    // Neither on record nor done; and counted.
+    assert_eq!((ledger.effects().len(), gate.denials().1), (3, 2));
+}
+
 #[test]
 fn denials_are_counted_beyond_what_is_kept() {
     let (gate, _) = executing(&[]);

@@ -7,6 +7,9 @@ use rota_contract::reports::Slot;
 /// What is wrong with a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptorProblem {
+    /// It could not say what it is: a component that finds out only when it is asked leaves its name and version empty, and says why in its summary.
+    #[error("it cannot say what it is: {0}")]
+    Nothing(String),
     /// The name.
     #[error("its name `{0}` is not lower-case words joined by hyphens (at most 63 characters)")]
     Name(String),
@@ -44,6 +47,9 @@ pub fn check(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descr
 
 /// Everything that the contract's rules refuse in a descriptor.
 pub fn problems(descriptor: &Descriptor, interfaces: &[String]) -> Vec<DescriptorProblem> {
+    if descriptor.name.is_empty() && descriptor.version.is_empty() && !descriptor.summary.is_empty() {
+        return vec![DescriptorProblem::Nothing(printable(&descriptor.summary))];
+    }
     let mut problems = Vec::new();
     if !is_name(&descriptor.name) {
         problems.push(DescriptorProblem::Name(printable(&descriptor.name)));

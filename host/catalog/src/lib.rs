@@ -14,7 +14,7 @@ pub use descriptor::{
     DescriptorProblem, capabilities, check as check_descriptor, only_reads, problems as descriptor_problems,
     words as access_words,
 };
-pub use javascript::{JavascriptError, LONGEST_JAVASCRIPT, javascript};
+pub use javascript::{JavascriptError, LONGEST_JAVASCRIPT, is_javascript, javascript};
 pub use lint::{Finding, Level, lint};
 pub use reference::Reference;
 

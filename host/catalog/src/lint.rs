@@ -77,6 +77,7 @@ pub fn lint(descriptor: &Descriptor, interfaces: &[String], size: u64) -> Vec<Fi
 /// What the host refuses.
 fn refused(problem: &DescriptorProblem) -> Finding {
     let (rule, to_do) = match problem {
+        DescriptorProblem::Nothing(_) => ("describe", "mend it there"),
         DescriptorProblem::Name(_) => ("name", "name it in lower-case words joined by hyphens"),
         DescriptorProblem::Version(_) => ("version", "give it a semantic version, such as 0.1.0"),
         DescriptorProblem::Schema { .. } => {

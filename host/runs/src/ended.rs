@@ -142,6 +142,7 @@ fn flag(denied: &Denied, prepared: &Prepared) -> Option<String> {
             Some(format!("add --bind {slot}=... and --grant {slot}={}", declared(slot).join(",")))
         }
         // It says so itself, and no flag gives it: what may be set on a server is in the configuration.
-        Denied::Parameter { .. } | Denied::WrongKind { .. } | Denied::Never { .. } => None,
+        // What a plan did not have is had by a new plan.
+        Denied::Parameter { .. } | Denied::NotPlanned { .. } | Denied::WrongKind { .. } | Denied::Never { .. } => None,
     }
 }

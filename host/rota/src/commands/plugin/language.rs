@@ -1,7 +1,7 @@
 //! What differs from language to language: the files of a new plugin, how it is told from others, and how it is built. A language is added here.
 
 use super::spec::Spec;
-use super::{File, Made, Printing, cargo, python, rust};
+use super::{File, Made, Printing, cargo, javascript, python, rust};
 use crate::cli::Language;
 use crate::settings::UsageError;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::path::Path;
 /// All of them, by what tells a plugin's folder, in the order in which it is looked for.
 const MARKS: [(Language, &str); 4] = [
     (Language::Rust, "Cargo.toml"),
-    (Language::Javascript, "procedure.js"),
+    (Language::Javascript, javascript::SOURCE),
     (Language::Python, "app.py"),
     (Language::C, "procedure.c"),
 ];
@@ -51,7 +51,8 @@ impl Language {
         match self {
             Self::Rust => Ok(rust::files(spec)),
             Self::Python => Ok(python::files(spec)),
-            Self::Javascript | Self::C => Err(self.missing()),
+            Self::Javascript => javascript::files(spec),
+            Self::C => Err(self.missing()),
         }
     }
 
@@ -67,7 +68,9 @@ impl Language {
             Self::Rust => cargo::build(folder, locked, printing).await,
             // What it needs is in componentize-py: there is nothing to lock.
             Self::Python => python::build(folder, printing).await,
-            Self::Javascript | Self::C => Err(self.missing().into()),
+            // Nothing is compiled, so there is nothing to lock either.
+            Self::Javascript => javascript::build(folder),
+            Self::C => Err(self.missing().into()),
         }
     }
 
@@ -86,7 +89,7 @@ impl Language {
     fn missing(self) -> UsageError {
         UsageError(match self {
             Self::C => "`rota plugin` does not make plugins in C yet; any language that makes components can: write the contract with `rota plugin wit`, make bindings of it with wit-bindgen (cargo install wit-bindgen-cli@0.61.1), compile with the clang of wasi-sdk (https://github.com/WebAssembly/wasi-sdk), and look at the component with `rota plugin check FILE.wasm`".into(),
-            Self::Rust | Self::Javascript | Self::Python => format!("`rota plugin` does not make plugins in {} yet; use --language rust or python", self.word()),
+            Self::Rust | Self::Javascript | Self::Python => format!("`rota plugin` does not make plugins in {} here; use --language rust", self.word()),
         })
     }
 }

@@ -5,6 +5,7 @@
 //! | `spec` | reads name and slots |
 //! | `language` | what differs from language to language |
 //! | `rust` | the files of a new plugin in Rust |
+//! | `javascript` | the same in JavaScript, and its component |
 //! | `cargo` | builds one |
 //! | `python` | the files of a new plugin in Python, and how it is built |
 //! | `sdk` | the contract and the SDK, as this binary has them |
@@ -14,6 +15,7 @@
 mod cargo;
 mod check;
 mod dev;
+mod javascript;
 mod language;
 mod python;
 mod rust;

@@ -106,7 +106,8 @@ pub(crate) mod sql {
 
         pub(crate) async fn reload_configuration(&self) -> Result<bool, HostError> {
             let mock = bound(&self.0, Some("alter-system"))?;
-            let carried_out = current().effect("sql.reload-configuration", &self.0, "reload the configuration".to_owned());
+            let carried_out =
+                current().effect("sql.reload-configuration", &self.0, "reload the configuration".to_owned());
             Ok(carried_out && mock.execute("reload configuration", &[])? > 0)
         }
 
