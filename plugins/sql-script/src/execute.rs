@@ -1,16 +1,19 @@
 //! Running a script.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, is_unknown};
+use crate::place::one_line;
 use crate::read::{Room, Way};
 use crate::split::{Action, Step};
 use crate::tell::Told;
 use crate::{Data, OnError, Ran, State, What, Work, copy, read};
 use rota_sdk::prelude::*;
 use rota_sdk::sql::{Isolation, TransactionOptions};
-use rota_sdk::{HostError, Timestamp};
 
-/// How many bytes of rows are shown of all statements: they are in the report twice, as a table and as data.
-const ROOM: usize = 1 << 20;
+/// How many bytes of rows and plans are shown of all statements, as JSON. They are in the report twice, once of them as JSON within JSON: four times as many
+/// at worst, which with the rest is below what a report may have.
+const ROOM: usize = 512 << 10;
+/// How many notices of a statement are shown.
+const NOTICES: usize = 20;
 
 impl Work<'_> {
     pub(crate) fn room(&self) -> Room {
@@ -38,7 +41,14 @@ impl Work<'_> {
 }
 
 pub(crate) fn notices(session: &Session) -> Vec<String> {
-    session.notices().into_iter().map(|notice| format!("{}: {}", notice.severity, notice.message)).collect()
+    let said = session.notices();
+    let shown = said.iter().take(NOTICES);
+    let mut shown: Vec<String> =
+        shown.map(|notice| format!("{}: {}", notice.severity, one_line(&notice.message))).collect();
+    if said.len() > NOTICES {
+        shown.push(format!("and {} more", said.len() - NOTICES));
+    }
+    shown
 }
 
 /// All in one transaction: the first error takes everything back.
@@ -84,7 +94,7 @@ pub(crate) async fn in_one(work: &Work<'_>, session: Session, mut told: Told) ->
         return Err(failure.into_error(text).with_report(told.report(work, "rolled back, nothing is changed")));
     }
     if let Err(error) = transaction.commit().await {
-        let unknown = error.is_cancelled() || matches!(error.cause(), Some(HostError::Unavailable(_)));
+        let unknown = is_unknown(&error) || error.code() == Some("57P01");
         let (state, end) = match unknown {
             true => (State::Unknown, "the connection broke at the commit: whether anything is changed is not known"),
             false => (State::RolledBack, "the commit was refused: rolled back, nothing is changed"),
@@ -104,7 +114,7 @@ pub(crate) async fn in_one(work: &Work<'_>, session: Session, mut told: Told) ->
 /// Each by itself: what was done lasts.
 pub(crate) async fn one_by_one(work: &Work<'_>, mut session: Session, mut told: Told) -> Outcome<Data> {
     let mut room = work.room();
-    let mut first: Option<Failure> = None;
+    let mut first: Option<(usize, Failure)> = None;
     let mut reached = 0;
     for (number, step) in work.script.steps.iter().enumerate() {
         let mut ran = work.begin(number, step);
@@ -128,38 +138,38 @@ pub(crate) async fn one_by_one(work: &Work<'_>, mut session: Session, mut told: 
         let failure = Failure::of(work, step, error);
         told.failed(ran, &failure);
         let stops = failure.ends_all() || work.parameters.on_error == OnError::Stop;
-        first.get_or_insert(failure);
+        first.get_or_insert((number + 1, failure));
         if stops {
             break;
         }
     }
     let all = work.script.steps.len();
-    let Some(failure) = first else {
+    let Some((number, failure)) = first else {
         let end = format!("{}, each by itself", told.count());
         return Ok(told.report(work, &end));
     };
     let left = all - reached;
-    let not_run = if left == 0 { String::new() } else { format!("; {left} were not run") };
+    let not_run = match all - reached {
+        0 => String::new(),
+        1 => ", 1 was not run".to_owned(),
+        left => format!(", {left} were not run"),
+    };
     let lasts = match told.done {
-        0 => "none was done".to_owned(),
+        0 => "nothing else was done".to_owned(),
+        1 => "the one that was done lasts".to_owned(),
         done => format!("the {done} that were done last"),
     };
     let unknown = match failure.state {
-        State::Unknown => "; whether this one was done is not known",
+        State::Unknown => " (whether this one was done is not known)",
         _ => "",
     };
-    let (end, text) = match told.failed {
-        1 => (
-            format!("1 of {all} statements failed; {lasts}{not_run}"),
-            format!("{}; 1 of {all} statements{unknown}; each by itself: {lasts}{not_run}", failure.text),
-        ),
-        failed => (
-            format!("{failed} of {all} statements failed; {lasts}{not_run}"),
-            format!(
-                "{failed} of {all} statements failed, the first: {}{unknown}; each by itself: {lasts}{not_run}",
-                failure.text
-            ),
+    let text = match told.failed {
+        1 => format!("{}; statement {number} of {all}{unknown}, each by itself: {lasts}{not_run}", failure.text),
+        failed => format!(
+            "{failed} of {all} statements failed, each by itself: {lasts}{not_run}; the first: {}{unknown}",
+            failure.text
         ),
     };
+    let end = format!("{} of {all} statements failed, {lasts}{not_run}", told.failed);
     Err(failure.into_error(text).with_report(told.report(work, &end)))
 }

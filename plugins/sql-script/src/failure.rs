@@ -38,9 +38,12 @@ impl Failure {
         Self { text: format!("{}: {said}", work.source.told(at)), told, advice, state, error }
     }
 
-    /// Whether nothing can follow it.
+    /// Whether nothing can follow it: the session is gone, or the run's own bounds are reached.
     pub(crate) fn ends_all(&self) -> bool {
-        is_unknown(&self.error) || matches!(self.error.cause(), Some(HostError::Quota(_)))
+        // Ended by an administrator or for idling: nothing of the statement lasts, and nothing more can be run.
+        let ended = self.error.code().is_some_and(|code| code.starts_with("57P") || code == "25P03" || code == "25P04");
+        let closed = matches!(self.error.cause(), Some(HostError::Quota(_))) || self.error.to_string().contains(CLOSED);
+        is_unknown(&self.error) || ended || closed
     }
 
     /// As the run's error: what happened, and what it means for the rest.
@@ -58,9 +61,13 @@ impl Failure {
     }
 }
 
-/// Whether the server may have done it all the same.
-fn is_unknown(error: &Error) -> bool {
-    error.is_cancelled() || matches!(error.cause(), Some(HostError::Unavailable(_)))
+/// What the host says where the server ended the session for its time.
+const CLOSED: &str = "the server closed the session";
+
+/// Whether the server may have done it all the same: the connection broke, or the server crashed.
+pub(crate) fn is_unknown(error: &Error) -> bool {
+    let broke = error.code().is_some_and(|code| code == "57P02" || code.starts_with("08"));
+    broke || error.is_cancelled() || matches!(error.cause(), Some(HostError::Unavailable(_)))
 }
 
 /// What was said, in the script's own words: variables as they are written, and no places in a text that nobody wrote.

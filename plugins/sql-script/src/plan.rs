@@ -19,13 +19,15 @@ struct Look {
     changed: bool,
     /// Objects that would have been written.
     written: Vec<String>,
+    /// How many bytes of plans are shown yet.
+    room: usize,
 }
 
 pub(crate) async fn plan(work: &Work<'_>, session: Session, mut told: Told) -> Outcome<Data> {
     let mut looking = work.cx.database().open().await?;
     looking.configure("statement_timeout", format!("{PROBE_MS}ms")).await?;
     looking.configure("lock_timeout", format!("{}ms", work.parameters.lock_timeout_ms)).await?;
-    let mut look = Look { session: looking, changed: false, written: Vec::new() };
+    let mut look = Look { session: looking, changed: false, written: Vec::new(), room: work.room().bytes };
     let options = TransactionOptions { isolation: Isolation::ReadCommitted, read_only: false, lock_timeout: None };
     let transaction = match work.parameters.transaction {
         Transactions::One => Some(session.begin_shared(options).await?),
@@ -114,7 +116,13 @@ async fn explain(look: &mut Look, text: &str, statement: &Statement, ran: &mut R
     let mut rows = look.session.query_shared(explain, statement.values.clone()).await?;
     while let Some(batch) = rows.next_batch().await? {
         for line in batch.into_iter().flatten() {
-            ran.plan.push(show::json(&line).as_str().unwrap_or_default().to_owned());
+            let line = show::json(&line).as_str().unwrap_or_default().to_owned();
+            if line.len() + 24 <= look.room {
+                look.room -= line.len() + 24;
+                ran.plan.push(line);
+            } else if ran.plan.last().is_none_or(|last| last != "...") {
+                ran.plan.push("...".to_owned())
+            }
         }
     }
     drop(rows);

@@ -86,8 +86,7 @@ async fn rows(way: Way<'_>, text: &str, of: &Statement, room: &mut Room, ran: &m
     while let Some(batch) = rows.next_batch().await? {
         for values in batch {
             let row: Vec<Json> = values.iter().map(show::json).collect();
-            let size: usize =
-                row.iter().map(|value| value.as_str().map_or_else(|| value.to_string().len(), str::len) + 8).sum();
+            let size: usize = row.iter().map(|value| value.to_string().len() + 24).sum();
             if ran.rows.len() == room.rows || size > room.bytes {
                 ran.truncated = true;
                 break;

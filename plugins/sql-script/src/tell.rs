@@ -140,7 +140,7 @@ impl Told {
         if !cut.is_empty() {
             report
                 .note(format!("not all rows are shown of the queries in lines {}", cut.join(", ")))
-                .advice("-p rows=10000 (1 MiB in all), narrow the query, or \\copy it to the bucket");
+                .advice("-p rows=10000 (512 KiB in all), narrow the query, or \\copy it to the bucket");
         }
         if self.returning {
             report.note("rows that a changing statement returns are not shown, only their number");

@@ -60,9 +60,9 @@ fn each_by_itself_what_was_done_lasts_and_the_rest_runs_where_it_is_wanted() {
         (
             "stop",
             1,
-            "fix.sql:2:1: no (23505); 1 of 3 statements; each by itself: the 1 that were done last; 1 were not run",
+            "fix.sql:2:1: no (23505); statement 2 of 3, each by itself: the one that was done lasts, 1 was not run",
         ),
-        ("continue", 2, "fix.sql:2:1: no (23505); 1 of 3 statements; each by itself: the 2 that were done last"),
+        ("continue", 2, "fix.sql:2:1: no (23505); statement 2 of 3, each by itself: the 2 that were done last"),
     ] {
         let host = host();
         host.sql("database").on_execute("update t", 3).fails_execute("update x", failed("23505", "no"));
@@ -82,7 +82,8 @@ fn a_broken_connection_ends_all_and_what_is_not_known_is_said() {
         json!({ "script": "update x set a = 2; update t set a = 1", "transaction": "each", "on_error": "continue" });
     let error = host.run::<Plugin>(parameters).unwrap_err();
     assert!(
-        error.message.contains("whether this one was done is not known") && error.message.contains("1 were not run"),
+        error.message.contains("whether this one was done is not known")
+            && error.message.contains("nothing else was done, 1 was not run"),
         "{error:?}"
     );
     let data = error.report.unwrap().data;
