@@ -148,7 +148,6 @@ pub(crate) async fn one_by_one(work: &Work<'_>, mut session: Session, mut told: 
         let end = format!("{}, each by itself", told.count());
         return Ok(told.report(work, &end));
     };
-    let left = all - reached;
     let not_run = match all - reached {
         0 => String::new(),
         1 => ", 1 was not run".to_owned(),
