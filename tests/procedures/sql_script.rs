@@ -263,6 +263,7 @@ async fn copies_go_to_the_bucket_and_come_back() {
     replaced["replace"] = json!(true);
     let (status, plan) = script(&database, &text, replaced.clone(), &[&more[..], &["--plan"]].concat()).await;
     assert_eq!((status, plan["effects"].as_array().unwrap().len()), (Some(0), 3), "{plan:#}");
+    assert!(plan["report"]["data"]["results"][0]["plan"].to_string().contains("orders"), "{plan:#}");
     assert_eq!(number(&database, "select count(*) from \"Odd \"\"table\"").await, 0);
 
     let (status, answer) = script(&database, &text, replaced, &more).await;

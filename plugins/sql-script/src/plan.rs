@@ -161,12 +161,21 @@ fn not_yet(error: &Error) -> String {
 async fn of_copy(work: &Work<'_>, look: &mut Look, lists: &mut Session, copied: &Copy, ran: &mut Ran) -> Result<()> {
     let bucket = copy::bucket(work)?;
     let mut object = Copied { name: copied.object.clone(), bytes: 0, sha256: String::new() };
+    let text = copied.what.text(work.source.text, &work.names);
+    if copied.out && text.starts_with('(') {
+        match explain(look, &text, &copied.what, ran).await {
+            Err(error) if look.depends(&error) => ran.notices.push(not_yet(&error)),
+            // What it says of itself below is what counts.
+            Err(error) if is_change(&error) => {}
+            other => other?,
+        }
+    }
     if copied.out {
         // Begun, so that what the server refuses is told; the stream is dropped unread.
         let stored = match look.session.copy_out(copy::statement(work, copied)).await {
             Ok(rows) => Pipeline::from(rows).put(bucket, &copied.object, copy::options(work)).await.map(drop),
             Err(error) if error.is_timed_out() || look.depends(&error) => {
-                if look.depends(&error) {
+                if look.depends(&error) && ran.notices.is_empty() {
                     ran.notices.push(not_yet(&error));
                 }
                 bucket.put(&copied.object, Vec::<u8>::new(), copy::options(work)).await.map(drop)
