@@ -162,6 +162,10 @@ async fn every_capability_has_a_beginning_that_passes_its_own_tests() {
     assert!(!heard.contains("warning:"), "{heard}");
     let checked = printed(&rota, "plugin_check", &["plugin", "check", "everything"], 0).await;
     assert_eq!(checked["findings"], json!([]));
+    let mut fmt = tokio::process::Command::new("rustfmt");
+    fmt.args(["--edition", "2024", "--check", "src/lib.rs"]).current_dir(rota.path("work/everything"));
+    let formatted = fmt.env_clear().envs(rota.environment()).output().await.unwrap();
+    assert!(formatted.status.success(), "{formatted:?}");
 }
 
 #[tokio::test]

@@ -241,6 +241,16 @@ impl Tools {
     }
 }
 
+/// Format new sources as their author's rustfmt does, where there is one: how long a line gets hangs on the names of the slots.
+pub(crate) fn format(source: &Path) {
+    if let Some(rustfmt) = program("rustfmt") {
+        let mut command = std::process::Command::new(rustfmt);
+        command.args(["--edition", "2024"]).arg(source);
+        // Without it the sources are as good.
+        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
 /// A program: on the PATH, or where rustup puts it before a new shell has it there.
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -116,6 +116,9 @@ fn write(folder: &Path, files: &[File], language: Language) -> anyhow::Result<()
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).with_context(cannot)?;
         }
     }
+    if language == Language::Rust {
+        cargo::format(&folder.join("src/lib.rs"));
+    }
     sdk::unpack(folder, language.has_sdk())?;
     Ok(())
 }

@@ -124,7 +124,7 @@ fn source(spec: &Spec, starts: &[(&Slot, Start)]) -> String {
         .replace("@ROWS@", rows.trim_end())
         .replace("@COUNTS@", &counts.join(", "))
         .replace("@COUNTED@", &counted)
-        .replace("@FUNCTIONS@", &functions)
+        .replace("@FUNCTIONS@", &format!("{}\n", functions.trim_end()))
         .replace("@MOCKS@", mocks.trim_end())
         .replace("@ASSERTS@", asserts.trim_end())
         .replace("@EFFECTS@", &effects)
