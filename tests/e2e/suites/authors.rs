@@ -85,7 +85,7 @@ async fn from_nothing_to_a_plan_and_a_run_on_a_real_server() {
     assert_eq!(built["slots"][0]["accesses"], json!(["read", "maintain"]));
     let mut imports: Vec<&str> = built["imports"].as_array().unwrap().iter().map(|i| i.as_str().unwrap()).collect();
     imports.sort_unstable();
-    assert_eq!(imports, ["reports", "run", "sql", "storage", "types"], "no more than its slots need");
+    assert_eq!(imports, ["reports", "sql", "storage", "types"], "no more than it uses");
     assert!(built["size"].as_u64().unwrap() < 700_000, "{built}");
 
     let database = Postgres::shared().await.unwrap().fresh_database("authors").await.unwrap();
