@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use rota_authority::{
     Authorized, Decision, Denied, Effect, EffectClass, EffectRecord, EffectRefused, Gate, Grant, Ledger, LedgerError,
-    MemoryLedger, Mode, Outcome, Quotas, RunIdentity, Sql, SqlAccess, Storage, StorageAccess,
+    MemoryLedger, Mode, Outcome, PlannedEffect, Quotas, RunIdentity, Sql, SqlAccess, Storage, StorageAccess,
 };
 use rota_config::Binding;
 use std::sync::Arc;
