@@ -161,12 +161,18 @@ async fn odd_names_and_schemas_are_quoted_and_only_one_statement_is_run() {
     let report = world.report("postgres-index-create", odd).await;
     assert_eq!(report["data"]["table"], "\"Odd S\".\"T %1\"", "{report:#}");
     assert_eq!(world.indexes("T %1").await, [("My \"Index\"; drop table orders".to_owned(), true)]);
-    for (columns, predicate) in
-        [(json!(["id"]), "true); drop table orders; --"), (json!(["(id)) ; drop table orders; --("]), "true")]
-    {
+    for (columns, predicate) in [
+        (json!(["id"]), "true); drop table orders; --"),
+        (json!(["(id)) ; drop table orders; --("]), "true"),
+        (json!(["id"]), "true) or (true"),
+        (json!(["id"]), "note = 'x"),
+        (json!(["id"]), "true /* "),
+        (json!(["(id) /* "]), "true"),
+    ] {
         let wanted = json!({ "table": "orders", "columns": columns, "predicate": predicate });
         let (status, answer) = world.run("postgres-index-create", wanted, &[]).await;
         assert_ne!(status, Some(0), "{answer:#}");
+        assert_eq!(answer["effects"], json!([]), "before anything is sent: {answer:#}");
     }
     assert!(world.indexes("orders").await.is_empty());
     let mut connection = world.database.connect().await.unwrap();
@@ -352,6 +358,48 @@ impl World {
             .await
             .unwrap()
     }
+}
+
+/// An ALTER TABLE under way on one table says nothing of the others.
+#[tokio::test]
+async fn a_table_that_is_locked_exclusively_is_told_and_the_rest_is_looked_at() {
+    let world = World::new(&format!(
+        "{ORDERS}; create table busy (id int primary key); create table bystander (id int); create table other (id bigint references orders (id)); analyze"
+    ))
+    .await;
+    assert!(world.database.execute("create unique index concurrently broken on orders (email)").await.is_err());
+    let mut holder = world.database.connect().await.unwrap();
+    sqlx::raw_sql("set application_name = 'a migration'; begin; lock table busy").execute(&mut holder).await.unwrap();
+    // Whoever waits for such a lock has everybody behind it wait, too.
+    let mut reader = world.database.connect().await.unwrap();
+    sqlx::raw_sql("begin; select from bystander").execute(&mut reader).await.unwrap();
+    let mut waiter = world.database.connect().await.unwrap();
+    let waiting =
+        tokio::spawn(async move { sqlx::raw_sql("begin; lock table bystander").execute(&mut waiter).await.map(drop) });
+    rota_testbed::eventually(std::time::Duration::from_secs(20), "the lock to be waited for", async || {
+        let mut connection = world.database.connect().await?;
+        let waits: i64 = sqlx::query_scalar(
+            "select count(*) from pg_locks where relation = 'bystander'::regclass and mode = 'AccessExclusiveLock' and not granted",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        Ok((waits == 1).then_some(()))
+    })
+    .await
+    .unwrap();
+    let began = std::time::Instant::now();
+    let report = world.report("postgres-index-advice", json!({})).await;
+    assert!(began.elapsed() < std::time::Duration::from_secs(8), "it waited for them: {:?}", began.elapsed());
+    let names: Vec<&str> =
+        report["data"]["locked"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["public.busy", "public.bystander"], "{report:#}");
+    let who = report["data"]["locked"][0]["who"].as_str().unwrap();
+    assert!(who.contains("a migration"), "{who}");
+    assert!(report["data"]["locked"][1]["who"].as_str().unwrap().contains("waits for it"), "{report:#}");
+    assert_ne!(report["status"], "ok", "{report:#}");
+    assert_eq!(report["data"]["invalid"][0]["name"], "broken", "the rest is looked at: {report:#}");
+    drop((holder, reader));
+    let _ = waiting.await;
 }
 
 /// What the runbook's query says of a table without any index is nothing; what its other query says of statistics of a minute is wrong.

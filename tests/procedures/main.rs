@@ -12,6 +12,7 @@
 //! | `jetstream` | NATS JetStream, read only |
 //! | `monitoring` | health and metrics of PostgreSQL, standbys included |
 //! | `kosmos` | examples/kosmos: the runbook as configuration |
+//! | `sql_script` | a file of SQL of the operator's |
 //! | `statement` | one statement of the operator's |
 //! | `pages` | every page of docs/procedures: what it says, and that its example runs |
 
@@ -30,6 +31,7 @@ mod monitoring;
 mod pages;
 mod places;
 mod restore;
+mod sql_script;
 mod statement;
 mod tuning;
 mod vectors;

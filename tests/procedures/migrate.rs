@@ -66,9 +66,31 @@ const BIND: [&str; 6] = ["--bind", "database=shop", "--bind", "migrate=alembic",
 async fn migrate(world: &World, project: &Project, more: &[&str]) -> (Option<i32>, Value) {
     let config = project.config();
     let mut arguments = BIND.to_vec();
-    arguments.extend(["-p", &config]);
+    // Most begin with a database that was never migrated.
+    arguments.extend(["-p", &config, "-p", "new_database=true"]);
     arguments.extend(more);
     crate::run(&world.rota, "postgres-migrate", &arguments).await
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_there_is_not_taken_for_a_new_database() {
+    let (world, project) = (World::without_cluster("absent").await, Project::new());
+    world.bind(&project.binding(""));
+    let config = project.config();
+    world.database.execute("create schema app; create table app.alembic_version (version_num text)").await.unwrap();
+    for more in [&["--plan"][..], &[]] {
+        let mut arguments = BIND.to_vec();
+        arguments.extend(["-p", &config]);
+        arguments.extend(more);
+        let (status, said) = crate::run(&world.rota, "postgres-migrate", &arguments).await;
+        assert_eq!(status, Some(1), "{said:#}");
+        let text = said.to_string();
+        assert!(
+            text.contains("there is no table public.alembic_version") && text.contains("there is one in schema app"),
+            "{said:#}"
+        );
+        assert_eq!(said["effects"], serde_json::json!([]), "{said:#}");
+    }
 }
 
 #[tokio::test]

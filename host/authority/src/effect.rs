@@ -1,7 +1,7 @@
 //! From an authorised call to a recorded effect.
 
 use crate::Mode;
-use crate::gate::{Authorized, Gate};
+use crate::gate::{Authorized, Denied, Gate};
 use crate::kind::Kind;
 use crate::ledger::{EffectRecord, Ledger, LedgerError};
 use std::collections::BTreeMap;
@@ -83,18 +83,9 @@ pub enum EffectRefused {
         /// The limit.
         limit: u64,
     },
-    /// The run is held to a plan that somebody agreed to, and the effect is not in it, or no more.
-    #[error(
-        "{operation} on {target} is not in the plan that was agreed to (`{detail}`): what the plan saw has changed, or the procedure goes by what a plan cannot show; plan it again"
-    )]
-    NotPlanned {
-        /// The import.
-        operation: &'static str,
-        /// The binding and the object.
-        target: String,
-        /// What it would have done, its first line.
-        detail: String,
-    },
+    /// The run is held to a plan that somebody agreed to, and the effect is not in it, or no more. Counted as a denial of the run.
+    #[error(transparent)]
+    NotPlanned(Denied),
     /// The run is told to stop: nothing new begins.
     #[error("the run is being cancelled")]
     Stopped,
@@ -152,7 +143,9 @@ impl Gate {
             return Ok(());
         }
         let detail = record.detail.lines().next().unwrap_or_default().chars().take(200).collect();
-        Err(EffectRefused::NotPlanned { operation: record.operation, target: record.target.clone(), detail })
+        let denied = Denied::NotPlanned { operation: record.operation, target: record.target.clone(), detail };
+        self.note(denied.clone());
+        Err(EffectRefused::NotPlanned(denied))
     }
 
     /// Charge the quota for one effect.

@@ -1,8 +1,9 @@
 //! Slot -> binding -> grant -> token.
 
 use crate::effect::{Agreed, PlannedEffect};
-use crate::kind::{Access, Kind};
+use crate::kind::{Access, Kind, Sql};
 use crate::ledger::Ledger;
+use rota_classifier::SqlAccess;
 use rota_config::Binding;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -89,6 +90,18 @@ pub enum Denied {
         /// The kind that would serve.
         wanted: &'static str,
     },
+    /// The run is held to a plan, and the effect is not in it, or no more.
+    #[error(
+        "{operation} on {target} is not in the plan that was agreed to (`{detail}`): what the plan saw has changed, or the procedure goes by what a plan cannot show; plan it again"
+    )]
+    NotPlanned {
+        /// The import that asked.
+        operation: &'static str,
+        /// The binding and the object.
+        target: String,
+        /// What it would have done, its first line.
+        detail: String,
+    },
     /// The grant does not hold an access that the call needs.
     #[error("{operation} needs `{}` on slot `{slot}` (binding `{binding}`), which is granted {}; give it with --grant {slot}={}, or in the job: slots.{slot}.access = [{}]", .missing.join(" + "), granted_words(.granted), all(.granted, .missing).join(","), quoted(&all(.granted, .missing)))]
     Missing {
@@ -102,6 +115,20 @@ pub enum Denied {
         missing: Vec<String>,
         /// What is granted.
         granted: Vec<String>,
+    },
+    /// The grant is there, and the binding does not name the parameter that ALTER SYSTEM would set.
+    #[error("{operation} on slot `{slot}`: binding `{binding}` lets ALTER SYSTEM set {}{}; whoever runs the host can name it: {}", named_words(.named), .parameter.as_ref().map_or_else(String::new, |name| format!(", not {name}")), advice(.binding, .parameter, .named))]
+    Parameter {
+        /// The import that asked.
+        operation: &'static str,
+        /// The slot.
+        slot: String,
+        /// The binding in it.
+        binding: String,
+        /// The parameter; none for a reload, which needs any.
+        parameter: Option<String>,
+        /// Those that the binding names.
+        named: Vec<String>,
     },
     /// The statement or argument itself is never allowed, whatever is granted.
     #[error("{operation} on slot `{slot}`: {reason}")]
@@ -121,6 +148,16 @@ fn quoted(words: &[String]) -> String {
 
 fn granted_words(granted: &[String]) -> String {
     if granted.is_empty() { "nothing".into() } else { format!("`{}`", granted.join(" + ")) }
+}
+
+fn named_words(named: &[String]) -> String {
+    if named.is_empty() { "no parameter".into() } else { format!("only {}", named.join(", ")) }
+}
+
+fn advice(binding: &str, parameter: &Option<String>, named: &[String]) -> String {
+    let names: Vec<String> = named.iter().chain(parameter).cloned().collect();
+    let list = if names.is_empty() { "\"...\"".to_owned() } else { quoted(&names) };
+    format!("bindings.{binding}.alter_system = [{list}] in rota.toml")
 }
 
 fn all(granted: &[String], missing: &[String]) -> Vec<String> {
@@ -224,6 +261,34 @@ impl Gate {
         self.check::<K>(operation, slot, needed).inspect_err(|denied| self.note(denied.clone()))
     }
 
+    /// Mint a token for ALTER SYSTEM of a parameter, or, with none, for having the server read its files again: the grant must hold
+    /// `alter-system`, and the binding must name the parameter (any, for a reload).
+    ///
+    /// # Errors
+    /// [`Denied`], which is also counted as a denial of the run.
+    pub fn authorise_parameter(
+        self: &Arc<Self>,
+        operation: &'static str,
+        slot: &str,
+        parameter: Option<&str>,
+    ) -> Result<Authorized<Sql>, Denied> {
+        let authorized = self.authorise::<Sql>(operation, slot, &[SqlAccess::AlterSystem])?;
+        let binding = authorized.binding();
+        let named = parameter.map_or(!binding.alter_system.is_empty(), |parameter| binding.lets_alter(parameter));
+        if named {
+            return Ok(authorized);
+        }
+        let denied = Denied::Parameter {
+            operation,
+            slot: authorized.slot().to_owned(),
+            binding: authorized.binding_name().to_owned(),
+            parameter: parameter.map(short),
+            named: binding.alter_system.clone(),
+        };
+        self.note(denied.clone());
+        Err(denied)
+    }
+
     /// Refuse a call that no grant would allow, and count the denial.
     pub fn never(&self, operation: &'static str, slot: &str, reason: impl Into<String>) -> Denied {
         let denied = Denied::Never { operation, slot: slot.into(), reason: reason.into() };
@@ -231,7 +296,7 @@ impl Gate {
         denied
     }
 
-    fn note(&self, denied: Denied) {
+    pub(crate) fn note(&self, denied: Denied) {
         self.denial_count.fetch_add(1, Ordering::Relaxed);
         let mut kept = self.denials.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if kept.len() < DENIALS_KEPT && !kept.contains(&denied) {

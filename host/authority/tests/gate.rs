@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use rota_authority::{
     Authorized, Decision, Denied, Effect, EffectClass, EffectRecord, EffectRefused, Gate, Grant, Ledger, LedgerError,
-    MemoryLedger, Mode, Outcome, Quotas, RunIdentity, Sql, SqlAccess, Storage, StorageAccess,
+    MemoryLedger, Mode, Outcome, PlannedEffect, Quotas, RunIdentity, Sql, SqlAccess, Storage, StorageAccess,
 };
 use rota_config::Binding;
 use std::sync::Arc;
@@ -63,11 +63,82 @@ fn a_denial_names_the_flag_that_would_give_it_and_no_secret() {
 }
 
 #[test]
+fn a_parameter_needs_the_access_and_a_binding_that_names_it() {
+    // A binding of an address names none.
+    let (bare, _) = executing(&["alter-system"]);
+    let denied = bare.authorise_parameter("sql.execute", "database", Some("work_mem")).err().unwrap();
+    let said = denied.to_string();
+    assert!(
+        said.contains("set no parameter, not work_mem")
+            && said.contains("bindings.kosmos.alter_system = [\"work_mem\"]"),
+        "{said}"
+    );
+    assert!(matches!(bare.authorise_parameter("sql.reload", "database", None), Err(Denied::Parameter { .. })));
+    let naming = |accesses: &[&str]| {
+        let Binding::Sql(mut binding) = Binding::parse_ad_hoc("postgres://me@localhost/kosmos").unwrap() else {
+            panic!()
+        };
+        binding.alter_system = vec!["work_mem".into()];
+        let grant = Grant {
+            slot: "database".into(),
+            binding_name: "kosmos".into(),
+            binding: Binding::Sql(binding),
+            accesses: accesses.iter().map(|a| (*a).to_owned()).collect(),
+        };
+        let identity = RunIdentity { run: "r".into(), job: "j".into() };
+        Gate::new(identity, Mode::Execute, Quotas::default(), Arc::new(MemoryLedger::default()), [grant])
+    };
+    let gate = naming(&["read", "ddl"]);
+    assert!(matches!(
+        gate.authorise_parameter("sql.execute", "database", Some("work_mem")),
+        Err(Denied::Missing { .. })
+    ));
+    assert_eq!(gate.denials().1, 1);
+    let gate = naming(&["alter-system"]);
+    let authorized = gate.authorise_parameter("sql.execute", "database", Some("WORK_MEM")).unwrap();
+    assert_eq!(authorized.needed(), [SqlAccess::AlterSystem]);
+    assert!(gate.authorise_parameter("sql.reload", "database", None).is_ok());
+    assert!(gate.authorise_parameter("sql.execute", "database", Some("shared_buffers")).is_err());
+    assert_eq!(gate.denials().1, 1);
+}
+
+#[test]
 fn a_slot_without_any_access_cannot_even_be_opened() {
     let (gate, _) = executing(&[]);
     assert!(matches!(gate.authorise::<Sql>("sql.open", "database", &[]), Err(Denied::Missing { .. })));
     let (gate, _) = executing(&["maintain"]);
     assert!(gate.authorise::<Sql>("sql.open", "database", &[]).is_ok());
+}
+
+#[tokio::test]
+async fn a_run_that_is_held_to_a_plan_has_its_effects_as_often_as_it_and_no_others() {
+    let of = |detail: &str| Effect { detail: detail.into(), ..effect() };
+    let planned = |detail: &str| PlannedEffect {
+        operation: "sql.execute".into(),
+        target: "kosmos: public.orders".into(),
+        detail: detail.into(),
+    };
+    let ledger = Arc::new(MemoryLedger::default());
+    let grant = Grant {
+        slot: "database".into(),
+        binding_name: "kosmos".into(),
+        binding: Binding::parse_ad_hoc("postgres://me@localhost/kosmos").unwrap(),
+        accesses: vec!["maintain".into()],
+    };
+    let identity = RunIdentity { run: "r".into(), job: "j".into() };
+    let plan = vec![planned("delete 5"), planned("delete 6"), planned("delete 6")];
+    let gate = Gate::held(identity, Mode::Execute, Quotas::default(), ledger.clone(), [grant], Some(plan));
+    for (detail, admitted) in
+        [("delete 6", true), ("delete 7", false), ("delete 6", true), ("delete 6", false), ("delete 5", true)]
+    {
+        let decided = maintain(&gate).unwrap().effect(of(detail)).await;
+        assert_eq!(decided.is_ok(), admitted, "{detail}");
+        if let Err(refused) = decided {
+            assert!(matches!(refused, EffectRefused::NotPlanned(Denied::NotPlanned { .. })), "{refused}");
+        }
+    }
+    // Neither on record nor done; and counted.
+    assert_eq!((ledger.effects().len(), gate.denials().1), (3, 2));
 }
 
 #[test]

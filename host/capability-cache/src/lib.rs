@@ -35,6 +35,7 @@ mod host;
 mod info;
 mod matching;
 mod monitor;
+mod pace;
 mod pattern;
 mod scan;
 mod shape;

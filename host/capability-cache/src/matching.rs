@@ -3,9 +3,9 @@
 use crate::pattern::{Pattern, Protected};
 use crate::wit::{UnlinkOptions, UnlinkPhase, UnlinkProgress};
 use bytes::Bytes;
+use indexmap::IndexSet;
 use rota_config::CacheBinding;
 use rota_contract::Error;
-use std::collections::HashSet;
 
 /// Which keys, within which bounds: the tighter of what the guest and the operator say.
 #[derive(Clone, Debug)]
@@ -22,7 +22,8 @@ pub struct Matching {
 
 /// The keys that were found.
 pub struct Found {
-    pub(crate) keys: HashSet<Bytes>,
+    /// Each once, in the order in which they were found: neighbours in the server's table are unlinked together.
+    pub(crate) keys: IndexSet<Bytes>,
     pub(crate) protected: u64,
 }
 
@@ -82,7 +83,7 @@ impl Matching {
         let kept =
             if found.protected == 0 { String::new() } else { format!("; {} protected are left", found.protected) };
         format!(
-            "unlinks {} {} in batches of {}{rate}; at most {} keys{kept}",
+            "unlinks {} {} in batches of at most {}{rate}; at most {} keys{kept}",
             found.count(),
             self.pattern.describe(),
             self.batch,

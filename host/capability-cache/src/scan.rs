@@ -2,6 +2,7 @@
 
 use crate::client::{Client, Command};
 use crate::connect::Connected;
+use crate::pace::Pace;
 use crate::pattern::Pattern;
 use bytes::Bytes;
 use fred::prelude::{Server, Value};
@@ -10,10 +11,14 @@ use rota_contract::Error;
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc;
 
-/// How many places of its table a server looks at for one answer.
-const COUNT: u64 = 1_000;
+/// How many places of its table a server looks at for one answer, at the most and where it is slow.
+const COUNT: usize = 1_000;
+const LEAST_COUNT: usize = 250;
+/// How many answers are fetched ahead.
+const ANSWERS_AHEAD: usize = 4;
 /// How many keys are fetched ahead of who reads them.
 const AHEAD: usize = 4_096;
 /// The most keys that one scan tells apart, at 16 bytes each.
@@ -27,12 +32,14 @@ pub(crate) struct Scan<'c> {
     /// The node that is looked at, and how far.
     at: Option<(Option<Server>, Bytes)>,
     pattern: Pattern,
+    pace: Pace,
 }
 
 impl<'c> Scan<'c> {
-    pub(crate) fn new(client: &'c Client, session: Arc<Connected>, pattern: Pattern) -> Self {
+    pub(crate) async fn new(client: &'c Client, session: Arc<Connected>, pattern: Pattern) -> Result<Self, Error> {
         let nodes = session.nodes().into_iter();
-        Self { client, session, nodes, at: None, pattern }
+        let pace = Pace::new(client.way(&session).await?, LEAST_COUNT, COUNT);
+        Ok(Self { client, session, nodes, at: None, pattern, pace })
     }
 
     /// Some keys that match, perhaps none, perhaps some that were there before; `None` at the end.
@@ -44,15 +51,18 @@ impl<'c> Scan<'c> {
                 None => return Ok(None),
             },
         };
+        let count = self.pace.amount();
         let command = Command::new("SCAN")
             .arg(cursor)
             .arg("MATCH")
             .arg(self.pattern.glob().clone())
             .arg("COUNT")
-            .number(COUNT)
+            .number(count as u64)
             .on(node.as_ref());
         let nonsense = || self.client.settings.place.nonsense();
+        let begun = Instant::now();
         let mut answer = self.client.send(&self.session, command).await?.into_array().into_iter();
+        self.pace.saw(count, begun.elapsed());
         let cursor = answer.next().and_then(Value::into_bytes).ok_or_else(nonsense)?;
         let keys: Vec<Bytes> =
             answer.next().ok_or_else(nonsense)?.into_array().into_iter().filter_map(Value::into_bytes).collect();
@@ -64,6 +74,40 @@ impl<'c> Scan<'c> {
             self.at = Some((node, cursor));
         }
         Ok(Some(keys))
+    }
+}
+
+/// A scan whose next answer is fetched while the last is read. Dropped, it ends.
+pub(crate) struct Ahead {
+    answers: mpsc::Receiver<Result<Option<Vec<Bytes>>, Error>>,
+    _work: Work,
+}
+
+impl Ahead {
+    pub(crate) fn begin(client: Client, session: Arc<Connected>, pattern: Pattern) -> Self {
+        let (sender, answers) = mpsc::channel(ANSWERS_AHEAD);
+        let work = Work::spawn(async move {
+            let mut scan = match Scan::new(&client, session, pattern).await {
+                Ok(scan) => scan,
+                Err(error) => {
+                    let _ = sender.send(Err(error)).await;
+                    return;
+                }
+            };
+            loop {
+                let answer = scan.next().await;
+                let last = !matches!(answer, Ok(Some(_)));
+                if sender.send(answer).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        Self { answers, _work: work }
+    }
+
+    /// As [`Scan::next`]. Only a scan that says so has seen all: one that broke off for whatever reason is an error.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Bytes>>, Error> {
+        self.answers.recv().await.unwrap_or(Err(Error::Cancelled))
     }
 }
 
@@ -134,7 +178,7 @@ async fn scan(
     sender: &mpsc::Sender<Result<Vec<u8>, Error>>,
 ) -> Result<(), Error> {
     let mut seen = Seen::new();
-    let mut scan = Scan::new(client, session, pattern);
+    let mut scan = Scan::new(client, session, pattern).await?;
     while let Some(keys) = scan.next().await? {
         for key in keys {
             if !seen.insert(&key) {

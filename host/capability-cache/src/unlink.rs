@@ -5,13 +5,16 @@ use crate::client::{Client, Command, call, length_of};
 use crate::connect::Connected;
 use crate::info::is_dragonfly;
 use crate::matching::{Found, Matching};
-use crate::scan::Scan;
+use crate::pace::Pace;
+use crate::scan::Ahead;
 use crate::wit::{UnlinkPhase, UnlinkProgress};
 use bytes::Bytes;
 use fred::interfaces::ClientLike as _;
 use fred::prelude::Value;
 use futures::StreamExt as _;
 use futures::future::try_join_all;
+use futures::stream::FuturesUnordered;
+use indexmap::IndexSet;
 use rota_authority::{Authorized, Cache, Permit};
 use rota_contract::Error;
 use std::collections::{BTreeMap, HashSet};
@@ -20,8 +23,8 @@ use tokio::sync::mpsc;
 
 /// The most bytes of keys that are held at a time.
 const MOST_BYTES: usize = 256 << 20;
-/// Batches that are on their way at a time.
-const AT_ONCE: usize = 4;
+/// Keys in one command, where the server is slow or nothing is known of it yet.
+const LEAST_KEYS: usize = 64;
 /// Collections with more elements than this are emptied first on a server whose UNLINK frees in place.
 const DRAIN_ABOVE: u64 = 10_000;
 /// Elements that are removed from a collection at a time.
@@ -51,6 +54,16 @@ impl Teller {
     }
 }
 
+/// What became of some keys.
+struct Batch {
+    keys: usize,
+    unlinked: u64,
+    /// Collections that were emptied first, and their elements.
+    drained: (u64, u64),
+    /// What the UNLINK took.
+    took: Duration,
+}
+
 impl Client {
     /// Look which keys match, and whether the bounds hold. Changes nothing.
     ///
@@ -64,10 +77,10 @@ impl Client {
     ) -> Result<Found, Error> {
         self.check(authorized)?;
         let mut teller = Teller::new(progress);
-        let mut found = Found { keys: HashSet::new(), protected: 0 };
+        let mut found = Found { keys: IndexSet::new(), protected: 0 };
         let mut protected: HashSet<Bytes> = HashSet::new();
         let mut bytes = 0;
-        let mut scan = Scan::new(self, self.session().await?, matching.pattern.clone());
+        let mut scan = Ahead::begin(self.clone(), self.session().await?, matching.pattern.clone());
         while let Some(keys) = scan.next().await? {
             for key in keys {
                 let length = key.len();
@@ -119,41 +132,51 @@ impl Client {
         let mut teller = Teller::new(progress);
         let begun = Instant::now();
         let mut keys = found.keys.into_iter();
-        let batch = matching.batch;
-        let batches = std::iter::from_fn(move || {
-            let batch: Vec<Bytes> = keys.by_ref().take(batch).collect();
-            (!batch.is_empty()).then_some(batch)
-        });
+        let mut pace = Pace::new(self.way(&session).await?, LEAST_KEYS, matching.batch);
         let mut started = 0_u64;
-        let mut batches = futures::stream::iter(batches)
-            .map(|batch: Vec<Bytes>| {
-                let due =
-                    matching.keys_per_second.map(|rate| Duration::from_secs_f64(started as f64 / f64::from(rate)));
-                started += batch.len() as u64;
-                let session = &session;
-                async move {
-                    if let Some(due) = due {
-                        tokio::time::sleep_until((begun + due).into()).await;
-                    }
-                    let drained = match drain_above {
-                        Some(above) => self.drain(session, &batch, above).await?,
-                        None => (0, 0),
-                    };
-                    let count = batch.len() as u64;
-                    let unlinked = self.unlink_batch(session, batch).await?;
-                    Ok::<_, Error>((count, unlinked, drained))
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while under_way.len() < pace.at_once() {
+                let batch: Vec<Bytes> = keys.by_ref().take(pace.amount()).collect();
+                if batch.is_empty() {
+                    break;
                 }
-            })
-            .buffered(AT_ONCE);
-        while let Some(batch) = batches.next().await {
-            let (keys, unlinked, (drained, elements)) = batch.map_err(|error| half_way(error, &done))?;
+                let rate = matching.keys_per_second.map(f64::from);
+                let due = rate.map(|rate| begun + Duration::from_secs_f64(started as f64 / rate));
+                started += batch.len() as u64;
+                under_way.push(self.one_batch(&session, batch, due, drain_above));
+            }
+            let Some(batch) = under_way.next().await else { break };
+            let Batch { keys, unlinked, drained: (drained, elements), took } =
+                batch.map_err(|error| half_way(error, &done))?;
+            pace.saw(keys, took);
             done.unlinked += unlinked;
-            done.vanished += keys.saturating_sub(unlinked);
+            done.vanished += (keys as u64).saturating_sub(unlinked);
             done.drained += drained;
             done.drained_elements += elements;
             teller.tell(&done);
         }
         Ok(done)
+    }
+
+    /// Unlink a batch when it is due, the big collections in it emptied before.
+    async fn one_batch(
+        &self,
+        session: &Connected,
+        batch: Vec<Bytes>,
+        due: Option<Instant>,
+        drain_above: Option<u64>,
+    ) -> Result<Batch, Error> {
+        if let Some(due) = due {
+            tokio::time::sleep_until(due.into()).await;
+        }
+        let drained = match drain_above {
+            Some(above) => self.drain(session, &batch, above).await?,
+            None => (0, 0),
+        };
+        let (keys, begun) = (batch.len(), Instant::now());
+        let unlinked = self.unlink_batch(session, batch).await?;
+        Ok(Batch { keys, unlinked, drained, took: begun.elapsed() })
     }
 
     /// Unlink some keys, and say how many there were.

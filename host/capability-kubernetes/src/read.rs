@@ -100,7 +100,7 @@ impl Client {
         self.requests.json(Call::get(&format!("get {}", place.shown()), &place.path(), &[])).await
     }
 
-    /// The objects of a collection, one page after the other, no faster than they are taken.
+    /// The objects of a collection, one page after the other, at most one ahead of what is taken.
     pub(crate) fn list(&self, _: &Authorized<Kubernetes>, collection: Collection) -> Listing {
         // A page is made into texts at once; more than this waits for nobody.
         let (sender, items) = mpsc::channel(64);
@@ -123,26 +123,39 @@ impl Client {
         let what = format!("list {}", collection.shown());
         let path = collection.resource.path(&collection.namespace);
         let query = collection.query();
-        let mut next = String::new();
-        loop {
+        let fetch = async |next: &str| {
             let mut query: Vec<(&str, &str)> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
             query.push(("limit", PAGE));
             if !next.is_empty() {
-                query.push(("continue", &next));
+                query.push(("continue", next));
             }
-            let mut page = self.requests.json(Call::get(&what, &path, &query)).await?;
-            if let Value::Array(items) = page["items"].take() {
+            self.requests.json(Call::get(&what, &path, &query)).await
+        };
+        let mut page = fetch("").await?;
+        loop {
+            let items = page["items"].take();
+            let give = async {
+                let Value::Array(items) = items else { return true };
                 for object in items.into_iter().filter_map(|object| collection.show(object)) {
                     if sender.send(Ok(object.to_string())).await.is_err() {
-                        return Ok(());
+                        return false;
                     }
                 }
-            }
-            next = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+                true
+            };
+            let next = page["metadata"]["continue"].as_str().unwrap_or_default();
             if next.is_empty() {
-                let _ = tell.send(page["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned());
+                if give.await {
+                    let _ = tell.send(page["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned());
+                }
                 return Ok(());
             }
+            // While one page is taken the next is fetched, and no more than that.
+            let (given, fetched) = tokio::join!(give, fetch(next));
+            if !given {
+                return Ok(());
+            }
+            page = fetched?;
         }
     }
 

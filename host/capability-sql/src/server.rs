@@ -37,7 +37,7 @@ impl Session {
     pub async fn privileges(&self, authorized: &Authorized<Sql>) -> Result<Privileges, Error> {
         self.0.check(authorized)?;
         let mut lease = self.0.take(Work::Call).await?;
-        let result = self.0.listening(privileges(lease.connection()?)).await;
+        let result = self.0.listening(privileges(lease.connection()?, &authorized.binding().alter_system)).await;
         lease.settle(result)
     }
 
@@ -97,6 +97,27 @@ impl Session {
         Ok(row.try_get::<Option<bool>, _>(0).map_err(broken)?.unwrap_or(false))
     }
 
+    /// Have the server read its configuration files again. True: it was told to; each of its processes does so when it next waits.
+    ///
+    /// # Errors
+    /// What the server says (42501 where the role may not).
+    pub async fn reload_configuration(&self, permit: Permit<Sql>) -> Result<bool, Error> {
+        let result = match self.0.check_permit(&permit) {
+            Ok(()) => self.send_reload().await,
+            Err(error) => Err(error),
+        };
+        permit.conclude(result, |told| if *told { "told to" } else { "not told" }.to_owned()).await
+    }
+
+    async fn send_reload(&self) -> Result<bool, Error> {
+        let mut lease = self.0.take(Work::Call).await?;
+        let query = sqlx::query_scalar("select pg_catalog.pg_reload_conf()")
+            .persistent(false)
+            .fetch_one(&mut lease.connection()?.pg);
+        let told = self.0.listening(query).await;
+        lease.settle(told)
+    }
+
     /// Promote a standby, waiting up to so many seconds. True: it left recovery.
     ///
     /// # Errors
@@ -125,7 +146,7 @@ impl Session {
 }
 
 /// What a role may do on its server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Privileges {
     /// It is a superuser, whom nothing is refused.
     pub superuser: bool,
@@ -135,19 +156,44 @@ pub struct Privileges {
     pub signals: bool,
     /// It may promote a standby.
     pub promotes: bool,
+    /// It may have the server read its files again.
+    pub reloads: bool,
+    /// The parameters that its binding names and ALTER SYSTEM is not granted for.
+    pub cannot_alter: Vec<String>,
 }
 
-async fn privileges(connection: &mut Connection) -> Result<Privileges, sqlx::Error> {
+async fn privileges(connection: &mut Connection, parameters: &[String]) -> Result<Privileges, sqlx::Error> {
     let sql = "select (select rolsuper from pg_catalog.pg_roles where rolname = current_user), \
                pg_catalog.pg_has_role('pg_monitor', 'usage'), pg_catalog.pg_has_role('pg_signal_backend', 'usage'), \
-               pg_catalog.has_function_privilege('pg_catalog.pg_promote(boolean, integer)', 'execute')";
+               pg_catalog.has_function_privilege('pg_catalog.pg_promote(boolean, integer)', 'execute'), \
+               pg_catalog.has_function_privilege('pg_catalog.pg_reload_conf()', 'execute'), current_setting('server_version_num')::int4";
     let row = sqlx::query(sql).persistent(false).fetch_one(&mut connection.pg).await?;
+    let superuser = row.try_get(0)?;
     Ok(Privileges {
-        superuser: row.try_get(0)?,
+        superuser,
         monitors: row.try_get(1)?,
         signals: row.try_get(2)?,
         promotes: row.try_get(3)?,
+        reloads: row.try_get(4)?,
+        cannot_alter: if superuser {
+            Vec::new()
+        } else {
+            cannot_alter(connection, parameters, row.try_get(5)?).await?
+        },
     })
+}
+
+/// ALTER SYSTEM is granted by parameter since PostgreSQL 15; before, it is the superuser's alone.
+async fn cannot_alter(
+    connection: &mut Connection,
+    parameters: &[String],
+    version: i32,
+) -> Result<Vec<String>, sqlx::Error> {
+    if parameters.is_empty() || version < 150_000 {
+        return Ok(parameters.to_vec());
+    }
+    let sql = "select name from unnest($1::text[]) as given (name) where not pg_catalog.has_parameter_privilege(name, 'alter system')";
+    sqlx::query_scalar(sql).bind(parameters).persistent(false).fetch_all(&mut connection.pg).await
 }
 
 async fn server(connection: &mut Connection) -> Result<ServerInfo, sqlx::Error> {

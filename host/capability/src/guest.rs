@@ -424,7 +424,7 @@ pub fn refused(refused: EffectRefused) -> Error {
     match refused {
         EffectRefused::Quota { .. } => Error::Quota(refused.to_string()),
         EffectRefused::Stopped => Error::Cancelled,
-        EffectRefused::NotPlanned { .. } => Error::Denied(refused.to_string()),
+        EffectRefused::NotPlanned(_) => Error::Denied(refused.to_string()),
         EffectRefused::Ledger(_) => Error::Unavailable(refused.to_string()),
     }
 }

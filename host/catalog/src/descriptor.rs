@@ -2,10 +2,14 @@
 
 use crate::reference::is_name;
 use rota_contract::Descriptor;
+use rota_contract::reports::Slot;
 
 /// What is wrong with a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptorProblem {
+    /// It could not say what it is: a component that finds out only when it is asked leaves its name and version empty, and says why in its summary.
+    #[error("it cannot say what it is: {0}")]
+    Nothing(String),
     /// The name.
     #[error("its name `{0}` is not lower-case words joined by hyphens (at most 63 characters)")]
     Name(String),
@@ -38,27 +42,37 @@ pub enum DescriptorProblem {
 /// # Errors
 /// The first problem found.
 pub fn check(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), DescriptorProblem> {
+    problems(descriptor, interfaces).into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Everything that the contract's rules refuse in a descriptor.
+pub fn problems(descriptor: &Descriptor, interfaces: &[String]) -> Vec<DescriptorProblem> {
+    if descriptor.name.is_empty() && descriptor.version.is_empty() && !descriptor.summary.is_empty() {
+        return vec![DescriptorProblem::Nothing(printable(&descriptor.summary))];
+    }
+    let mut problems = Vec::new();
     if !is_name(&descriptor.name) {
-        return Err(DescriptorProblem::Name(printable(&descriptor.name)));
+        problems.push(DescriptorProblem::Name(printable(&descriptor.name)));
     }
     if semver::Version::parse(&descriptor.version).is_err() {
-        return Err(DescriptorProblem::Version(printable(&descriptor.version)));
+        problems.push(DescriptorProblem::Version(printable(&descriptor.version)));
     }
     let line_ok = |text: &str, max: usize| !text.is_empty() && text.len() <= max && !text.chars().any(char::is_control);
     if !line_ok(&descriptor.summary, 200) {
-        return Err(DescriptorProblem::Text("summary"));
+        problems.push(DescriptorProblem::Text("summary"));
     }
     if descriptor.description.len() > 64 << 10
         || descriptor.description.chars().any(|c| c.is_control() && c != '\n' && c != '\t')
     {
-        return Err(DescriptorProblem::Text("description"));
+        problems.push(DescriptorProblem::Text("description"));
     }
     if descriptor.confirmation.as_ref().is_some_and(|word| !line_ok(word, 40)) {
-        return Err(DescriptorProblem::Text("confirmation"));
+        problems.push(DescriptorProblem::Text("confirmation"));
     }
-    schema("parameters", &descriptor.parameters)?;
-    schema("report", &descriptor.report)?;
-    slots(descriptor, interfaces)
+    problems.extend(schema("parameters", &descriptor.parameters).err());
+    problems.extend(schema("report", &descriptor.report).err());
+    problems.extend((0..descriptor.slots.len()).filter_map(|index| slot(&descriptor.slots, index, interfaces).err()));
+    problems
 }
 
 fn schema(which: &'static str, text: &str) -> Result<(), DescriptorProblem> {
@@ -71,56 +85,85 @@ fn schema(which: &'static str, text: &str) -> Result<(), DescriptorProblem> {
     Ok(())
 }
 
-fn slots(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), DescriptorProblem> {
-    for (index, slot) in descriptor.slots.iter().enumerate() {
-        let problem = |reason: &str| DescriptorProblem::Slot { slot: printable(&slot.name), reason: reason.into() };
-        if slot.name.is_empty()
-            || slot.name.len() > 63
-            || !slot.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
-        {
-            return Err(problem("has a name that is not lower-case words joined by hyphens or underscores"));
-        }
-        if descriptor.slots[..index].iter().any(|other| other.name == slot.name) {
-            return Err(problem("is declared twice"));
-        }
-        if slot.purpose.is_empty() || slot.purpose.len() > 300 || slot.purpose.chars().any(char::is_control) {
-            return Err(problem("does not say its purpose in one line"));
-        }
-        if slot.accesses.is_empty() {
-            return Err(problem("asks for no access"));
-        }
-        let words = words(&slot.capability).ok_or_else(|| {
-            problem(&format!(
-                "is of the unknown capability `{}` (known: sql, storage, tool, key, cache, kubernetes, jetstream)",
-                printable(&slot.capability)
-            ))
-        })?;
-        if let Some(unknown) = slot.accesses.iter().find(|access| !words.contains(access)) {
-            return Err(problem(&format!(
-                "asks for the unknown access `{}` ({} has: {})",
-                printable(unknown),
-                slot.capability,
-                words.join(", ")
-            )));
-        }
-        let interface = match slot.capability.as_str() {
-            "sql" => &["sql", "tools"][..],
-            "storage" => &["storage"],
-            "tool" => &["tools"],
-            "cache" => &["cache"],
-            "kubernetes" => &["kubernetes"],
-            "jetstream" => &["jetstream"],
-            _ => &["bytes"],
-        };
-        if !interface.iter().any(|wanted| interfaces.iter().any(|i| i == wanted)) {
-            return Err(problem("is declared, but the component imports nothing that could use it"));
-        }
+fn slot(slots: &[Slot], index: usize, interfaces: &[String]) -> Result<(), DescriptorProblem> {
+    let slot = &slots[index];
+    let problem = |reason: &str| DescriptorProblem::Slot { slot: printable(&slot.name), reason: reason.into() };
+    if slot.name.is_empty()
+        || slot.name.len() > 63
+        || !slot.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
+    {
+        return Err(problem("has a name that is not lower-case words joined by hyphens or underscores"));
+    }
+    if slots[..index].iter().any(|other| other.name == slot.name) {
+        return Err(problem("is declared twice"));
+    }
+    if slot.purpose.is_empty() || slot.purpose.len() > 300 || slot.purpose.chars().any(char::is_control) {
+        return Err(problem("does not say its purpose in one line"));
+    }
+    if slot.accesses.is_empty() {
+        return Err(problem("asks for no access"));
+    }
+    let words = words(&slot.capability).ok_or_else(|| {
+        problem(&format!(
+            "is of the unknown capability `{}` (known: sql, storage, tool, key, cache, kubernetes, jetstream)",
+            printable(&slot.capability)
+        ))
+    })?;
+    if let Some(unknown) = slot.accesses.iter().find(|access| !words.contains(access)) {
+        return Err(problem(&format!(
+            "asks for the unknown access `{}` ({} has: {})",
+            printable(unknown),
+            slot.capability,
+            words.join(", ")
+        )));
+    }
+    let interface = interfaces_of(&slot.capability);
+    if !interface.iter().any(|wanted| interfaces.iter().any(|i| i == wanted)) {
+        return Err(problem("is declared, but the component imports nothing that could use it"));
     }
     Ok(())
 }
 
-/// The access words of a capability.
-fn words(capability: &str) -> Option<Vec<String>> {
+/// The interfaces, of which a slot of a capability needs one.
+pub(crate) fn interfaces_of(capability: &str) -> &'static [&'static str] {
+    match capability {
+        "sql" => &["sql", "tools"],
+        "storage" => &["storage"],
+        "tool" => &["tools"],
+        "cache" => &["cache"],
+        "kubernetes" => &["kubernetes"],
+        "jetstream" => &["jetstream"],
+        _ => &["bytes"],
+    }
+}
+
+/// The capabilities that a slot can be of.
+pub fn capabilities() -> &'static [&'static str] {
+    &["sql", "storage", "tool", "key", "cache", "kubernetes", "jetstream"]
+}
+
+/// Whether an access of a capability can only read; not so for a word that is not known.
+pub fn only_reads(capability: &str, access: &str) -> bool {
+    use rota_authority::{
+        Access, CacheAccess, JetstreamAccess, KeyAccess, KubernetesAccess, SqlAccess, StorageAccess, ToolAccess,
+    };
+    fn of<A: Access>(access: &str) -> bool {
+        access.parse::<A>().is_ok_and(A::only_reads)
+    }
+    match capability {
+        "sql" => of::<SqlAccess>(access),
+        "storage" => of::<StorageAccess>(access),
+        "tool" => of::<ToolAccess>(access),
+        "key" => of::<KeyAccess>(access),
+        "cache" => of::<CacheAccess>(access),
+        "kubernetes" => of::<KubernetesAccess>(access),
+        "jetstream" => of::<JetstreamAccess>(access),
+        _ => false,
+    }
+}
+
+/// The access words of a capability; none where there is no such capability.
+pub fn words(capability: &str) -> Option<Vec<String>> {
     use rota_authority::{
         Access, CacheAccess, JetstreamAccess, KeyAccess, KubernetesAccess, SqlAccess, StorageAccess, ToolAccess,
     };
@@ -139,6 +182,6 @@ fn words(capability: &str) -> Option<Vec<String>> {
     })
 }
 
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }

@@ -25,6 +25,14 @@ pub enum JavascriptError {
     NoPlace,
 }
 
+/// Whether a component is one of those that [`javascript`] makes. They all import what any script could use.
+pub fn is_javascript(component: &[u8]) -> bool {
+    let place = component.windows(MARK.len()).position(|window| window == MARK);
+    place
+        .and_then(|place| component.get(place + MARK.len()..place + MARK.len() + 4))
+        .is_some_and(|length| length != [0; 4])
+}
+
 /// The component of a source: an ES module whose default export is the procedure.
 ///
 /// # Errors

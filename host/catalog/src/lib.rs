@@ -7,10 +7,15 @@ mod descriptor;
 mod first_party;
 mod javascript;
 mod known;
+mod lint;
 mod reference;
 
-pub use descriptor::{DescriptorProblem, check as check_descriptor};
-pub use javascript::{JavascriptError, LONGEST_JAVASCRIPT, javascript};
+pub use descriptor::{
+    DescriptorProblem, capabilities, check as check_descriptor, only_reads, problems as descriptor_problems,
+    words as access_words,
+};
+pub use javascript::{JavascriptError, LONGEST_JAVASCRIPT, is_javascript, javascript};
+pub use lint::{Finding, Level, lint};
 pub use reference::Reference;
 
 use first_party::FIRST_PARTY;
@@ -245,7 +250,11 @@ impl Catalog {
     }
 }
 
-fn read_file(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+/// A component's bytes, bounded.
+///
+/// # Errors
+/// When it cannot be read, is no file or too large.
+pub fn read_file(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
     let file = std::fs::File::open(path)?;
     if !file.metadata()?.is_file() {

@@ -28,11 +28,13 @@ pub enum SqlAccess {
     CopyOut,
     /// COPY ... FROM STDIN.
     CopyIn,
+    /// ALTER SYSTEM SET and RESET of the parameters that the binding names, and having the server read its files again (a typed verb).
+    AlterSystem,
 }
 
 impl SqlAccess {
     /// Every word, in the order of the contract.
-    pub const ALL: [SqlAccess; 9] = [
+    pub const ALL: [SqlAccess; 10] = [
         SqlAccess::Read,
         SqlAccess::Write,
         SqlAccess::Maintain,
@@ -42,6 +44,7 @@ impl SqlAccess {
         SqlAccess::Promote,
         SqlAccess::CopyOut,
         SqlAccess::CopyIn,
+        SqlAccess::AlterSystem,
     ];
 
     /// The word as the contract, configuration and command line write it.
@@ -56,6 +59,7 @@ impl SqlAccess {
             SqlAccess::Promote => "promote",
             SqlAccess::CopyOut => "copy-out",
             SqlAccess::CopyIn => "copy-in",
+            SqlAccess::AlterSystem => "alter-system",
         }
     }
 
@@ -72,7 +76,7 @@ impl fmt::Display for SqlAccess {
 
 /// A word that is no access.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown sql access \"{word}\"{}; the words are read, write, maintain, index, ddl, signal, promote, copy-out and copy-in", suggestion(.nearest))]
+#[error("unknown sql access \"{word}\"{}; the words are read, write, maintain, index, ddl, signal, promote, copy-out, copy-in and alter-system", suggestion(.nearest))]
 pub struct UnknownAccess {
     /// What was written.
     pub word: String,

@@ -223,6 +223,7 @@ fn why(group: &str) -> &'static str {
             "large objects are read, written and exchanged with the server's files past every table privilege"
         }
         "notify" => "it sends a message to other sessions; notifications are no part of the contract",
+        "reload" => "having the server read its files again has its own typed verb, reload-configuration",
         "promote" => "promoting a standby has its own typed verb, promote",
         "replication" => "it creates, moves or drops replication state, or writes to the WAL",
         "runs-sql" => {

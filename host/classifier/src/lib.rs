@@ -20,6 +20,7 @@
 //! | EXPLAIN ANALYZE x | `read` and what x asks for | as x |
 //! | DROP DATABASE ... FORCE | `ddl` + `signal` | destructive |
 //! | COPY, by [`classify_copy`] only | `copy-out` + `read` and what its query asks for, or `copy-in` | read, write |
+//! | ALTER SYSTEM SET, RESET of a parameter of a list | `alter-system`, and that the binding names it | write |
 //! | SET, RESET of a few settings of planning, memory and output | `read` | read |
 //!
 //! What is within counts as if it stood alone: a CTE that deletes makes a SELECT ask for `write`.
@@ -39,6 +40,8 @@
 //! - **ALTER INDEX ... RENAME** also asks for `ddl`, because PostgreSQL lets it rename tables and views.
 //! - **SET**: the session is reset before anyone else gets it, so SET and RESET may do what SET LOCAL may. Nothing
 //!   may be set that changes what a statement means, whether it may write or how long it may take.
+//! - **ALTER SYSTEM** sets parameters of memory, planning, writing, vacuuming and measuring ([`server_parameter`]), to one plain value; what runs a
+//!   program, loads code, names a file, opens a door, gives up what was committed, or is an extension's is refused. READ ONLY does not stop it.
 //! - **LOCK TABLE** asks for `write` in every mode; **row-level security, triggers, rules, owners and privileges**
 //!   are never changed; `CREATE DATABASE ... OWNER` is accepted, since restoring needs it.
 //! - **Catalogs** may be read but for secrets (`pg_authid`, `pg_statistic` ...) and never changed. `pg_file_settings`
@@ -65,6 +68,7 @@ mod functions;
 mod parser;
 mod refusal;
 mod relations;
+mod server_parameters;
 mod settings;
 mod statement;
 mod walk;
@@ -73,6 +77,7 @@ pub use access::{AccessSet, EffectClass, SqlAccess, UnknownAccess};
 pub use bounds::{MAX_CODE_BYTES, MAX_STATEMENT_BYTES};
 pub use functions::{AllowedFunction, FunctionOrigin, allowed_functions};
 pub use refusal::Refusal;
+pub use server_parameters::server_parameter;
 pub use statement::{Statement, TransactionRule};
 
 /// Classifies one statement that is no COPY.

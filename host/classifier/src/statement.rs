@@ -14,7 +14,8 @@ pub enum TransactionRule {
 
 /// One statement, classified.
 ///
-/// The statement may run if `accesses` is a subset of what is granted. Nothing else needs to be asked.
+/// The statement may run if `accesses` is a subset of what is granted and, where it has a `parameter`, the binding names that one. Nothing else needs
+/// to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     /// What must be granted. Never empty.
@@ -26,6 +27,8 @@ pub struct Statement {
     /// The first relation (or database, schema ...) that it is about, quoted where it needs to be. One that
     /// is changed goes before one that is only read.
     pub target: Option<String>,
+    /// The server's parameter that it sets or resets, in lower case: ALTER SYSTEM.
+    pub parameter: Option<String>,
     /// Whether it may run inside a transaction block.
     pub transaction: TransactionRule,
     /// Whether it answers with rows.

@@ -25,6 +25,8 @@ words! {
         CopyOut = "copy-out",
         /// COPY FROM a stream.
         CopyIn = "copy-in",
+        /// ALTER SYSTEM SET and RESET of the parameters that the binding names, and having the server read its files again.
+        AlterSystem = "alter-system",
         /// Run a declared program, or a job in a cluster.
         Run = "run",
         /// Decrypt with an age identity, in the host.
@@ -41,9 +43,9 @@ words! {
 }
 
 impl Access {
-    /// Whether it maintains a database, changes its structure or promotes it: a run with it has its target to itself, unless its job says otherwise. Deleting objects of a bucket is not among them: backups of several databases share one.
+    /// Whether it maintains a database, changes its structure or settings or promotes it: a run with it has its target to itself, unless its job says otherwise. Deleting objects of a bucket is not among them: backups of several databases share one.
     pub fn is_exclusive(self) -> bool {
-        matches!(self, Self::Maintain | Self::Index | Self::Ddl | Self::Promote)
+        matches!(self, Self::Maintain | Self::Index | Self::Ddl | Self::Promote | Self::AlterSystem)
     }
 
     /// Whether it reaches a server, a bucket or a folder.
@@ -86,6 +88,7 @@ impl BindingKind {
                 Access::Promote,
                 Access::CopyOut,
                 Access::CopyIn,
+                Access::AlterSystem,
             ],
             Self::Storage => &[Access::Read, Access::Write, Access::Delete],
             Self::Tool => &[Access::Run],

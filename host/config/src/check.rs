@@ -195,6 +195,17 @@ impl Look<'_> {
             let allowed: Vec<&str> = ceiling.iter().map(|access: &Access| access.as_str()).collect();
             self.reader.report(Problem::error(place(), message).help(format!("it has {}", list(&allowed))));
         }
+        if let Binding::Sql(sql) = binding
+            && put.access.contains(&Access::AlterSystem)
+            && sql.alter_system.is_empty()
+        {
+            let message = format!(
+                "{at}.access: \"alter-system\" sets nothing, because bindings.{}.alter_system names no parameter",
+                put.binding
+            );
+            let help = "name the parameters there that may be set, or leave the access out";
+            self.reader.report(Problem::warning(place(), message).help(help));
+        }
     }
 
     /// Bindings are for jobs once there are jobs; before, they are for `rota run --bind`.

@@ -7,7 +7,7 @@ mod serve;
 mod settings;
 
 use clap::{CommandFactory as _, Parser as _};
-use cli::{Cli, Command, Common, ConfigCommand, RunsCommand};
+use cli::{Cli, Command, Common, ConfigCommand, PluginCommand, RunsCommand};
 use commands::Printing;
 use rota_config::Config;
 use rota_runs::{Artifacts, Host, JobError, RunRecords, Settings, open_store};
@@ -62,6 +62,17 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             let config = settings::load(&cli.common)?;
             let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
             commands::plugins::plugins(&catalog, command, printing).await
+        }
+        Command::Plugin(PluginCommand::Dev(args)) => {
+            let host = host(&cli.common).await?;
+            let status = commands::plugin::dev(&host, args, printing).await;
+            host.close().await;
+            status
+        }
+        Command::Plugin(command) => {
+            let config = settings::load(&cli.common)?;
+            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            commands::plugin::plugin(&catalog, command, printing).await
         }
         Command::Runs(RunsCommand::Retry { run, undo: false, queue }) => {
             let host = host(&cli.common).await?;

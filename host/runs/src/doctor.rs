@@ -115,7 +115,7 @@ impl Host {
         let server = session.server(&authorized).await?;
         let privileges = session.privileges(&authorized).await?;
         let missing =
-            crate::manifests::missing(&self.settings(), authorized.binding_name(), privileges, server.in_recovery);
+            crate::manifests::missing(&self.settings(), authorized.binding_name(), &privileges, server.in_recovery);
         if !missing.is_empty() {
             return Err(Error::InvalidArgument(format!(
                 "role {} may not do what jobs are granted on it: {}",

@@ -141,6 +141,8 @@ fn flag(denied: &Denied, prepared: &Prepared) -> Option<String> {
         Denied::Unbound { slot, .. } => {
             Some(format!("add --bind {slot}=... and --grant {slot}={}", declared(slot).join(",")))
         }
-        Denied::WrongKind { .. } | Denied::Never { .. } => None,
+        // It says so itself, and no flag gives it: what may be set on a server is in the configuration.
+        // What a plan did not have is had by a new plan.
+        Denied::Parameter { .. } | Denied::NotPlanned { .. } | Denied::WrongKind { .. } | Denied::Never { .. } => None,
     }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// Accesses that let a run change what others on the same database rely on: at most one run holds one of them.
-const ALONE: [&str; 4] = ["maintain", "ddl", "index", "promote"];
+const ALONE: [&str; 5] = ["maintain", "ddl", "index", "promote", "alter-system"];
 
 /// What a new run is beside what it does.
 #[derive(Clone, Debug, Default)]

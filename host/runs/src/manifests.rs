@@ -50,7 +50,7 @@ fn granted(settings: &Settings, binding: &str) -> BTreeMap<String, BTreeSet<Stri
 }
 
 /// What a role cannot do that jobs are granted on its binding, as far as the server's predefined roles tell it.
-pub(crate) fn missing(settings: &Settings, binding: &str, has: Privileges, standby: bool) -> Vec<String> {
+pub(crate) fn missing(settings: &Settings, binding: &str, has: &Privileges, standby: bool) -> Vec<String> {
     let granted = granted(settings, binding);
     let wants = |access: &str, has: bool, grant: &str| {
         let jobs = granted.get(access).filter(|_| !has)?;
@@ -63,6 +63,12 @@ pub(crate) fn missing(settings: &Settings, binding: &str, has: Privileges, stand
     [
         wants("signal", has.signals, "GRANT pg_signal_backend"),
         wants("promote", promotes, "GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer)"),
+        wants("alter-system", has.reloads, "GRANT EXECUTE ON FUNCTION pg_reload_conf()"),
+        wants(
+            "alter-system",
+            has.cannot_alter.is_empty(),
+            &format!("GRANT ALTER SYSTEM ON PARAMETER {} (PostgreSQL 15 and later)", has.cannot_alter.join(", ")),
+        ),
     ]
     .into_iter()
     .flatten()
@@ -89,7 +95,7 @@ fn sql(name: &str, binding: &SqlBinding, granted: &BTreeMap<String, BTreeSet<Str
     }
     writeln!(text, "-- GRANT {role} TO the login of the binding's url;").ok();
     for access in granted.keys() {
-        for line in grants(access, &role) {
+        for line in grants(access, &role, &binding.alter_system) {
             writeln!(text, "{line}").ok();
         }
     }
@@ -97,8 +103,9 @@ fn sql(name: &str, binding: &SqlBinding, granted: &BTreeMap<String, BTreeSet<Str
 }
 
 /// The statements for an access.
-fn grants(access: &str, role: &str) -> Vec<String> {
+fn grants(access: &str, role: &str, parameters: &[String]) -> Vec<String> {
     match access {
+        "alter-system" => alter_system(role, parameters),
         "read" => vec![
             format!("GRANT pg_monitor TO {role}; -- what others' sessions do: without it reports are never ok"),
             format!("-- GRANT pg_read_all_data TO {role}; -- only for procedures that read rows: backups, statements"),
@@ -117,6 +124,25 @@ fn grants(access: &str, role: &str) -> Vec<String> {
         "ddl" => vec![format!("-- ALTER ROLE {role} CREATEDB; -- where databases are made (restore, verification)")],
         _ => Vec::new(),
     }
+}
+
+/// What the binding names, and nothing else.
+fn alter_system(role: &str, parameters: &[String]) -> Vec<String> {
+    let mut lines = match parameters {
+        [] => vec![
+            "-- alter-system: the binding names no parameter (alter_system = [...]), and nothing is set.".to_owned(),
+        ],
+        named => {
+            let named: Vec<String> = named.iter().map(|name| quoted(&one_line(name))).collect();
+            vec![format!("GRANT ALTER SYSTEM ON PARAMETER {} TO {role}; -- PostgreSQL 15 and later", named.join(", "))]
+        }
+    };
+    lines.push(format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {role};"));
+    lines.push(format!(
+        "GRANT SELECT ON pg_catalog.pg_file_settings TO {role}; -- what is written, and whether it took"
+    ));
+    lines.push(format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_show_all_file_settings() TO {role};"));
+    lines
 }
 
 /// Within a comment, nothing ends the line.
@@ -276,6 +302,18 @@ mod tests {
                 "  - { apiGroups: [\"\"], resources: [\"pods\"], verbs: [\"get\"] }\n",
                 "  - { apiGroups: [\"\"], resources: [\"pods/exec\"], verbs: [\"create\", \"get\"] }\n",
             ]
+        );
+    }
+
+    #[test]
+    fn alter_system_is_granted_for_what_the_binding_names() {
+        let lines = grants("alter-system", "\"rota\"", &["work_mem".to_owned(), "x\"; drop".to_owned()]);
+        let grant =
+            "GRANT ALTER SYSTEM ON PARAMETER \"work_mem\", \"x\"\"; drop\" TO \"rota\"; -- PostgreSQL 15 and later";
+        assert_eq!(lines[0], grant);
+        assert!(lines[1..].iter().all(|line| line.starts_with("GRANT ")), "{lines:?}");
+        assert!(
+            grants("alter-system", "\"rota\"", &[])[0].starts_with("-- alter-system: the binding names no parameter")
         );
     }
 

@@ -207,8 +207,10 @@ impl Worker {
 
     /// Wait until it is worth claiming again, since the last claim began.
     async fn pace(&self, claimed: Instant) {
-        if self.held.count() > 0 {
-            tokio::time::sleep(PACE.saturating_sub(claimed.elapsed())).await;
+        let wait = PACE.saturating_sub(claimed.elapsed());
+        // Even a timer of nothing waits for its next tick.
+        if self.held.count() > 0 && !wait.is_zero() {
+            tokio::time::sleep(wait).await;
         }
     }
 

@@ -47,10 +47,10 @@ pub struct Parameters {
     /// By how many per cent of `expected_keys` the count may differ.
     #[parameter(default = 10, range = 0..=1000)]
     drift_percent: u32,
-    /// Keys in one UNLINK.
+    /// The most keys in one UNLINK; fewer are sent where they would keep the server for more than a fifth of a millisecond.
     #[parameter(default = 500, range = 1..=10_000)]
     batch: u32,
-    /// The most keys a second; without it as fast as the server answers.
+    /// The most keys a second; without it as fast as the server answers, with the turns of other clients between.
     keys_per_second: Option<u32>,
     /// Collections with more elements are emptied step by step first; without it 10,000 on Dragonfly, whose UNLINK can block, and never on Redis
     /// and Valkey, which free in the background.

@@ -6,7 +6,7 @@ use rota_sdk::prelude::*;
 use rota_sdk_index::create::UNDO;
 use rota_sdk_index::element::Column;
 use rota_sdk_index::vector::{Extension, Metric, report_overflow};
-use rota_sdk_index::{Creation, Done, Holder, Index, Leftover, Policy, Table};
+use rota_sdk_index::{Creation, Done, Holder, Index, Leftover, Policy, Table, enclosed};
 
 mod choose;
 #[cfg(test)]
@@ -130,6 +130,9 @@ pub struct Data {
 }
 
 async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
+    if let Some(predicate) = &parameters.predicate {
+        enclosed("predicate", predicate)?;
+    }
     let mut worker = cx.database().open().await?;
     let mut watcher = cx.database().open().await?;
     let server = Server::inspect(&mut watcher).await?;

@@ -1,7 +1,7 @@
 //! From what was seen to what a person reads.
 
 use crate::Parameters;
-use crate::look::{ForeignKey, Looked, Scanned};
+use crate::look::{ForeignKey, Locked, Looked, Scanned};
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
 use rota_sdk::text;
@@ -246,4 +246,14 @@ fn begins_with(other: &Index, index: &Index) -> bool {
         && first(&other.orders).as_ref() == Some(&index.orders)
         && first(&other.class_names).as_ref() == Some(&index.class_names)
         && first(&other.collations).as_ref() == Some(&index.collations)
+}
+
+/// What could not be looked at.
+pub(crate) fn locked(locked: &[Locked], report: &mut Report) {
+    for one in locked {
+        report
+            .unknown(format!("{} is locked exclusively, and nothing is said of it", one.name))
+            .detail(format!("By {}. To look at its size or its indexes would wait behind that.", one.who))
+            .remedy("postgres-locks", &json!({}), "Shows who waits for whom");
+    }
 }

@@ -1,7 +1,7 @@
 //! Says which indexes are missing, unused, superfluous or INVALID, with what would mend it.
 
 use crate::judge::{Superfluous, Unused};
-use crate::look::{ForeignKey, Looked, Scanned};
+use crate::look::{ForeignKey, Locked, Scanned};
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
 use rota_sdk_index::Index;
@@ -79,12 +79,14 @@ pub struct Data {
     superfluous: Vec<Superfluous>,
     /// INVALID indexes.
     invalid: Vec<Index>,
+    /// Tables and indexes of which nothing is said, because somebody has them locked exclusively.
+    locked: Vec<Locked>,
 }
 
 async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     let mut session = cx.database().open().await?;
     let mut server = Server::inspect(&mut session).await?;
-    let mut looked = Looked::on(&mut session).await?;
+    let (mut looked, locked) = look::look(&mut session).await?;
     let mut standby = None;
     if let Some(slot) = cx.standby() {
         let mut other = slot.open().await?;
@@ -107,6 +109,7 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     let connected = parameters.standbys.unwrap_or(looked.standbys);
     let unseen = connected - i64::from(standby.is_some());
     let mut report = Report::new();
+    judge::locked(&locked, &mut report);
     let mut advice =
         judge::Advice { parameters: &parameters, looked: &looked, days: statistics_days, unseen, report: &mut report };
     let old_enough = advice.old_enough();
@@ -135,5 +138,6 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         unused,
         superfluous,
         invalid,
+        locked,
     }))
 }

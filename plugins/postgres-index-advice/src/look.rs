@@ -67,7 +67,8 @@ const TABLES: &str = "\
     select s.relid::int8 as oid, format('%I.%I', s.schemaname, s.relname) as table, \
            greatest(c.reltuples::int8, s.n_live_tup, 0) as rows, pg_table_size(s.relid) as bytes, \
            coalesce(s.seq_scan, 0) as seq_scans, coalesce(s.seq_tup_read, 0) as seq_rows, s.idx_scan as index_scans \
-    from pg_catalog.pg_stat_user_tables s join pg_catalog.pg_class c on c.oid = s.relid where c.relkind in ('r', 'm') order by s.seq_tup_read desc";
+    from pg_catalog.pg_stat_user_tables s join pg_catalog.pg_class c on c.oid = s.relid where c.relkind in ('r', 'm') \
+      and not (s.relid::int8 = any ($1::int8[])) order by s.seq_tup_read desc";
 
 // Covered: some valid index without a condition begins with the key's columns, in whatever order.
 const FOREIGN_KEYS: &str = "\
@@ -90,12 +91,58 @@ const USE: &str = "\
     select s.indexrelid::int8 as oid, s.idx_scan as scans, 0::int8 as rows, true as is_index from pg_catalog.pg_stat_user_indexes s \
     union all select t.relid::int8, coalesce(t.seq_scan, 0), coalesce(t.seq_tup_read, 0), false from pg_catalog.pg_stat_user_tables t";
 
+/// A table or an index that somebody has locked exclusively, or waits to: to look at its size or definition waits behind them.
+#[data]
+#[derive(FromRow)]
+pub(crate) struct Locked {
+    /// Its object id.
+    pub(crate) oid: i64,
+    /// It, quoted by the server.
+    pub(crate) name: String,
+    /// Who holds it, and who waits for it.
+    pub(crate) who: String,
+}
+
+const LOCKED: &str = "\
+    select c.oid::int8 as oid, format('%I.%I', n.nspname, c.relname) as name, \
+           string_agg(coalesce('pid ' || l.pid, 'a prepared transaction') || coalesce(' (' || concat_ws(', ', a.usename::text, nullif(a.application_name, '')) || ')', '') \
+                      || case when l.granted then '' else ', which waits for it' end, '; ' order by l.granted desc, l.pid) as who \
+    from pg_catalog.pg_locks l join pg_catalog.pg_class c on c.oid = l.relation join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+      left join pg_catalog.pg_stat_activity a on a.pid = l.pid \
+    where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock' and l.pid is distinct from pg_backend_pid() \
+      and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database()) and n.nspname !~ '^pg_' \
+    group by c.oid, n.nspname, c.relname order by 2";
+
+/// How often it is looked again where a lock was taken meanwhile.
+const TRIES: usize = 3;
+
+/// Look at everything but what is locked exclusively; and at that, who has it.
+pub(crate) async fn look(session: &mut Session) -> Result<(Looked, Vec<Locked>)> {
+    // Whoever is not there yet when the locks are looked at is not waited for as long as the binding would.
+    session.configure("lock_timeout", "2s").await?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let locked: Vec<Locked> =
+            session.query_all(LOCKED, params![]).await.context("looking for what is locked exclusively")?;
+        let oids: Vec<i64> = locked.iter().map(|one| one.oid).collect();
+        match Looked::on(session, &oids).await {
+            Ok(looked) => return Ok((looked, locked)),
+            Err(error) if error.code() == Some("55P03") && tries < TRIES => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 impl Looked {
-    pub(crate) async fn on(session: &mut Session) -> Result<Self> {
+    async fn on(session: &mut Session, locked: &[i64]) -> Result<Self> {
         let one = "select inhrelid::int8 as oid from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhrelid where c.relkind in ('i', 'I')";
         Ok(Self {
-            indexes: Index::all(session).await?,
-            tables: session.query_all(TABLES, params![]).await.context("looking at how tables are read")?,
+            indexes: Index::all_but(session, locked).await?,
+            tables: session
+                .query_all(TABLES, params![locked.to_vec()])
+                .await
+                .context("looking at how tables are read")?,
             foreign_keys: session.query_all(FOREIGN_KEYS, params![]).await.context("looking for foreign keys")?,
             covers: session.query_all(COVERS, params![]).await.context("looking at what foreign keys lean on")?,
             attached: session.query_all(one, params![]).await.context("looking at partitions")?,

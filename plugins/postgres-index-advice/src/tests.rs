@@ -42,6 +42,7 @@ fn bound(days: i64, slots: &[&str]) -> MockHost {
             rows! { ["oid", "scans", "rows", "is_index"] => [4_i64, 3_i64, 0_i64, true] },
         );
         mock::has(&database, &all);
+        database.on("AccessExclusiveLock", rows! { ["oid", "name", "who"] });
         database.on(
             "pg_table_size(s.relid) as bytes",
             rows! { ["oid", "table", "rows", "bytes", "seq_scans", "seq_rows", "index_scans"] =>
@@ -113,4 +114,33 @@ fn what_a_standby_uses_is_used() {
     assert!(report.finding("were not asked").is_none(), "{:?}", report.findings);
     host.sql("standby").server(|server| server.system_identifier = Some("1".to_owned()));
     assert!(host.run::<Plugin>(json!({})).unwrap_err().message.contains("not the same database"));
+}
+
+#[test]
+fn what_is_locked_exclusively_is_left_out_and_told() {
+    let host = host(100);
+    let database = host.sql("database");
+    database.on("AccessExclusiveLock", rows! { ["oid", "name", "who"] => [77_i64, "public.busy", "pid 9 (app)"] });
+    // One that is taken after the look: looked again.
+    let tries = std::rc::Rc::new(std::cell::Cell::new(0));
+    let seen = tries.clone();
+    let tables = rows! { ["oid", "table", "rows", "bytes", "seq_scans", "seq_rows", "index_scans"] =>
+    [8_i64, "public.bare", 50_000_i64, 9_000_000_i64, 100_i64, 5_000_000_i64, None::<i64>] };
+    database.on_with("pg_table_size(s.relid) as bytes", move |_| {
+        seen.set(seen.get() + 1);
+        if seen.get() == 1 {
+            Err(failed("55P03", "canceling statement due to lock timeout"))
+        } else {
+            Ok(tables.clone())
+        }
+    });
+    let report = host.run::<Plugin>(json!({})).unwrap();
+    assert_eq!(tries.get(), 2);
+    let finding = report.finding("public.busy is locked exclusively, and nothing is said of it").unwrap();
+    assert!(finding.detail.contains("By pid 9 (app)"), "{finding:?}");
+    assert!(report.finding("public.bare").is_some(), "the rest is said: {:?}", report.findings);
+    assert_ne!(report.status, Severity::Ok);
+    // Locks that come and come end it.
+    database.fails("pg_table_size(s.relid) as bytes", failed("55P03", "canceling statement due to lock timeout"));
+    assert!(host.run::<Plugin>(json!({})).is_err());
 }

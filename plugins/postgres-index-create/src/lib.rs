@@ -5,7 +5,7 @@ use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
 use rota_sdk_index::create::UNDO;
 use rota_sdk_index::element::{Column, Element, Spec};
-use rota_sdk_index::{Creation, Done, Holder, Index, Leftover, Policy, Table};
+use rota_sdk_index::{Creation, Done, Holder, Index, Leftover, Policy, Table, enclosed};
 
 mod duplicates;
 #[cfg(test)]
@@ -230,6 +230,9 @@ fn spec(parameters: &Parameters, columns: &[Column]) -> Result<Spec> {
     }
     if parameters.nulls_not_distinct && !parameters.unique {
         return Err(Error::new("`nulls_not_distinct` is for unique indexes"));
+    }
+    if let Some(predicate) = &parameters.predicate {
+        enclosed("predicate", predicate)?;
     }
     let elements = parameters.columns.iter().map(|text| Element::read(text, columns)).collect::<Result<_>>()?;
     let mut included = Vec::new();

@@ -41,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) backend_type: Option<String>,
     /// Its user.
     pub(crate) user: Option<String>,
+    /// Whether its user is a superuser, whose sessions no procedure ends.
+    pub(crate) superuser: bool,
     /// The name that the application gives itself.
     pub(crate) application: Option<String>,
     /// Its database.
@@ -133,13 +135,14 @@ const SNAPSHOTS: &str = "\
 
 const SESSIONS: &str = "\
     select a.pid::text as key, a.pid, null::text as gid, null::text as rollback, a.backend_start, a.backend_type, a.usename::text as user, \
+           coalesce((select r.rolsuper from pg_catalog.pg_roles r where r.oid = a.usesysid), false) as superuser, \
            a.application_name as application, a.datname::text as database, host(a.client_addr) as client, a.state, \
            extract(epoch from clock_timestamp() - a.xact_start)::float8 as transaction_seconds, left(a.query, 2000) as statement \
     from pg_catalog.pg_stat_activity a where a.pid = any($1::int8[]) order by a.pid";
 
 const TRANSACTIONS: &str = "\
     select 'prepared ' || x.gid as key, 0 as pid, x.gid, 'ROLLBACK PREPARED ' || quote_literal(x.gid) as rollback, x.prepared as backend_start, \
-           null::text as backend_type, x.owner::text as user, null::text as application, x.database::text as database, null::text as client, 'prepared' as state, \
+           null::text as backend_type, x.owner::text as user, false as superuser, null::text as application, x.database::text as database, null::text as client, 'prepared' as state, \
            extract(epoch from clock_timestamp() - x.prepared)::float8 as transaction_seconds, null::text as statement \
     from pg_catalog.pg_prepared_xacts x where x.gid = any($1) order by x.gid";
 

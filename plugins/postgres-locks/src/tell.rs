@@ -90,6 +90,12 @@ fn one(root: &Root, seen: &Seen, parameters: &Parameters, report: &mut Report) {
                 node.database.as_deref().unwrap_or("?")
             ));
         }
+        (None, Some("client backend")) if node.superuser => {
+            finding.advice(format!(
+                "Its user is a superuser, whose sessions no procedure ends, and no role ends that is none: ask whoever it is; or, as a superuser: SELECT pg_terminate_backend({})",
+                node.pid
+            ));
+        }
         (None, Some("client backend")) => {
             let idle = node.state.as_deref().is_some_and(|state| state.starts_with("idle"));
             let act = if idle { "terminate" } else { "cancel" };

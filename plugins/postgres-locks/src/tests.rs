@@ -16,8 +16,8 @@ fn wait(waiter: i64, blocker: i64, held: &str, ahead: bool) -> MockRows {
 fn session(pid: i64) -> MockRows {
     let none = None::<String>;
     rows! {
-        ["key", "pid", "gid", "rollback", "backend_start", "backend_type", "user", "application", "database", "client", "state", "transaction_seconds", "statement"] =>
-        [pid.to_string(), pid, none.clone(), none.clone(), Timestamp(pid), "client backend", "app", "worker", "shop", none, "idle in transaction", 60.0, "update t set card = '4711'"]
+        ["key", "pid", "gid", "rollback", "backend_start", "backend_type", "user", "superuser", "application", "database", "client", "state", "transaction_seconds", "statement"] =>
+        [pid.to_string(), pid, none.clone(), none.clone(), Timestamp(pid), "client backend", "app", false, "worker", "shop", none, "idle in transaction", 60.0, "update t set card = '4711'"]
     }
 }
 
@@ -62,6 +62,21 @@ fn says_what_it_is() {
 fn nobody_waits() {
     let report = host(&[], &[]).run::<Plugin>(json!({})).unwrap();
     assert_eq!((report.status, report.summary.as_str()), (Severity::Ok, "nobody waits for a lock"));
+}
+
+#[test]
+fn a_superusers_session_is_nothing_that_a_remedy_ends() {
+    let host = host(&[wait(2, 1, "RowExclusiveLock", false)], &[2]);
+    let none = None::<String>;
+    let superuser = rows! {
+        ["key", "pid", "gid", "rollback", "backend_start", "backend_type", "user", "superuser", "application", "database", "client", "state", "transaction_seconds", "statement"] =>
+        ["1".to_owned(), 1_i64, none.clone(), none.clone(), Timestamp(1), "client backend", "postgres", true, "psql", "shop", none, "idle in transaction", 60.0, "x"]
+    };
+    host.sql("database").on("where a.pid = any", superuser.and(session(2)));
+    let report = host.run::<Plugin>(json!({})).unwrap();
+    let remedy = report.finding("pid 1 (postgres in shop, psql)").unwrap().remedy.clone().unwrap();
+    assert_eq!(remedy.plugin, "", "{remedy:?}");
+    assert!(remedy.note.contains("SELECT pg_terminate_backend(1)"), "{remedy:?}");
 }
 
 #[test]
@@ -125,8 +140,8 @@ fn a_prepared_transaction_has_a_name() {
     database.on(
         "where x.gid = any",
         rows! {
-            ["key", "pid", "gid", "rollback", "backend_start", "backend_type", "user", "application", "database", "client", "state", "transaction_seconds", "statement"] =>
-            ["prepared order 'x'", 0_i64, "order 'x'", "ROLLBACK PREPARED 'order ''x'''", Timestamp(3), none.clone(), "app", none.clone(), "shop", none.clone(), "prepared", 90.0, none]
+            ["key", "pid", "gid", "rollback", "backend_start", "backend_type", "user", "superuser", "application", "database", "client", "state", "transaction_seconds", "statement"] =>
+            ["prepared order 'x'", 0_i64, "order 'x'", "ROLLBACK PREPARED 'order ''x'''", Timestamp(3), none.clone(), "app", false, none.clone(), "shop", none.clone(), "prepared", 90.0, none]
         },
     );
     let report = host.run::<Plugin>(json!({})).unwrap();

@@ -54,6 +54,12 @@ pub(crate) fn long(long: &[Backend], ended: &[Ended], parameters: &Parameters, r
                 &json!({}),
                 "Shows who it waits for: ending those that wait mends nothing",
             );
+        } else if backend.superuser {
+            finding.advice(format!(
+                "Its user is a superuser, whose sessions this procedure does not touch, and no role ends that is none: ask whoever it is; or, as a superuser: SELECT {}({})",
+                if backend.idle_in_transaction() { "pg_terminate_backend" } else { "pg_cancel_backend" },
+                backend.pid
+            ));
         } else {
             let act = if backend.idle_in_transaction() { "terminate" } else { "cancel" };
             let note = if backend.idle_in_transaction() {

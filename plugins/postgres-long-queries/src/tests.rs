@@ -173,6 +173,20 @@ fn a_pid_means_that_session_and_no_later_one_of_the_number() {
 }
 
 #[test]
+fn a_superusers_session_is_nothing_that_a_remedy_ends() {
+    let host = host(
+        &[Client { superuser: true, ..running(11, 900.0) }, Client { superuser: true, ..idle(12, 900.0) }],
+        obedient,
+    );
+    let report = host.run::<Plugin>(json!({})).unwrap();
+    for (pid, call) in [(11, "SELECT pg_cancel_backend(11)"), (12, "SELECT pg_terminate_backend(12)")] {
+        let remedy = report.finding(&format!("pid {pid} (")).unwrap().remedy.clone().unwrap();
+        assert_eq!(remedy.plugin, "", "{remedy:?}");
+        assert!(remedy.note.contains(call), "{remedy:?}");
+    }
+}
+
+#[test]
 fn superusers_and_other_databases_are_not_touched() {
     let clients = [
         Client { superuser: true, ..running(11, 900.0) },

@@ -81,7 +81,11 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         return Err(Error::new("this server is a standby, and only a primary's schema can be changed")
             .hint("bind the primary; its changes reach the standbys"));
     }
-    let before = state::read(&mut session, &parameters).await?;
+    let before = match state::read(&mut session, &parameters).await? {
+        Some(before) => before,
+        None if parameters.new_database => state::State::default(),
+        None => return Err(state::absent(&mut session, &parameters).await?),
+    };
     let from = before.single(&parameters)?;
     let tool = cx.migrate().info().await.ok().map(|info| info.version);
     let goal = scripts::goal(&cx, &parameters, from.as_deref()).await?;
@@ -93,7 +97,7 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     let backup_age_hours = if arrived { None } else { backup::look(&cx, &parameters, &server, &mut report).await? };
     let ran = if arrived { apply::Ran::nothing() } else { apply::apply(&cx, &parameters).await? };
 
-    let after = state::read(&mut session, &parameters).await?;
+    let after = state::read(&mut session, &parameters).await?.unwrap_or_default();
     let invalid = state::invalid_indexes(&mut session).await?;
     let to = after.newest();
     let applied = state::applied(&before, &after, goal.pending.as_deref());

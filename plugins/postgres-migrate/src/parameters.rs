@@ -20,6 +20,9 @@ pub struct Parameters {
     pub(crate) schema: String,
     /// The table with the version; by default alembic_version or schema_migrations.
     pub(crate) table: Option<String>,
+    /// The database was never migrated: there is no table with the version yet. Without it, a table that is not there is an error, and nothing is begun from the beginning.
+    #[parameter(default = false)]
+    pub(crate) new_database: bool,
     /// With a bucket: refuse when the newest usable backup is older than so many hours.
     #[parameter(default = 24.0, range = 0.0..)]
     pub(crate) backup_max_age_hours: f64,

@@ -22,13 +22,18 @@ const COLUMNS: &str = "\
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
     where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped";
 
-/// Read the table; none yet is no version.
-pub(crate) async fn read(session: &mut Session, parameters: &Parameters) -> Result<State> {
+/// Where else a table of the name is.
+const ELSEWHERE: &str = "\
+    select n.nspname::text from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+    where c.relname = $1 and c.relkind in ('r', 'p') and n.nspname !~ '^pg_' order by 1";
+
+/// Read the table; none where there is no such table.
+pub(crate) async fn read(session: &mut Session, parameters: &Parameters) -> Result<Option<State>> {
     let (schema, table) = (&parameters.schema, parameters.table());
     let columns: Vec<String> =
         session.query_all(COLUMNS, params![schema, table]).await.context("looking for the table of versions")?;
     if columns.is_empty() {
-        return Ok(State::default());
+        return Ok(None);
     }
     let has = |name: &str| columns.iter().any(|column| column == name);
     let column = if parameters.layout == Layout::Alembic { "version_num" } else { "version" };
@@ -49,7 +54,22 @@ pub(crate) async fn read(session: &mut Session, parameters: &Parameters) -> Resu
     } else {
         false
     };
-    Ok(State { versions, dirty })
+    Ok(Some(State { versions, dirty }))
+}
+
+/// That there is no such table: it may be called otherwise, or be in another schema, and then nothing may be begun from the beginning.
+pub(crate) async fn absent(session: &mut Session, parameters: &Parameters) -> Result<Error> {
+    let (schema, table) = (&parameters.schema, parameters.table());
+    let elsewhere: Vec<String> = session
+        .query_all(ELSEWHERE, params![table])
+        .await
+        .context("looking for the table of versions in other schemas")?;
+    let hint = match elsewhere.as_slice() {
+        [] => "say where it is with `schema` and `table`, and which tool's it is with `layout`; or, where the database was never migrated, -p new_database=true".to_owned(),
+        some => format!("there is one in schema {}: -p schema=NAME; or, where this schema was never migrated, -p new_database=true", some.join(", ")),
+    };
+    let message = format!("there is no table {schema}.{table}, so where the schema stands is not known");
+    Ok(Error::new(message).hint(hint))
 }
 
 impl State {

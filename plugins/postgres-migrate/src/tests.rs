@@ -90,6 +90,26 @@ fn several_heads_and_missing_parameters_are_refused_before_anything_runs() {
 }
 
 #[test]
+fn a_table_that_is_not_there_is_no_beginning_unless_it_is_said_to_be() {
+    let host = host(None);
+    host.sql("database").on("c.relkind in ('r', 'p')", rows! { ["nspname"] => ["app"] });
+    let failed = host.run::<Plugin>(json!({ "config": "/srv/alembic.ini" })).unwrap_err();
+    assert!(failed.message.contains("no table public.alembic_version"), "{failed:?}");
+    assert!(failed.hint.as_deref().unwrap().contains("there is one in schema app"), "{failed:?}");
+    assert!(host.tool("migrate").calls().is_empty(), "nothing was even asked");
+    host.tool("migrate").on("heads", ToolOutput::success("0002 (head)\n")).only_reads();
+    host.tool("migrate").on("history", ToolOutput::success("<base> -> 0002 (head), b\n")).only_reads();
+    host.tool("migrate").on("upgrade", ToolOutput::success(""));
+    let plan = host.plan().run::<Plugin>(json!({ "config": "/srv/alembic.ini", "new_database": true })).unwrap();
+    assert_eq!(
+        (&plan.data["from"], &plan.data["pending"][0]["version"]),
+        (&Json::Null, &json!("0002")),
+        "{}",
+        plan.data
+    );
+}
+
+#[test]
 fn without_a_backup_nothing_is_applied() {
     let host = host(Some("0001"));
     host.tool("migrate").on("heads", ToolOutput::success("0002 (head)\n"));

@@ -59,6 +59,8 @@ pub(crate) struct Other {
     pub(crate) pid: i32,
     pub(crate) start: Option<Timestamp>,
     pub(crate) what: String,
+    /// Its user is a superuser, and this role is none: it cannot end it.
+    pub(crate) out_of_reach: bool,
 }
 
 impl std::fmt::Display for Other {
@@ -71,7 +73,9 @@ impl std::fmt::Display for Other {
 const OTHERS: &str = "\
     select a.pid, a.backend_start as start, \
            concat_ws(' ', coalesce(a.usename::text, a.backend_type, 'a process of the server'), nullif(a.application_name, ''), \
-                     'from ' || coalesce(host(a.client_addr), 'this machine'), a.state) as what \
+                     'from ' || coalesce(host(a.client_addr), 'this machine'), a.state) as what, \
+           coalesce((select r.rolsuper from pg_catalog.pg_roles r where r.oid = a.usesysid), false) \
+             and not (select r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user) as out_of_reach \
     from pg_catalog.pg_stat_activity a \
     where a.datid = $1::int8::oid and a.pid <> pg_backend_pid() and coalesce(a.backend_type, '') <> 'autovacuum worker' \
     order by a.pid";

@@ -76,6 +76,19 @@ pub(crate) fn sessions(report: &mut Report, target: &str, left: &[Other], parame
         "They must be gone by themselves once the applications are down; otherwise nothing is swapped."
     };
     report.note(format!("{target}: {} session(s) now: {}", left.len(), some(left, 5))).detail(what);
+    let beyond: Vec<&Other> = left.iter().filter(|other| other.out_of_reach).collect();
+    if !beyond.is_empty() {
+        let pids: Vec<String> =
+            beyond.iter().map(|other| format!("SELECT pg_terminate_backend({})", other.pid)).collect();
+        report
+            .warning(format!(
+                "{target}: {} session(s) of superusers, which this role cannot end: {}",
+                beyond.len(),
+                some(&beyond, 5)
+            ))
+            .detail("As long as one is there, nothing is swapped: only a superuser ends a superuser's session.")
+            .advice(format!("Have them closed before the restore; or, as a superuser: {}", some(&pids, 5)));
+    }
 }
 
 /// Nothing was swapped; what the host does about what was begun.

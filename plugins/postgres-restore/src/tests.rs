@@ -164,7 +164,10 @@ fn what_cannot_be_is_refused_before_anything_is_done() {
     prepared.sql("database").on("pg_prepared_xacts", rows! { ["gid"] => ["tx1"] });
     assert!(refused(&prepared, json!({})).contains("prepared transaction(s): tx1"));
     let used = host();
-    used.sql("database").on("where a.datid", rows! { ["pid", "start", "what"] => [7_i32, Timestamp(0), "app web"] });
+    used.sql("database").on(
+        "where a.datid",
+        rows! { ["pid", "start", "what", "out_of_reach"] => [7_i32, Timestamp(0), "app web", false] },
+    );
     assert!(refused(&used, json!({})).contains("app web (pid 7)"));
     let settings = host();
     settings

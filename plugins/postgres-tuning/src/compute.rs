@@ -1,6 +1,7 @@
 //! What the settings should be.
 
-use crate::look::Looked;
+use crate::apply::undo_of;
+use crate::look::{Looked, auto};
 use crate::{Disk, Parameters};
 use rota_sdk::prelude::*;
 
@@ -73,10 +74,10 @@ pub(crate) fn all(looked: &Looked, memory: i64, parameters: &Parameters) -> Resu
         };
         // More WAL than advised is the operator's choice.
         let differs = differs && !(name.ends_with("wal_size") && setting.value > value);
-        let undo = if setting.source == "default" {
-            format!("ALTER SYSTEM RESET {name}")
-        } else {
-            format!("ALTER SYSTEM SET {name} = '{}'", setting.shown)
+        // What ALTER SYSTEM writes is taken back by what it wrote before; where that cannot be seen, by what is in force.
+        let undo = match &looked.written {
+            Some(written) => undo_of(name, auto(written, name).as_deref()),
+            None => undo_of(name, Some(setting.shown.as_str()).filter(|_| setting.source != "default")),
         };
         all.push(Wanted {
             name: name.to_owned(),
@@ -87,7 +88,7 @@ pub(crate) fn all(looked: &Looked, memory: i64, parameters: &Parameters) -> Resu
             restart: setting.restart,
             source: setting.source.clone(),
             undo,
-            value,
+            value: if setting.is_memory { (value / MB).floor() * MB } else { value },
         });
     }
     Ok(all)

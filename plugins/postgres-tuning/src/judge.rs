@@ -29,14 +29,14 @@ pub(crate) fn worst(now: i64, advised: i64, memory: i64, looked: &Looked, sorts:
     }
 }
 
-pub(crate) fn settings(settings: &[Wanted], report: &mut Report) {
-    for wanted in settings.iter().filter(|wanted| wanted.differs) {
+pub(crate) fn settings<'w>(settings: impl Iterator<Item = &'w Wanted>, report: &mut Report) {
+    for wanted in settings.filter(|wanted| wanted.differs) {
         let needs = if wanted.restart { "needs a restart" } else { "takes effect with a reload" };
         report
             .warning(format!("{} is {}; {} is advised", wanted.name, wanted.current, wanted.advised))
             .detail(format!("It comes from: {}. A change {needs}. To take it back: {}", wanted.source, wanted.undo))
             .advice(format!(
-                "As a superuser: {}; then {}",
+                "`apply` sets it; or, as a superuser: {}; then {}",
                 wanted.statement,
                 if wanted.restart { "restart the server" } else { "SELECT pg_reload_conf()" }
             ));

@@ -34,6 +34,20 @@ pub(crate) struct Written {
 pub(crate) struct Looked {
     pub(crate) settings: Vec<Setting>,
     pub(crate) not_taken: Vec<Written>,
+    /// What ALTER SYSTEM has written; none where it cannot be seen.
+    pub(crate) written: Option<Vec<Line>>,
+}
+
+/// A line of postgresql.auto.conf.
+#[derive(FromRow)]
+pub(crate) struct Line {
+    name: String,
+    value: String,
+}
+
+/// What postgresql.auto.conf says of a setting: the last line counts.
+pub(crate) fn auto(written: &[Line], name: &str) -> Option<String> {
+    written.iter().rfind(|line| line.name == name).map(|line| line.value.clone())
 }
 
 const SETTINGS: &str = "\
@@ -47,6 +61,10 @@ const NOT_TAKEN: &str = "\
     select coalesce(f.name, 'a line') as name, f.setting as value, f.sourcefile || ':' || f.sourceline as place, \
            case when s.pending_restart then null else f.error end as error \
     from pg_catalog.pg_file_settings f left join pg_catalog.pg_settings s on s.name = f.name where f.error is not null order by f.seqno";
+
+const AUTO: &str = "\
+    select lower(f.name) as name, f.setting as value from pg_catalog.pg_file_settings f \
+    where f.name is not null and f.setting is not null and f.sourcefile = current_setting('data_directory') || '/postgresql.auto.conf' order by f.seqno";
 
 /// What is looked at.
 pub(crate) const NAMES: [&str; 17] = [
@@ -72,16 +90,20 @@ pub(crate) const NAMES: [&str; 17] = [
 impl Looked {
     pub(crate) async fn at(session: &mut Session, server: &mut Server) -> Result<Self> {
         let settings = session.query_all(SETTINGS, params![NAMES.to_vec()]).await.context("looking at the settings")?;
-        let not_taken = match session.query_all(NOT_TAKEN, params![]).await {
-            Ok(found) => found,
+        let (not_taken, written) = match session.query_all(NOT_TAKEN, params![]).await {
+            Ok(found) => {
+                let written =
+                    session.query_all(AUTO, params![]).await.context("looking at what ALTER SYSTEM has written")?;
+                (found, Some(written))
+            }
             // Files are for superusers, and for whom it was granted.
             Err(error) if error.code() == Some("42501") => {
                 server.hide("what is written in configuration files (GRANT SELECT ON pg_file_settings and EXECUTE ON FUNCTION pg_show_all_file_settings() to the role)");
-                Vec::new()
+                (Vec::new(), None)
             }
             Err(error) => return Err(error.context("looking at what is written in files")),
         };
-        Ok(Self { settings, not_taken })
+        Ok(Self { settings, not_taken, written })
     }
 
     /// A setting's value; 0 where the version has none.

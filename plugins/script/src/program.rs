@@ -59,13 +59,16 @@ impl Program {
             .collect()
     }
 
-    /// What it says of itself. A source that cannot be read says why in its summary, under a name that is none: the host refuses it and shows it.
+    /// What it says of itself. Of a source that cannot be read, why: by the contract's convention in the summary of nothing.
     pub(crate) fn describe(&self) -> wit::Descriptor {
         let said = match self.said() {
             Ok(said) => said,
             Err(error) => {
                 let mut nothing = descriptor(&Js::Undefined);
-                nothing.summary = error.to_string();
+                nothing.summary = match error.hinted() {
+                    Some(hint) => format!("{error} ({hint})"),
+                    None => error.to_string(),
+                };
                 return nothing;
             }
         };

@@ -62,7 +62,7 @@ pub struct Index {
     pub builder: Option<i64>,
 }
 
-/// All of them, of one table, or one: by which of the two parameters is set.
+/// All of them, of one table, or one: by which of the first two parameters is set; none of what the third lists, tables and indexes that are locked.
 const STATEMENT: &str = "\
     select c.oid::int8 as oid, n.nspname::text as schema, c.relname::text as name, format('%I.%I', n.nspname, c.relname) as quoted, \
       t.oid::int8 as table_oid, format('%I.%I', tn.nspname, t.relname) as table, am.amname::text as method, \
@@ -89,6 +89,7 @@ const STATEMENT: &str = "\
       join pg_catalog.pg_am am on am.oid = c.relam \
       left join pg_catalog.pg_stat_user_indexes s on s.indexrelid = c.oid \
     where ($1::int8 is null or i.indrelid = $1::int8::oid) and ($2::int8 is null or c.oid = $2::int8::oid) \
+      and not (i.indrelid::int8 = any ($3::int8[]) or c.oid::int8 = any ($3::int8[])) \
       and tn.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and tn.nspname not like 'pg\\_temp\\_%' and tn.nspname not like 'pg\\_toast\\_temp\\_%' \
     order by c.oid";
 
@@ -98,7 +99,10 @@ impl Index {
     /// # Errors
     /// When the server does not answer.
     pub async fn on_table(session: &mut Session, table: i64) -> Result<Vec<Self>> {
-        session.query_all(STATEMENT, params![table, None::<i64>]).await.context("looking for the table's indexes")
+        session
+            .query_all(STATEMENT, params![table, None::<i64>, Vec::<i64>::new()])
+            .await
+            .context("looking for the table's indexes")
     }
 
     /// All indexes on the users' tables of the database.
@@ -106,7 +110,19 @@ impl Index {
     /// # Errors
     /// When the server does not answer.
     pub async fn all(session: &mut Session) -> Result<Vec<Self>> {
-        session.query_all(STATEMENT, params![None::<i64>, None::<i64>]).await.context("looking for indexes")
+        Self::all_but(session, &[]).await
+    }
+
+    /// The same without those on tables that are listed, and without those that are listed themselves, by object id: to look at an index waits for who
+    /// has its table or itself locked exclusively.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn all_but(session: &mut Session, locked: &[i64]) -> Result<Vec<Self>> {
+        session
+            .query_all(STATEMENT, params![None::<i64>, None::<i64>, locked.to_vec()])
+            .await
+            .context("looking for indexes")
     }
 
     /// One index; none when it was dropped.
@@ -114,7 +130,10 @@ impl Index {
     /// # Errors
     /// When the server does not answer.
     pub async fn by_oid(session: &mut Session, oid: i64) -> Result<Option<Self>> {
-        session.query_optional(STATEMENT, params![None::<i64>, oid]).await.context("looking at the index")
+        session
+            .query_optional(STATEMENT, params![None::<i64>, oid, Vec::<i64>::new()])
+            .await
+            .context("looking at the index")
     }
 
     /// The index that a name means, as [`crate::Table::find`] takes names.

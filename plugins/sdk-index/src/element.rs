@@ -121,6 +121,7 @@ impl Element {
             return Err(Error::new(format!("{text:?}: the table has no such column"))
                 .hint(format!("it has {}", names.join(", "))));
         }
+        crate::enclosed("columns", &key)?;
         Ok(Self { key: format!("({key})"), ..rest })
     }
 

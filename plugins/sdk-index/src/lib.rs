@@ -21,6 +21,7 @@ pub mod catalog;
 pub mod clear;
 pub mod create;
 pub mod element;
+mod enclosed;
 pub mod holders;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod mock;
@@ -32,5 +33,6 @@ pub use build::{Build, Built};
 pub use catalog::Index;
 pub use clear::Leftover;
 pub use create::{Creation, Done, Policy};
+pub use enclosed::enclosed;
 pub use holders::Holder;
 pub use table::Table;

@@ -9,7 +9,11 @@ use syn::{Error, Ident, LitStr, Result, Token, braced, bracketed};
 
 /// Each capability with its access words, and which of them only read.
 const CAPABILITIES: [(&str, &str, &[&str]); 7] = [
-    ("sql", "SqlSlot", &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in"]),
+    (
+        "sql",
+        "SqlSlot",
+        &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in", "alter-system"],
+    ),
     ("storage", "StorageSlot", &["read", "write", "delete"]),
     ("tool", "ToolSlot", &["run"]),
     ("key", "KeySlot", &["decrypt"]),

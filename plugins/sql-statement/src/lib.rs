@@ -1,15 +1,13 @@
 //! One statement of the operator's: planned with its EXPLAIN, run under exactly what is granted, its rows shown as a table.
 
-mod kind;
-mod show;
 #[cfg(test)]
 mod tests;
 
-use kind::Kind;
 use rota_sdk::HostError;
 use rota_sdk::postgres::Server;
 use rota_sdk::prelude::*;
 use rota_sdk::sql::{Sql, Value};
+use rota_sdk_sql::{Kind, show};
 
 procedure! {
     name: "sql-statement",

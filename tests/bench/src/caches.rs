@@ -7,7 +7,7 @@ use crate::measure::{Rounds, Spread, Watch};
 use anyhow::{Context as _, ensure};
 use fred::prelude::*;
 use fred::types::{ClusterHash, CustomCommand};
-use rota_testbed::{RespClient, Valkey};
+use rota_testbed::{Namespace, RespClient, Valkey};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -97,6 +97,89 @@ async fn invalidate(state: &Path, valkey: &Valkey, expected: u32) -> anyhow::Res
     let mut command = tokio::process::Command::from(rota(state)?);
     command.args(["run", "cache-invalidate", "--output", "json", "--grant", "declared", "-p", "prefix=goes:"]);
     command.args(["-p", "maximum_keys=2000000", "-p", "sample=0", "-p", "verify=false", "-p", "batch=1000"]);
+    command.arg("--bind").arg(format!("cache={}", valkey.url()));
+    let output = command.output().await?;
+    let answer: serde_json::Value =
+        serde_json::from_slice(&output.stdout).with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    ensure!(answer["report"]["data"]["unlinked"] == expected, "{answer}");
+    Ok(())
+}
+
+/// Keys of the comparison with the runbook.
+const FEW: u32 = 100_000;
+
+/// The runbook's pipeline: count, then delete a hundred at a time by one `redis-cli` each. With a pod every `redis-cli` is one `kubectl exec`, as it
+/// is written there; without, the tool alone.
+pub(crate) async fn against_the_runbook(
+    rounds: usize,
+    redis_cli: Option<&Path>,
+    pod: Option<&Namespace>,
+) -> anyhow::Result<Figure> {
+    let valkey = Valkey::start().await?;
+    let mut plain = valkey.client().await?;
+    let state = tempfile::tempdir()?;
+    as_an_operator(state.path(), &valkey, 0).await?;
+    let tool = redis_cli.map_or_else(|| "redis-cli".to_owned(), |path| path.display().to_string());
+    let tool = format!("{tool} -p {} -a {} --no-auth-warning", valkey.port(), valkey.password());
+    let (kubectl, tool) = match pod {
+        Some(pod) => {
+            let kubectl = pod.kubectl_command()?;
+            let words = std::iter::once(kubectl.as_std().get_program()).chain(kubectl.as_std().get_args());
+            let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+            (Some(kubectl), format!("{} exec idle -- {tool}", words.join(" ")))
+        }
+        None => (None, tool),
+    };
+    let script = format!(
+        "set -e; test \"$({tool} --scan --pattern 'goes:*' | wc -l)\" = {FEW}
+         {tool} --scan --pattern 'goes:*' | xargs -L 100 {tool} del > /dev/null"
+    );
+    let mut measured = Rounds::default();
+    for _ in 0..rounds {
+        fill(&mut plain, "goes:", FEW).await?;
+        let watch = Watch::start();
+        as_an_operator(state.path(), &valkey, FEW).await?;
+        let ours = watch.stop();
+        fill(&mut plain, "goes:", FEW).await?;
+        let mut pipeline = tokio::process::Command::new("bash");
+        pipeline.args(["-c", &script]).kill_on_drop(true);
+        for (name, value) in kubectl.iter().flat_map(|kubectl| kubectl.as_std().get_envs()) {
+            if let Some(value) = value {
+                pipeline.env(name, value);
+            }
+        }
+        let watch = Watch::start();
+        ensure!(pipeline.status().await?.success(), "the pipeline failed; where is redis-cli? (--redis-cli)");
+        let theirs = watch.stop();
+        let left = plain.call(&["DBSIZE"]).await?.integer();
+        ensure!(left == Some(0), "the pipeline left {left:?} keys");
+        measured.push(ours, theirs);
+    }
+    let speeds = measured.speeds();
+    let (name, each) = match pod {
+        Some(_) => ("invalidate-kubectl", "`kubectl exec ... redis-cli`"),
+        None => ("invalidate-runbook", "`redis-cli`, without kubectl"),
+    };
+    Ok(Figure {
+        name,
+        what: "cache-invalidate of 100,000 keys as a process, with its sample and its second look".into(),
+        against: format!("the runbook's script: count, then `--scan` into `xargs -L 100 ... del`, each {each}"),
+        goal: "100x faster",
+        value: speeds,
+        unit: "x",
+        sides: Sides::Seconds,
+        ours: measured.our_wall(),
+        theirs: Some(measured.their_wall()),
+        shown: None,
+        met: speeds.median >= 100.0,
+        notes: Vec::new(),
+    })
+}
+
+/// Nothing but the prefix.
+async fn as_an_operator(state: &Path, valkey: &Valkey, expected: u32) -> anyhow::Result<()> {
+    let mut command = tokio::process::Command::from(rota(state)?);
+    command.args(["run", "cache-invalidate", "--output", "json", "--grant", "declared", "-p", "prefix=goes:"]);
     command.arg("--bind").arg(format!("cache={}", valkey.url()));
     let output = command.output().await?;
     let answer: serde_json::Value =

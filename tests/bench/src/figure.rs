@@ -39,6 +39,8 @@ pub(crate) enum Sides {
     PerSecond,
     /// A share of one core.
     Share,
+    /// Memory.
+    Mebibytes,
 }
 
 impl Sides {
@@ -46,6 +48,7 @@ impl Sides {
         match self {
             Self::Seconds => time(number),
             Self::PerSecond => format!("{number:.0}/s"),
+            Self::Mebibytes => format!("{number:.0} MiB"),
             Self::Share => format!("{:.2} %", number * 1e2),
         }
     }

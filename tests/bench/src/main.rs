@@ -3,6 +3,7 @@
 
 mod backup;
 mod caches;
+mod cluster;
 mod data;
 mod denied;
 mod durable;
@@ -24,8 +25,22 @@ use rota_testbed::{Postgres, PostgresOptions};
 use std::path::PathBuf;
 
 /// The figures' names.
-const NAMES: [&str; 10] =
-    ["noop", "backup", "restore", "pump", "rows", "health", "health-50", "denied", "store", "invalidate"];
+const NAMES: [&str; 14] = [
+    "noop",
+    "backup",
+    "restore",
+    "pump",
+    "rows",
+    "health",
+    "health-50",
+    "denied",
+    "store",
+    "invalidate",
+    "invalidate-runbook",
+    "invalidate-kubectl",
+    "pods",
+    "exec",
+];
 
 fn names() -> clap::builder::PossibleValuesParser {
     NAMES.into_iter().chain(durable::NAMES).collect::<Vec<_>>().into()
@@ -53,6 +68,9 @@ struct Cli {
     /// and made with it on both sides. Without it: against pg_dump piped into a process that compresses
     #[arg(long, value_name = "PATH")]
     pg_dump: Option<PathBuf>,
+    /// A redis-cli, for `invalidate-runbook`; without it the one in PATH
+    #[arg(long, value_name = "PATH")]
+    redis_cli: Option<PathBuf>,
     /// How many jobs restore, on both sides
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     jobs: u32,
@@ -80,6 +98,8 @@ fn main() -> anyhow::Result<()> {
 
 async fn measure(cli: &Cli) -> anyhow::Result<()> {
     let wanted = |name: &str| cli.only.is_empty() || cli.only.iter().any(|only| only == name);
+    // What needs a tool that nobody installs for it, or minutes for one go: only where it is asked for.
+    let named = |name: &str| cli.only.iter().any(|only| only == name);
     let rounds = usize::from(cli.rounds);
     let mut results = Results { machine: Machine::here(), figures: Vec::new(), store: Vec::new() };
     let mut take = |figure: figure::Figure| {
@@ -115,6 +135,23 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     }
     if wanted("invalidate") {
         caches::measure(rounds).await.context("invalidate")?.into_iter().for_each(&mut take);
+    }
+    if named("invalidate-runbook") {
+        take(caches::against_the_runbook(rounds, cli.redis_cli.as_deref(), None).await.context("invalidate-runbook")?);
+    }
+    if wanted("pods") || wanted("exec") || named("invalidate-kubectl") {
+        let cluster = rota_testbed::Cluster::start().await.context("Kubernetes")?;
+        if wanted("pods") {
+            cluster::pods(&cluster, rounds).await.context("pods")?.into_iter().for_each(&mut take);
+        }
+        if wanted("exec") {
+            take(cluster::exec(&cluster, rounds).await.context("exec")?);
+        }
+        if named("invalidate-kubectl") {
+            let pod = cluster::pod(&cluster).await?;
+            let figure = caches::against_the_runbook(1, cli.redis_cli.as_deref(), Some(&pod)).await;
+            take(figure.context("invalidate-kubectl")?);
+        }
     }
     if wanted("restore") {
         let server = Postgres::start(server_for_backup()).await.context("PostgreSQL")?;

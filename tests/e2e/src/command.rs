@@ -91,6 +91,12 @@ impl Rota {
         Ok(self)
     }
 
+    /// Its environment, for another program that is to have the same.
+    #[must_use]
+    pub fn environment(&self) -> &BTreeMap<OsString, OsString> {
+        &self.environment
+    }
+
     fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -110,9 +116,17 @@ impl Rota {
     /// # Errors
     /// When it cannot be run, or does not end in a minute.
     pub async fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> anyhow::Result<Said> {
-        let output = tokio::time::timeout(LONGEST, self.command(arguments).output())
+        self.run_within(arguments, LONGEST).await
+    }
+
+    /// The same, for a command that compiles something.
+    ///
+    /// # Errors
+    /// When it cannot be run, or takes longer.
+    pub async fn run_within<A: AsRef<OsStr>>(&self, arguments: &[A], longest: Duration) -> anyhow::Result<Said> {
+        let output = tokio::time::timeout(longest, self.command(arguments).output())
             .await
-            .with_context(|| format!("{} did not end in {LONGEST:?}", shown(arguments)))??;
+            .with_context(|| format!("{} did not end in {longest:?}", shown(arguments)))??;
         Ok(Said {
             status: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

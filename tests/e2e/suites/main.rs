@@ -2,6 +2,7 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
+//! | `authors` | plugins made, built, checked and planned by `rota plugin` |
 //! | `cache` | the procedures for caches, against a real server |
 //! | `chaos` | the host killed in the middle of a backup |
 //! | `cli` | the command line: statuses, objects, bad input, bad targets, interrupts |
@@ -15,6 +16,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what they expect by unwrapping")]
 
+mod authors;
 mod cache;
 mod chaos;
 mod cli;

@@ -162,6 +162,7 @@ async fn sql(import: &str, call: &Value) -> Value {
         }
         "sql.session.cancel-backend" => answer(session.cancel_backend(pid, start).await, |hit| json!(hit)),
         "sql.session.terminate-backend" => answer(session.terminate_backend(pid, start).await, |hit| json!(hit)),
+        "sql.session.reload-configuration" => answer(session.reload_configuration().await, |told| json!(told)),
         "sql.session.promote" => answer(session.promote(1).await, |done| json!(done)),
         _ => {
             let transaction = match session.begin(options).await {

@@ -5,7 +5,7 @@ use crate::bindings::rota::runbook::kubernetes::{
     SecretVariable, Selection,
 };
 use crate::bindings::rota::runbook::process::{Child, ExitStatus};
-use crate::bindings::rota::runbook::run;
+use crate::bindings::rota::runbook::{bytes, run};
 use crate::calls::{answer, said, stream_of, text};
 use serde_json::{Value, json};
 
@@ -94,6 +94,19 @@ async fn ended(child: Child, call: &Value) -> Value {
     })
 }
 
+/// What a command writes, hashed in the host: it never enters the guest.
+async fn hashed(child: Child) -> Value {
+    let stdout = match child.stdout() {
+        Ok(stdout) => stdout,
+        Err(error) => return said(&error),
+    };
+    let (data, end) = bytes::tee_sha256(stdout);
+    if let Err(error) = bytes::drain(data).await {
+        return said(&error);
+    }
+    answer(end.await, |passed| json!({ "length": passed.bytes_in, "sha256": passed.sha256 }))
+}
+
 pub(crate) async fn call(import: &str, call: &Value) -> Value {
     let cluster = match Cluster::open(call["slot"].as_str().unwrap_or("cluster").to_owned()).await {
         Ok(cluster) => cluster,
@@ -163,6 +176,7 @@ pub(crate) async fn call(import: &str, call: &Value) -> Value {
             };
             match cluster.exec(command, stdin).await {
                 Ok(child) if call["kill"].as_bool() == Some(true) => answer(child.kill().await, |()| json!(null)),
+                Ok(child) if call["hash"].as_bool() == Some(true) => hashed(child).await,
                 Ok(child) => ended(child, call).await,
                 Err(error) => said(&error),
             }
@@ -187,10 +201,11 @@ async fn list(cluster: &Cluster, call: &Value) -> Value {
                     first = object;
                 }
             }
+            let distinct = names.iter().filter_map(Value::as_str).collect::<std::collections::HashSet<_>>().len();
             names.truncate(20);
             answer(
                 end.await,
-                |listed| json!({ "count": listed.count, "version": listed.resource_version, "names": names, "first": first }),
+                |listed| json!({ "count": listed.count, "distinct": distinct, "version": listed.resource_version, "names": names, "first": first }),
             )
         }
         Err(error) => said(&error),

@@ -162,6 +162,47 @@ async fn of_two_operators_one_runs_and_the_other_is_told_who() {
     assert_eq!(world.databases().await.len(), 2, "the live one and the old one, nothing of the second operator");
 }
 
+/// The role may end whom it likes but for superusers, and the plan says who that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_names_the_sessions_of_superusers_that_the_role_cannot_end() {
+    let world = World::new("restore_superusers").await;
+    let (role, password) = world.server.fresh_role("restore_ender", "createdb").await.unwrap();
+    let name = world.live.name();
+    world
+        .live
+        .execute(&format!(
+            "alter database {name} owner to {role}; grant pg_monitor, pg_signal_backend to {role}; alter schema public owner to {role}"
+        ))
+        .await
+        .unwrap();
+    let mut other = world.live.connect().await.unwrap();
+    sqlx::query("set application_name = 'psql of a superuser'").execute(&mut other).await.unwrap();
+    let url = world.server.url_as(&role, &password, "postgres");
+    let control = format!("control={}", world.server.url("postgres"));
+    let plan = async |url: &str| {
+        let arguments = world.arguments_as(url, &["--bind", &control, "-p", "end_sessions=true", "--plan"]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (status, said) = crate::run(&world.rota, "postgres-restore", &arguments).await;
+        assert_eq!(status, Some(0), "{said:#}");
+        said
+    };
+    let said = plan(&url).await;
+    let title = format!("{name}: 1 session(s) of superusers, which this role cannot end");
+    let finding = said["report"]["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["title"].as_str().unwrap().starts_with(&title));
+    let finding = finding.unwrap_or_else(|| panic!("{said:#}"));
+    assert_eq!(finding["severity"], "warning", "{said:#}");
+    assert!(finding["title"].as_str().unwrap().contains("psql of a superuser"), "{said:#}");
+    assert!(finding["remedy"]["note"].as_str().unwrap().contains("pg_terminate_backend"), "{said:#}");
+    // A superuser ends them.
+    let said = plan(&world.server.url("postgres")).await;
+    assert!(!said.to_string().contains("session(s) of superusers"), "{said:#}");
+    sqlx::query("select 1").execute(&mut other).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_restores_and_a_privileged_binding_makes_the_extension() {
     let world = World::new("restore_owner").await;

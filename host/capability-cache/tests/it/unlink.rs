@@ -172,3 +172,35 @@ async fn half_way_says_how_far() {
         "{error:?}"
     );
 }
+
+/// How often a command was called.
+async fn calls(plain: &mut RespClient, command: &str) -> u64 {
+    let stats = plain.call(&["INFO", "commandstats"]).await.unwrap().text();
+    let line =
+        stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls="))?.split(',').next());
+    line.map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test]
+async fn many_keys_are_many_small_commands_between_which_others_have_their_turns() {
+    let valkey = Valkey::start().await.unwrap();
+    let mut plain = valkey.client().await.unwrap();
+    plain.many(sets("user:", 50_000)).await.unwrap();
+    let bench = Bench::at(&valkey.url()).await;
+    let all = UnlinkOptions { batch: 10_000, ..options(prefix(b"user:")) };
+    assert_eq!(bench.unlink_matching(&all).await.unwrap().unlinked, 50_000);
+    assert_eq!(size(&mut plain).await, 0);
+    // A third of a microsecond for a key is the least that is believed, and a fifth of a millisecond the most that is taken.
+    let unlinks = calls(&mut plain, "unlink").await;
+    assert!(unlinks >= 50_000 / 667, "{unlinks}");
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_ping_unlinks_all_the_same() {
+    let valkey = Valkey::start().await.unwrap();
+    let mut plain = valkey.client().await.unwrap();
+    plain.many(sets("user:", 3_000)).await.unwrap();
+    plain.call(&["ACL", "SETUSER", "rota", "on", ">c4nary", "~user:*", "+info", "+scan", "+unlink"]).await.unwrap();
+    let bench = Bench::at(&format!("redis://rota:c4nary@127.0.0.1:{}", valkey.port())).await;
+    assert_eq!(bench.unlink_matching(&options(prefix(b"user:"))).await.unwrap().unlinked, 3_000);
+}

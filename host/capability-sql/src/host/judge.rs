@@ -95,7 +95,12 @@ fn judge(
     let statement = classified.map_err(|refusal| refuse(gate, operation, slot, &refusal))?;
     let needed: Vec<SqlAccess> =
         SqlAccess::ALL.into_iter().filter(|access| statement.accesses.contains(*access)).collect();
-    let authorized = gate.authorise::<Sql>(operation, slot, &needed).map_err(denied)?;
+    // ALTER SYSTEM needs one access and nothing else, and a binding that names its parameter.
+    let authorized = match &statement.parameter {
+        Some(parameter) => gate.authorise_parameter(operation, slot, Some(parameter)),
+        None => gate.authorise::<Sql>(operation, slot, &needed),
+    }
+    .map_err(denied)?;
     Ok(Judged { authorized, statement })
 }
 

@@ -212,6 +212,21 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         unless_stopped(accessor, async { signal(accessor, session, Signal::Terminate, pid, backend_start).await }).await
     }
 
+    async fn reload_configuration(accessor: &Accessor<T, Self>, session: Resource<Session>) -> Answered<bool> {
+        unless_stopped(accessor, async {
+            let (call, session) = enter(accessor, &session)?;
+            let authorized =
+                answer!(gate(&call).authorise_parameter("sql.reload-configuration", session.slot(), None).map_err(denied));
+            let detail = "have the server read its configuration files again: all that is written in them takes effect, whoever wrote it";
+            let effect = Effect { object: String::new(), detail: detail.into(), class: EffectClass::Write };
+            match answer!(authorized.effect(effect).await.map_err(refused)) {
+                Decision::Planned => Ok(Ok(false)),
+                Decision::Perform(permit) => Ok(session.reload_configuration(permit).await),
+            }
+        })
+        .await
+    }
+
     async fn promote(accessor: &Accessor<T, Self>, session: Resource<Session>, wait_seconds: u32) -> Answered<bool> {
         unless_stopped(accessor, async {
             let (call, session) = enter(accessor, &session)?;

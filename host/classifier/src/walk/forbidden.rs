@@ -74,7 +74,6 @@ pub(super) fn statement(node: &NodeEnum) -> Option<(&'static str, &'static str)>
         NodeEnum::AlterPolicyStmt(_) => ("ALTER POLICY", AUTHORITY),
         NodeEnum::SecLabelStmt(_) => ("SECURITY LABEL", AUTHORITY),
 
-        NodeEnum::AlterSystemStmt(_) => ("ALTER SYSTEM", SERVER),
         NodeEnum::AlterDatabaseSetStmt(_) => ("ALTER DATABASE ... SET", SERVER),
         NodeEnum::CreateTableSpaceStmt(_) => ("CREATE TABLESPACE", TABLESPACE),
         NodeEnum::AlterTableSpaceOptionsStmt(_) => ("ALTER TABLESPACE", TABLESPACE),

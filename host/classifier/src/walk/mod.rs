@@ -49,6 +49,8 @@ struct Walker {
     changed: Option<String>,
     functions: Vec<String>,
     user_code: Vec<String>,
+    /// The server's parameter that ALTER SYSTEM is about.
+    parameter: Option<String>,
     /// Names of common table expressions: no relations, whatever they are called.
     ctes: Vec<String>,
     /// How many columns were referred to: a WHERE without any does not select.
@@ -142,6 +144,7 @@ impl Walker {
             effect: self.effect.unwrap_or(EffectClass::Read),
             verb: shape.verb,
             target: self.changed.or(self.read),
+            parameter: self.parameter,
             transaction: shape.transaction,
             returns_rows: shape.returns_rows,
             functions: self.functions,

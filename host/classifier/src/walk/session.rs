@@ -6,6 +6,7 @@ use pg_query::protobuf::{self as pg, VariableSetKind, a_const};
 use super::{Shape, Walk, Walker};
 use crate::access::{EffectClass, SqlAccess};
 use crate::refusal::Refusal;
+use crate::server_parameters::server_parameter;
 use crate::settings;
 use crate::statement::quoted;
 
@@ -24,6 +25,9 @@ const EXPLAIN_OPTIONS: [&str; 12] = [
     "verbose",
     "wal",
 ];
+
+/// The longest value that a parameter is set to, in bytes: amounts, numbers and words.
+const MAX_VALUE: usize = 100;
 
 impl Walker {
     /// EXPLAIN plans, EXPLAIN ANALYZE runs. Planning may already evaluate stable functions, so what is explained is
@@ -102,6 +106,40 @@ impl Walker {
         Ok(Shape::of(verb))
     }
 
+    /// The server's own settings, which outlive the run: of a list, to one plain value.
+    pub(super) fn alter_system(&mut self, alter: &pg::AlterSystemStmt) -> Result<Shape, Refusal> {
+        let pg::AlterSystemStmt { setstmt } = alter;
+        let Some(set) = setstmt else { return Err(Refusal::unknown("ALTER SYSTEM of nothing")) };
+        let pg::VariableSetStmt { kind: _, name, args, jumble_args: _, is_local, location: _ } = set;
+        let resets = match set.kind() {
+            VariableSetKind::VarSetValue => false,
+            VariableSetKind::VarSetDefault | VariableSetKind::VarReset => true,
+            VariableSetKind::VarResetAll => {
+                return Err(Refusal::forbidden(
+                    "ALTER SYSTEM RESET ALL",
+                    "it undoes what others have set; reset parameters one by one",
+                ));
+            }
+            VariableSetKind::VarSetCurrent | VariableSetKind::VarSetMulti | VariableSetKind::Undefined => {
+                return Err(Refusal::unknown("ALTER SYSTEM SET of this form"));
+            }
+        };
+        if let Err(why) = server_parameter(name) {
+            return Err(Refusal::forbidden(format!("ALTER SYSTEM of {}", quoted(name)), why));
+        }
+        let well_formed = if resets { args.is_empty() } else { matches!(args.as_slice(), [value] if is_plain(value)) };
+        if *is_local || !well_formed {
+            return Err(Refusal::forbidden(
+                format!("ALTER SYSTEM SET {} to anything but one plain value", quoted(name)),
+                "what is written into the server's file has to be judged by whoever reads the plan",
+            ));
+        }
+        self.need(SqlAccess::AlterSystem, EffectClass::Write);
+        self.parameter = Some(name.to_ascii_lowercase());
+        self.changes(quoted(name));
+        Ok(Shape::of("ALTER SYSTEM").outside_transaction_if(true))
+    }
+
     pub(super) fn lock(&mut self, lock: &pg::LockStmt) -> Result<Shape, Refusal> {
         let pg::LockStmt { relations, mode: _, nowait: _ } = lock;
         // Any mode: even the weakest holds up ALTER TABLE, and behind that everybody.
@@ -156,6 +194,18 @@ fn is_off(value: Option<&NodeEnum>) -> bool {
             sval.eq_ignore_ascii_case("off") || sval.eq_ignore_ascii_case("false")
         }
         _ => false,
+    }
+}
+
+/// A number, a word or a text of one printable line: nothing that could be more than one line of the server's file.
+fn is_plain(value: &pg::Node) -> bool {
+    let Some(NodeEnum::AConst(pg::AConst { isnull: false, val: Some(val), location: _ })) = &value.node else {
+        return false;
+    };
+    match val {
+        a_const::Val::Ival(_) | a_const::Val::Fval(_) | a_const::Val::Boolval(_) => true,
+        a_const::Val::Sval(pg::String { sval }) => sval.len() <= MAX_VALUE && !sval.contains(char::is_control),
+        a_const::Val::Bsval(_) => false,
     }
 }
 

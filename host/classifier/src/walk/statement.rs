@@ -19,6 +19,7 @@ impl Walker {
             NodeEnum::VariableShowStmt(s) => self.show(s),
             NodeEnum::VariableSetStmt(s) => self.set(s),
             NodeEnum::LockStmt(s) => self.lock(s),
+            NodeEnum::AlterSystemStmt(s) => self.alter_system(s),
             NodeEnum::ConstraintsSetStmt(s) => self.set_constraints(s),
 
             NodeEnum::VacuumStmt(s) => self.vacuum(s),

@@ -10,6 +10,7 @@ use crate::access::{Access, BindingKind};
 use crate::address::{Address, Parts, Resolved, TargetError, UrlError};
 use crate::decode::{Fields, of_one_key};
 use crate::nearest::advice;
+use crate::redact::quoted;
 use crate::section::{record, words};
 use crate::tree::join;
 use crate::{Duration, SecretRef};
@@ -58,6 +59,9 @@ record! {
         pub max_connections: u32 = 8, within(1, 1_000);
         /// The way to it where only its cluster reaches it; the URL then says what the server is called in there, which its certificate is held against.
         pub through: Option<Through> = None;
+        /// The server's parameters that ALTER SYSTEM may set and reset, for whoever is granted alter-system; without it, none. What runs programs,
+        /// loads code, names files or opens doors is set by nobody.
+        pub alter_system: Vec<String> = Vec::new();
         /// The most that any grant may allow on this binding; without it, whatever is granted.
         pub access: Option<Vec<Access>> = None;
         /// The most runs that hold it at once, on all hosts together; without it, as many as there are.
@@ -106,7 +110,8 @@ pub struct Tls {
 
 impl SqlBinding {
     pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let [url, access, cert, through] = ["url", "access", "client_cert", "through"].map(|key| fields.origin_of(key));
+        let [url, access, cert, through, parameters] =
+            ["url", "access", "client_cert", "through", "alter_system"].map(|key| fields.origin_of(key));
         let (reader, at) = (fields.reader, fields.at.clone());
         let binding = Self::decode_fields(fields)?;
         if let Some(known) = binding.url.known() {
@@ -122,6 +127,17 @@ impl SqlBinding {
             let at = join(&at, if key.is_empty() { "through".to_owned() } else { format!("through.{key}") }.as_str());
             return reader.refuse_with(&through, format!("{at}: {message}"), help);
         }
+        for name in &binding.alter_system {
+            if let Err(why) = rota_classifier::server_parameter(name) {
+                let message =
+                    format!("{}: {} is never set by ALTER SYSTEM: {why}", join(&at, "alter_system"), quoted(name));
+                let _: Option<()> = reader.refuse_with(
+                    &parameters,
+                    message,
+                    "name parameters of memory, planning, writing and vacuuming",
+                );
+            }
+        }
         super::check_accesses(
             reader,
             &join(&at, "access"),
@@ -130,6 +146,11 @@ impl SqlBinding {
             binding.access.as_deref().unwrap_or_default(),
         );
         Some(binding)
+    }
+
+    /// Whether ALTER SYSTEM may set a parameter, as far as the binding says it. The server compares names without case.
+    pub fn lets_alter(&self, parameter: &str) -> bool {
+        self.alter_system.iter().any(|named| named.eq_ignore_ascii_case(parameter))
     }
 
     /// A binding to this address with every default.

@@ -86,11 +86,15 @@ fn a_sql_binding_that_cannot_be_is_refused() {
         ),
         (
             sql("url = \"postgres://h\"\naccess = [\"read\", \"delete\"]"),
-            "rota.toml:4:10: bindings.b.access: a sql binding has no access \"delete\" (it has read, write, maintain, index, ddl, signal, promote, copy-out and copy-in)",
+            "rota.toml:4:10: bindings.b.access: a sql binding has no access \"delete\" (it has read, write, maintain, index, ddl, signal, promote, copy-out, copy-in and alter-system)",
         ),
         (
             sql("url = \"postgres://h\"\nmax_connections = 0"),
             "rota.toml:4:19: bindings.b.max_connections must be between 1 and 1000, not 0",
+        ),
+        (
+            sql("url = \"postgres://h\"\nalter_system = [\"work_mem\", \"archive_command\"]"),
+            "rota.toml:4:16: bindings.b.alter_system: \"archive_command\" is never set by ALTER SYSTEM: the server runs it as a program (name parameters of memory, planning, writing and vacuuming)",
         ),
         (sql("url = \"postgres://h\"\nrole = \"\""), "rota.toml:1:1: bindings.b.role must be the name of a role"),
     ] {

@@ -119,6 +119,26 @@ fn a_job_that_its_only_host_cannot_run_is_a_warning() {
 }
 
 #[test]
+fn an_access_that_sets_nothing_is_a_warning() {
+    let with = |parameters: &str| {
+        config(&format!(
+            "[bindings.b]\nkind = \"sql\"\nurl = \"postgres://h/d\"\n{parameters}\n[jobs.a]\nplugin = \"p\"\nslots.d = {{ binding = \"b\", access = [\"alter-system\"] }}\n"
+        ))
+    };
+    assert_eq!(
+        lines(with("").warnings()),
+        [
+            "rota.toml:7:28: jobs.a.slots.d.access: \"alter-system\" sets nothing, because bindings.b.alter_system names no parameter (name the \
+             parameters there that may be set, or leave the access out)"
+        ]
+    );
+    let named = with("alter_system = [\"Work_Mem\"]");
+    assert!(named.warnings().is_empty(), "{:?}", lines(named.warnings()));
+    let rota_config::Binding::Sql(binding) = &named.bindings["b"] else { panic!() };
+    assert!(binding.lets_alter("work_mem") && !binding.lets_alter("maintenance_work_mem"));
+}
+
+#[test]
 fn variables_set_what_a_job_does() {
     let source = Source::empty()
         .with_text("rota.toml", format!("{}[jobs.b]\nplugin = \"p\"\n", job("")))

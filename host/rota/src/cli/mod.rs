@@ -1,7 +1,9 @@
 //! The command line: names are fixed by docs and scripts of users; help texts are the manual.
 
+mod author;
 mod operate;
 
+pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand};
 pub(crate) use operate::{
     ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand,
 };
@@ -82,6 +84,9 @@ pub(crate) enum Command {
     /// The plugins that can be run
     #[command(subcommand)]
     Plugins(PluginsCommand),
+    /// Make a plugin of your own: new, build, check, dev
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),

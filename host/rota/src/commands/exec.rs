@@ -247,14 +247,20 @@ mod tests {
     #[test]
     fn everything_that_a_script_finds_is_declared() {
         let prelude = include_str!("../../../../plugins/script/src/prelude.js");
-        let all = prelude.split_once("const all = {").and_then(|(_, rest)| rest.split_once("};")).map(|(all, _)| all).unwrap();
+        let all = prelude
+            .split_once("const all = {")
+            .and_then(|(_, rest)| rest.split_once("};"))
+            .map(|(all, _)| all)
+            .unwrap();
         let names = all.split([',', '\n']).map(|item| item.split(':').next().unwrap_or_default().trim());
-        let names: Vec<&str> = names.filter(|name| !name.is_empty() && name.chars().all(char::is_alphanumeric) && *name != "console").collect();
+        let names: Vec<&str> = names
+            .filter(|name| !name.is_empty() && name.chars().all(char::is_alphanumeric) && *name != "console")
+            .collect();
         assert!(names.len() > 10, "{names:?}");
         for name in names.into_iter().chain(["db", "standby", "cache", "bucket", "cluster", "stream"]) {
-            let declared = ["const", "function", "class"].iter().any(|kind| {
-                super::TYPES.contains(&format!("declare {kind} {name}"))
-            });
+            let declared = ["const", "function", "class"]
+                .iter()
+                .any(|kind| super::TYPES.contains(&format!("declare {kind} {name}")));
             assert!(declared, "{name}");
         }
     }

@@ -54,6 +54,8 @@ impl Hinting {
         let pool = PgPoolOptions::new()
             .max_connections(2)
             .min_connections(0)
+            // A question whether a connection lives would be a trip before each hint.
+            .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(target.hinting());
         let (there, waiting) = mpsc::unbounded_channel();
@@ -123,14 +125,16 @@ async fn tell(pool: PgPool, own: String, mut waiting: mpsc::UnboundedReceiver<Hi
         let mut urgent = is_urgent(&first);
         let mut hints = HashSet::from([first]);
         while hints.len() < 1_000 {
-            let deadline = if urgent { soonest } else { begun + GATHER };
-            match timeout_at(deadline, waiting.recv()).await {
-                Ok(Some(hint)) => {
-                    urgent |= is_urgent(&hint);
-                    hints.insert(hint);
-                }
-                Ok(None) | Err(_) => break,
-            }
+            let hint = if urgent && soonest <= begun {
+                // Not even a timer that is over already: it would wait for its next tick, a millisecond.
+                waiting.try_recv().ok()
+            } else {
+                let deadline = if urgent { soonest } else { begun + GATHER };
+                timeout_at(deadline, waiting.recv()).await.ok().flatten()
+            };
+            let Some(hint) = hint else { break };
+            urgent |= is_urgent(&hint);
+            hints.insert(hint);
         }
         let mut payload = own.clone();
         for hint in &hints {

@@ -180,6 +180,17 @@ impl<'a> Session<'a> {
         if std::mem::take(&mut self.to_begin) { self.raw("begin").await } else { Ok(()) }
     }
 
+    /// A statement of a transaction, without arguments and not prepared, in one trip with its `begin` where it has not begun. On a server.
+    pub(crate) async fn begin_with(&mut self, text: String) -> Result<(), StoreError> {
+        let text = if std::mem::take(&mut self.to_begin) { format!("begin; {text}") } else { text };
+        let text = sqlx::AssertSqlSafe(text);
+        let done = match &mut self.link {
+            Link::Sqlite(connection) => sqlx::raw_sql(text).execute(&mut **connection).await.map(drop),
+            Link::Postgres(connection) => sqlx::raw_sql(text).execute(&mut **connection).await.map(drop),
+        };
+        done.map_err(|error| self.wrong(&error))
+    }
+
     /// End the transaction by `commit` or `rollback`, if it was begun.
     pub(crate) async fn end(&mut self, how: &'static str) -> Result<(), StoreError> {
         if std::mem::take(&mut self.to_begin) { Ok(()) } else { self.raw(how).await }
@@ -199,7 +210,7 @@ impl<'a> Session<'a> {
         if self.engine() == Engine::Sqlite {
             return Ok(self.shared.clock.now());
         }
-        let row = self.one(sql!("select @now as now"), &[]).await?;
-        row.map_or(Ok(Instant(0)), |row| row.instant("now"))
+        let rows = self.look(sql!("select @now as now"), &[]).await?;
+        rows.first().map_or(Ok(Instant(0)), |row| row.instant("now"))
     }
 }

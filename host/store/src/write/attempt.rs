@@ -1,8 +1,9 @@
 //! The end of attempts. Those that end together are written together, since this happens to every run.
 
 use super::hold::{Locked, Said, end_attempts, finish_all};
+use super::once;
 use crate::rows::{AfterRun, AttemptEnded, AttemptRecord};
-use crate::session::{Session, args, sql};
+use crate::session::{Engine, Session, args, sql};
 use crate::writer::Op;
 use crate::{RunState, StoreError};
 use rota_protocol::{AttemptEnd, CompensationState, End, Event, Fence};
@@ -34,11 +35,11 @@ impl Op for EndAttempt {
     const ORDER: u8 = 2;
 
     async fn apply(&self, session: &mut Session<'_>) -> Result<AttemptEnded, StoreError> {
-        end_all(&[self], session).await?.pop().unwrap_or(Err(StoreError::Closed))
+        end_each(&[self], session).await?.pop().unwrap_or(Err(StoreError::Closed))
     }
 
     async fn apply_all(ops: &[&Self], session: &mut Session<'_>) -> Vec<Result<AttemptEnded, StoreError>> {
-        match end_all(ops, session).await {
+        match end_each(ops, session).await {
             Ok(answers) => answers,
             Err(error) => ops.iter().map(|_| Err(error.clone())).collect(),
         }
@@ -50,6 +51,27 @@ enum Fate {
     Over(RunState),
     Again(RunState, rota_protocol::Span),
     Undo(RunState, End),
+}
+
+/// On a server, most of them by one statement. It is a transaction of its own where it comes first: should the others fail and all be done
+/// again, or its answer be lost, those that are over are found on record as ended.
+async fn end_each(
+    ops: &[&EndAttempt],
+    session: &mut Session<'_>,
+) -> Result<Vec<Result<AttemptEnded, StoreError>>, StoreError> {
+    if session.engine() == Engine::Sqlite {
+        return end_all(ops, session).await;
+    }
+    let over = once::end(session, ops).await?;
+    let others: Vec<&EndAttempt> = ops.iter().copied().filter(|op| !over.contains_key(&op.run)).collect();
+    let mut rest = if others.is_empty() { Vec::new() } else { end_all(&others, session).await? }.into_iter();
+    Ok(ops
+        .iter()
+        .map(|op| match over.get(&op.run) {
+            Some(state) => Ok(AttemptEnded::Final(*state)),
+            None => rest.next().unwrap_or(Err(StoreError::Closed)),
+        })
+        .collect())
 }
 
 async fn end_all(

@@ -3,13 +3,14 @@
 //! Candidates are read without a lock, the fair choice among them is made here, and only what was chosen is locked, past what others have
 //! locked. A candidate that another worker got meanwhile is simply missing; the next claim finds others.
 
-use super::candidates::{Blocked, Candidate, candidate, candidates, choose, held_by_job};
+use super::candidates::{Blocked, candidate, candidates, choose, held_by_job};
 use super::enqueue;
 use super::hold::text_of;
 use super::keys::Holders;
+use super::once;
 use crate::read::run::{run_columns, run_row};
 use crate::rows::{Claimed, Hint, NewRun, RunRow};
-use crate::session::{Session, args, sql, together};
+use crate::session::{Engine, Session, args, sql, together};
 use crate::writer::Op;
 use crate::{RunState, StoreError};
 use rota_protocol::{Event, Incarnation, Instant, Lease, LeaseNumber, Span, WaitReason};
@@ -87,16 +88,28 @@ impl ClaimRuns {
         if chosen.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = lock(session, &chosen).await?;
-        self.take(session, rows).await
+        let list = json!(chosen.iter().map(|c| json!({ "run": c.run })).collect::<Vec<_>>()).to_string();
+        let mut rows = match session.engine() {
+            Engine::Sqlite => lock(session, &list).await?,
+            Engine::Postgres => {
+                let taker = once::Taker { holder: self.by.0.as_str(), host: &self.host, lease: self.lease };
+                once::take(session, &list, &taker).await?
+            }
+        };
+        // In the order in which they were chosen.
+        let places: HashMap<&str, usize> =
+            chosen.iter().enumerate().map(|(place, c)| (c.run.as_str(), place)).collect();
+        rows.sort_by_key(|(row, ..)| places.get(row.run.id.as_str()).copied());
+        let claimed = self.claimed(rows)?;
+        match session.engine() {
+            Engine::Sqlite => write(session, &claimed, &self.host).await?,
+            Engine::Postgres => hint(session, &claimed),
+        }
+        Ok(claimed)
     }
 
-    /// Runs that are locked are this worker's.
-    async fn take(
-        &self,
-        session: &mut Session<'_>,
-        rows: Vec<(RunRow, Instant, LeaseNumber)>,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    /// What runs that are locked are as this worker's, by the rules.
+    fn claimed(&self, rows: Vec<(RunRow, Instant, LeaseNumber)>) -> Result<Vec<Claimed>, StoreError> {
         let mut claimed = Vec::with_capacity(rows.len());
         for (mut row, now, last) in rows {
             let id = row.run.id.clone();
@@ -112,7 +125,6 @@ impl ClaimRuns {
             row.lease = Some(lease.clone());
             claimed.push(Claimed { attempt: row.attempt, row, lease, undo });
         }
-        write(session, &claimed, &self.host).await?;
         Ok(claimed)
     }
 }
@@ -163,11 +175,7 @@ async fn block(session: &mut Session<'_>, blocked: &[Blocked]) -> Result<(), Sto
 }
 
 /// Lock what was chosen, past what others have locked.
-async fn lock(
-    session: &mut Session<'_>,
-    chosen: &[&Candidate],
-) -> Result<Vec<(RunRow, Instant, LeaseNumber)>, StoreError> {
-    let list = json!(chosen.iter().map(|c| json!({ "run": c.run })).collect::<Vec<_>>()).to_string();
+async fn lock(session: &mut Session<'_>, list: &str) -> Result<Vec<(RunRow, Instant, LeaseNumber)>, StoreError> {
     let rows = session
         .all(
             sql!(
@@ -176,17 +184,10 @@ async fn lock(
                 ", r.lease_number, @now as now
                  from rota.queue q join rota.runs r on r.id = q.run where @in(q.run, $1) and q.hold is null @skip"
             ),
-            args![&list],
+            args![list],
         )
         .await?;
-    let mut rows = rows
-        .iter()
-        .map(|row| Ok((run_row(row)?, row.instant("now")?, LeaseNumber(row.number("lease_number")?))))
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    // In the order in which they were chosen.
-    let places: HashMap<&str, usize> = chosen.iter().enumerate().map(|(place, c)| (c.run.as_str(), place)).collect();
-    rows.sort_by_key(|(row, ..)| places.get(row.run.id.as_str()).copied());
-    Ok(rows)
+    rows.iter().map(|row| Ok((run_row(row)?, row.instant("now")?, LeaseNumber(row.number("lease_number")?)))).collect()
 }
 
 /// Put claims on record.
@@ -253,10 +254,12 @@ pub(super) async fn write(session: &mut Session<'_>, claimed: &[Claimed], host: 
             )
             .await?;
     }
-    for claim in claimed {
-        session.hints.push(Hint::Run(claim.row.run.id.clone()));
-    }
+    hint(session, claimed);
     Ok(())
+}
+
+fn hint(session: &mut Session<'_>, claimed: &[Claimed]) {
+    session.hints.extend(claimed.iter().map(|claim| Hint::Run(claim.row.run.id.clone())));
 }
 
 /// A run that is made and taken at once.
@@ -280,7 +283,8 @@ impl Op for BeginHeld {
         let row = session.one(sql!("select created_at from rota.runs where id = $1"), args![&run.id]).await?;
         let now = row.map_or(Err(StoreError::Closed), |row| row.instant("created_at"))?;
         let row = RunRow::new(run, now);
-        let claimed = self.claim.take(session, vec![(row, now, LeaseNumber(0))]).await?;
+        let claimed = self.claim.claimed(vec![(row, now, LeaseNumber(0))])?;
+        write(session, &claimed, &self.claim.host).await?;
         claimed.into_iter().next().ok_or(StoreError::Closed)
     }
 }

@@ -21,16 +21,8 @@ impl Holders {
         }
         let list = json!(keys.iter().map(|key| json!({ "key": key })).collect::<Vec<_>>()).to_string();
         if session.engine() == Engine::Postgres {
-            // A statement of its own: the next one sees what was committed by whoever had the locks before.
-            session
-                .all(
-                    sql!(
-                        "select count(pg_advisory_xact_lock(1380930625, hash)) as locked from (
-                           select distinct hashtext(each.value ->> 'key') as hash from @each($1) order by 1 offset 0) hashes"
-                    ),
-                    args![&list],
-                )
-                .await?;
+            // By itself: the next statement sees what was committed by whoever had the locks before.
+            lock(session, keys).await?;
         }
         let rows = session
             .all(
@@ -65,6 +57,22 @@ impl Holders {
             }
         }
     }
+}
+
+/// Lock keys, in one order, until the transaction ends. It begins with that where it has not begun, in the same trip.
+async fn lock(session: &mut Session<'_>, keys: &BTreeSet<&str>) -> Result<(), StoreError> {
+    // A text without arguments can be sent along with `begin`. What is not ours to write into a text is written as the digits of its bytes.
+    let digits: Vec<String> = keys
+        .iter()
+        .map(|key| format!("'{}'", key.bytes().map(|byte| format!("{byte:02x}")).collect::<String>()))
+        .collect();
+    let locks = format!(
+        "select count(pg_advisory_xact_lock(1380930625, hash)) from (
+           select distinct hashtext(convert_from(decode(each.digits, 'hex'), 'UTF8')) as hash
+           from unnest(array[{}]) as each(digits) order by 1 offset 0) hashes",
+        digits.join(", ")
+    );
+    session.begin_with(locks).await
 }
 
 /// Runs give their keys back; `runs` is a list as by [`super::hold::list`].

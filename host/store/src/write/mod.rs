@@ -15,6 +15,7 @@ pub(crate) mod host;
 pub(crate) mod keys;
 pub(crate) mod late;
 pub(crate) mod logs;
+mod once;
 pub(crate) mod prune;
 pub(crate) mod reap;
 pub(crate) mod schedule;

@@ -182,4 +182,39 @@ contract! {
         assert!(world.store.reap().await.unwrap().is_empty());
         held.end(record(AttemptEnd::Denied, End::Denied)).await.unwrap();
     }
+
+    async fn ends_that_come_together_have_each_their_own_answer(world) {
+        let (worker, other) = (world.worker("alpha").await, world.worker("beta").await);
+        let mut held = Vec::new();
+        for plugin in ["good", "failed", "effect", "undo", "again", "stale", "strange"] {
+            held.push(worker.begin(idempotent(plugin)).await.unwrap());
+        }
+        held[2].effect("under way").await.unwrap();
+        held[3].compensation("undo").await;
+        held[5].fence.number.0 += 1;
+        held[6].fence.holder = other.incarnation.clone();
+        let mut records: Vec<_> = held.iter().map(|_| reported()).collect();
+        let failed = record(AttemptEnd::Failed(rota_protocol::Fault::Lasting), End::Failed);
+        (records[1], records[3]) = (failed.clone(), failed);
+        records[4].after = rota_store::AfterRun::Retry { wait: Span(0) };
+        // Twice in a row: what is on record is answered again.
+        for _ in 0..2 {
+            let said = join_all(held.iter().zip(&records).map(|(held, record)| held.end(record.clone()))).await;
+            let ended: Vec<_> = said[..5].iter().map(|said| said.clone().unwrap()).collect();
+            use rota_store::AttemptEnded::{Final, Requeued, ToUndo};
+            assert_eq!(
+                ended,
+                [Final(RunState::Succeeded), Final(RunState::Failed), Final(RunState::Succeeded), ToUndo, Requeued]
+            );
+            assert!(said[5..].iter().all(|said| matches!(lost(said.as_ref().unwrap_err()), LeaseLost::TakenOver)));
+        }
+        let outcomes = world.store.effects(&held[2].id).await.unwrap();
+        assert_eq!(outcomes[0].outcome, "interrupted");
+        for (held, state) in held.iter().zip(["succeeded", "failed", "succeeded", "compensating", "queued", "running", "running"]) {
+            assert_eq!(world.state(&held.id).await.as_str(), state, "{}", held.claimed.row.run.plugin);
+            let attempt = &world.store.attempts(&held.id).await.unwrap()[0];
+            assert_eq!(attempt.finished_at.is_none(), state == "running", "{}", held.claimed.row.run.plugin);
+        }
+        assert_eq!(world.store.run(&held[1].id).await.unwrap().error.as_deref(), Some(r#"{"kind":"failed"}"#));
+    }
 }

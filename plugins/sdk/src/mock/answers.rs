@@ -123,17 +123,18 @@ fn take<A: Clone>(scripts: &mut Vec<Script<A>>, statement: &str) -> Option<A> {
 impl SqlMock {
     /// The SDK's own quoting statements.
     fn quotes(&self) {
-        self.on_with("select format('%I', name) from unnest", |values| {
-            let Some(Value::Texts(names)) = values.first() else { panic!("quoting needs a list of names") };
-            let rows = names.iter().flatten().map(|name| vec![Value::Text(quoted(name))]).collect();
-            Ok(MockRows { columns: vec!["format".to_owned()], rows })
-        });
         self.on_with("select format('%I", |values| {
             let names: Vec<String> = values
                 .iter()
                 .map(|v| if let Value::Text(name) = v { quoted(name) } else { panic!("a name is text") })
                 .collect();
             Ok(MockRows { columns: vec!["format".to_owned()], rows: vec![vec![Value::Text(names.join("."))]] })
+        });
+        // The later answers first: this is the more special one.
+        self.on_with("select format('%I', name) from unnest", |values| {
+            let Some(Value::Texts(names)) = values.first() else { panic!("quoting needs a list of names") };
+            let rows = names.iter().flatten().map(|name| vec![Value::Text(quoted(name))]).collect();
+            Ok(MockRows { columns: vec!["format".to_owned()], rows })
         });
     }
 
@@ -302,6 +303,7 @@ pub(super) fn access(statement: &str) -> &'static str {
         ("select" | "with" | "show" | "explain" | "values" | "table", _) => "read",
         ("vacuum" | "analyze" | "cluster" | "reindex" | "checkpoint", _) => "maintain",
         ("create" | "drop" | "alter", "index" | "unique") => "index",
+        ("alter", "system") => "alter-system",
         ("create" | "drop" | "alter" | "comment" | "grant" | "revoke", _) => "ddl",
         _ => "write",
     }

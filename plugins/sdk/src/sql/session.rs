@@ -237,6 +237,15 @@ impl Session {
             .with_context(|| format!("ending the session of backend {pid}"))
     }
 
+    /// Have the server read its configuration files again, so that what `ALTER SYSTEM` has written takes effect where that needs no restart, and
+    /// whatever else is written in them. Each process of the server does so when it next waits. An effect.
+    ///
+    /// # Errors
+    /// `denied` without `alter-system`, or where the binding names no parameter; what the server said.
+    pub async fn reload_configuration(&mut self) -> Result<bool> {
+        self.0.reload_configuration().await.context("having the server read its configuration again")
+    }
+
     /// Promote a standby, waiting up to so many seconds. True: it left recovery. An effect.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ mod exec;
 mod exit_codes;
 mod human;
 mod interrupted;
-mod schema;
+pub(crate) mod schema;
 
 use rota_tests::{Rota, Said, probe};
 use serde_json::Value;

@@ -25,13 +25,13 @@ fn close(schema: &mut Value) {
 }
 
 /// What a command printed, which must be what a definition of the schema says.
-pub(super) fn valid(definition: &str, said: &Said) -> Value {
+pub(crate) fn valid(definition: &str, said: &Said) -> Value {
     let value = said.json().unwrap();
     check(definition, &value);
     value
 }
 
-pub(super) fn check(definition: &str, value: &Value) {
+pub(crate) fn check(definition: &str, value: &Value) {
     let mut schema = closed();
     schema["$ref"] = json!(format!("#/$defs/{definition}"));
     let validator = jsonschema::validator_for(&schema).expect("a sound schema");

@@ -51,7 +51,9 @@ fn every_import_is_in_the_table() {
 /// The words that the probe declares on a slot.
 fn declared(slot: &str) -> &'static [&'static str] {
     match slot {
-        "database" => &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in"],
+        "database" => {
+            &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in", "alter-system"]
+        }
         "bucket" => &["read", "write", "delete"],
         "program" => &["run"],
         "key" => &["decrypt"],

@@ -234,6 +234,20 @@ fn of_sql(named: &Named) -> Vec<Case> {
             SessionEnded,
         ),
         case(
+            "sql.session.execute",
+            statement("alter system set work_mem = '5MB'"),
+            needs("alter-system"),
+            listed("sql.execute", "database: work_mem", "alter-system", "alter system set work_mem = '5MB'"),
+            Statement("alter system set work_mem = '5MB'"),
+        ),
+        case(
+            "sql.session.reload-configuration",
+            json!({}),
+            needs("alter-system"),
+            listed("sql.reload-configuration", "database", "alter-system", "read its configuration files again"),
+            Statement("pg_reload_conf"),
+        ),
+        case(
             "sql.session.promote",
             json!({}),
             needs("promote"),

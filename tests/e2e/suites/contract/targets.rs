@@ -47,7 +47,12 @@ impl Targets {
         for key in ["probe:hash", "probe:onefield"] {
             plain.call(&["HSET", key, "f", "v"]).await?;
         }
-        let rota = crate::rota();
+        let mut rota = crate::rota();
+        rota.set("TARGETS_URL", server.url(DATABASE));
+        // What ALTER SYSTEM may set is the configuration's to say, and no flag's.
+        rota.configure(
+            "[bindings.database]\nkind = \"sql\"\nurl = \"env:TARGETS_URL\"\nalter_system = [\"work_mem\"]\n",
+        )?;
         std::fs::create_dir(rota.path("bucket"))?;
         std::fs::write(rota.path("bucket/there.txt"), "there")?;
         std::fs::write(rota.path("bucket/doomed.txt"), "doomed")?;
@@ -75,7 +80,7 @@ impl Targets {
         let program = self.server.program("pg_dump").unwrap();
         let kubeconfig = self.namespace.kubeconfig_for(self.namespace.cluster().token()).unwrap();
         [
-            format!("database={}", self.server.url(DATABASE)),
+            "database=database".to_owned(),
             format!("bucket=file://{}", self.rota.path("bucket").display()),
             format!("program={}", program.display()),
             format!("key=file:{}", self.rota.path("key.txt").display()),

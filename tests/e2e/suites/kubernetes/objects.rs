@@ -57,6 +57,7 @@ async fn a_list_has_every_object_page_by_page_and_a_watch_goes_on_from_it() {
     let answers =
         world.all(&[call("list", json!({ "labels": "app=web" })), call("list", json!({ "labels": "app=none" }))]).await;
     assert_eq!(answers[0]["ok"]["count"], 600, "{}", answers[0]);
+    assert_eq!(answers[0]["ok"]["distinct"], 600, "each once: {}", answers[0]);
     assert_eq!(answers[0]["ok"]["first"]["kind"], "ConfigMap");
     assert_eq!(answers[1]["ok"]["count"], 0);
     let version = answers[0]["ok"]["version"].as_str().unwrap();

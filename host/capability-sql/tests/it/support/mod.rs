@@ -14,7 +14,8 @@ use rota_telemetry::Secret;
 use rota_testbed::{Database, Postgres};
 use std::sync::Arc;
 
-pub const ALL: [&str; 9] = ["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in"];
+pub const ALL: [&str; 10] =
+    ["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in", "alter-system"];
 
 /// The most bytes of a row.
 pub const ROW: usize = 16 << 20;
@@ -40,6 +41,7 @@ pub fn binding(url: &str) -> SqlBinding {
         lock_timeout: Duration::from_secs(10),
         max_connections: 8,
         through: None,
+        alter_system: vec!["work_mem".into(), "Random_Page_Cost".into()],
         access: None,
         concurrency: None,
     }

@@ -79,7 +79,9 @@ fn start(slot: &Slot) -> Result<(&'static str, String), UsageError> {
         ),
         "cache" if reads => (
             "Counts keys.",
-            format!("for (const {{ database, keys }} of await {handle}.keyspace()) {{\n  print(`database ${{database}}: ${{keys}} keys`);\n  found += keys;\n}}"),
+            format!(
+                "for (const {{ database, keys }} of await {handle}.keyspace()) {{\n  print(`database ${{database}}: ${{keys}} keys`);\n  found += keys;\n}}"
+            ),
         ),
         "kubernetes" if reads => (
             "Lists pods.",
@@ -89,7 +91,9 @@ fn start(slot: &Slot) -> Result<(&'static str, String), UsageError> {
         ),
         "jetstream" => (
             "Lists streams.",
-            format!("for (const stream of await {handle}.streams()) {{\n  print(stream.name, stream.messages);\n  found += 1;\n}}"),
+            format!(
+                "for (const stream of await {handle}.streams()) {{\n  print(stream.name, stream.messages);\n  found += 1;\n}}"
+            ),
         ),
         "tool" | "key" => {
             return Err(UsageError::new(format!(
@@ -116,8 +120,12 @@ pub(crate) fn build(folder: &Path) -> anyhow::Result<Made> {
     let path = folder.join(SOURCE);
     let source = std::fs::read_to_string(&path)
         .map_err(|error| UsageError::new(format!("{} cannot be read: {error}", path.display())))?;
-    let component = rota_catalog::javascript(&source).map_err(|error| BuildError(format!("{}: {error}", path.display())))?;
+    let component =
+        rota_catalog::javascript(&source).map_err(|error| BuildError(format!("{}: {error}", path.display())))?;
     let named = std::fs::canonicalize(folder).ok();
-    let stem = named.as_deref().and_then(Path::file_name).map_or_else(|| "plugin".into(), |name| name.to_string_lossy().into_owned());
+    let stem = named
+        .as_deref()
+        .and_then(Path::file_name)
+        .map_or_else(|| "plugin".into(), |name| name.to_string_lossy().into_owned());
     Ok(Made { component, stem, compiler: format!("rota {}", env!("CARGO_PKG_VERSION")) })
 }

@@ -104,6 +104,13 @@ pub(crate) mod sql {
             signal(&self.0, "sql.terminate-backend", "terminate", pid, start)
         }
 
+        pub(crate) async fn reload_configuration(&self) -> Result<bool, HostError> {
+            let mock = bound(&self.0, Some("alter-system"))?;
+            let carried_out =
+                current().effect("sql.reload-configuration", &self.0, "reload the configuration".to_owned());
+            Ok(carried_out && mock.execute("reload configuration", &[])? > 0)
+        }
+
         pub(crate) async fn promote(&self, wait: u32) -> Result<bool, HostError> {
             let mock = bound(&self.0, Some("promote"))?;
             let carried_out = current().effect("sql.promote", &self.0, format!("wait {wait} s"));

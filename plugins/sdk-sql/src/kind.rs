@@ -4,7 +4,7 @@ use rota_sdk::prelude::*;
 
 /// How a statement is run.
 #[data]
-pub(crate) enum Kind {
+pub enum Kind {
     /// It answers rows and is read in a READ ONLY transaction.
     Query,
     /// It changes rows and runs in a transaction, which can be taken back.
@@ -18,7 +18,7 @@ impl Kind {
     ///
     /// # Errors
     /// When there is no word.
-    pub(crate) fn of(statement: &str) -> Result<Self> {
+    pub fn of(statement: &str) -> Result<Self> {
         let word = first_word(statement)
             .ok_or_else(|| Error::new("the statement is empty").hint("-p statement='select ...'"))?;
         Ok(match word.to_ascii_lowercase().as_str() {
@@ -29,17 +29,18 @@ impl Kind {
     }
 
     /// Whether it changes rows that nothing counts.
-    pub(crate) fn is_unbounded(statement: &str) -> bool {
+    pub fn is_unbounded(statement: &str) -> bool {
         first_word(statement).is_some_and(|word| word.eq_ignore_ascii_case("truncate"))
     }
 
     /// Whether EXPLAIN can be asked about it.
-    pub(crate) fn has_plan(statement: &str) -> bool {
+    pub fn has_plan(statement: &str) -> bool {
         first_word(statement).is_some_and(|word| !["show", "explain"].contains(&word.to_ascii_lowercase().as_str()))
     }
 }
 
-fn first_word(statement: &str) -> Option<&str> {
+/// The first word, behind spaces, comments and parentheses; none where there is none.
+pub fn first_word(statement: &str) -> Option<&str> {
     let mut rest = statement;
     loop {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '(');

@@ -7,7 +7,10 @@ use rota_sdk::sql::Value;
 const DAY: i64 = 86_400_000_000;
 
 /// A parameter as it is bound.
-pub(crate) fn bound(value: &Json) -> Result<Value> {
+///
+/// # Errors
+/// For a list or an object, and for a number that no type holds.
+pub fn bound(value: &Json) -> Result<Value> {
     Ok(match value {
         Json::Null => Value::Null,
         Json::Bool(flag) => Value::Boolean(*flag),
@@ -25,7 +28,7 @@ pub(crate) fn bound(value: &Json) -> Result<Value> {
 }
 
 /// A value as JSON has it: numbers as numbers, everything else as PostgreSQL writes it.
-pub(crate) fn json(value: &Value) -> Json {
+pub fn json(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Boolean(x) => json!(x),
@@ -66,7 +69,7 @@ fn clock(micros: i64) -> String {
 }
 
 /// A value of a row as a cell of a table.
-pub(crate) fn cell(value: &Json) -> Cell {
+pub fn cell(value: &Json) -> Cell {
     match value {
         Json::Null => Cell::None,
         Json::Bool(flag) => Cell::Flag(*flag),
@@ -78,7 +81,7 @@ pub(crate) fn cell(value: &Json) -> Cell {
 }
 
 /// The rows that a plan expects: of what it changes, where it changes something (the node that does expects none itself).
-pub(crate) fn expected_rows(plan: &Json) -> Option<f64> {
+pub fn expected_rows(plan: &Json) -> Option<f64> {
     if plan["Node Type"] == "ModifyTable" {
         return plan["Plans"].as_array()?.iter().map(|below| below["Plan Rows"].as_f64()).sum();
     }
