@@ -172,7 +172,8 @@ async fn every_capability_has_a_beginning_that_passes_its_own_tests() {
 async fn one_in_python_is_built_checked_and_planned_too() {
     let mut rota = author();
     rota_testbed::tool("bin/componentize-py").expect("scripts/setup guests");
-    rota.set("PATH", rota_testbed::tool("bin").unwrap());
+    let programs = rota_testbed::tool("bin").unwrap();
+    rota.set("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()));
     let slots = ["--slot", "database:sql:read,maintain", "--slot", "bucket:storage:read"];
     let made = [&["plugin", "new", "in-python", "--language", "python"], slots.as_slice()].concat();
     printed(&rota, "plugin_new", &made, 0).await;
