@@ -4,9 +4,10 @@ use crate::Mode;
 use crate::gate::{Authorized, Denied, Gate};
 use crate::kind::Kind;
 use crate::ledger::{EffectRecord, Ledger, LedgerError};
-use std::collections::BTreeMap;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much harm an effect does at worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct Effect {
     pub detail: String,
     /// How much harm it does at worst.
     pub class: EffectClass,
+    /// What is compared where a run is held to a plan.
+    pub exact: Exact,
 }
 
 /// What the run's mode makes of an effect.
@@ -94,52 +97,97 @@ pub enum EffectRefused {
     Ledger(#[from] LedgerError),
 }
 
-/// An effect of a plan, as it is compared: by all that a person saw of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PlannedEffect {
-    /// The import.
-    pub operation: String,
-    /// The binding and the object.
-    pub target: String,
-    /// The statement with its values, the key and size, the arguments.
-    pub detail: String,
+/// Everything that an effect is made of, without what is shortened or left out for people: what a run that is held to a plan is compared by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exact(Option<[u8; 32]>);
+
+impl Exact {
+    /// Of its parts, each as it is. (Lengths go in as well, so that two parts are not one.)
+    pub fn of<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            let part = part.as_ref();
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        Self(Some(hash.finalize().into()))
+    }
+
+    /// What is shown is all of it.
+    pub fn shown() -> Self {
+        Self(None)
+    }
 }
 
-/// What is left of a plan that a run is held to: how often each effect may still happen.
+/// An effect of a plan, as it is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedEffect {
+    slot: String,
+    operation: &'static str,
+    target: String,
+    /// The detail, where it is all there is to compare.
+    detail: Option<String>,
+    exact: Exact,
+}
+
+impl PlannedEffect {
+    fn new(slot: &str, record: &EffectRecord, exact: Exact) -> Self {
+        Self {
+            slot: slot.to_owned(),
+            operation: record.operation,
+            target: record.target.clone(),
+            detail: exact.0.is_none().then(|| record.detail.clone()),
+            exact,
+        }
+    }
+}
+
+/// The plan that a run is to be held to.
+#[derive(Clone, Debug, Default)]
+pub enum Agreement {
+    /// None: what is granted may happen.
+    #[default]
+    None,
+    /// The run is the plan: its effects are noted here, for the run that will be held to them.
+    Noted(Arc<Mutex<Vec<PlannedEffect>>>),
+    /// Somebody agreed to these: on each slot they happen in their order, and no others.
+    Held(Vec<PlannedEffect>),
+}
+
+/// What is left of a plan that a run is held to, slot by slot.
 #[derive(Debug, Default)]
-pub(crate) struct Agreed(BTreeMap<PlannedEffect, u64>);
+pub(crate) struct Agreed(BTreeMap<String, VecDeque<PlannedEffect>>);
 
 impl Agreed {
-    pub(crate) fn new(plan: impl IntoIterator<Item = PlannedEffect>) -> Self {
-        let mut left = BTreeMap::new();
+    pub(crate) fn new(plan: Vec<PlannedEffect>) -> Self {
+        let mut left: BTreeMap<String, VecDeque<PlannedEffect>> = BTreeMap::new();
         for effect in plan {
-            *left.entry(effect).or_insert(0) += 1;
+            left.entry(effect.slot.clone()).or_default().push_back(effect);
         }
         Self(left)
     }
 
-    /// Take one off. False: there is none left.
-    fn take(&mut self, record: &EffectRecord) -> bool {
-        let effect = PlannedEffect {
-            operation: record.operation.to_owned(),
-            target: record.target.clone(),
-            detail: record.detail.clone(),
-        };
-        match self.0.get_mut(&effect) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                true
-            }
-            _ => false,
+    /// Take the next of its slot. False: it is another.
+    fn take(&mut self, effect: &PlannedEffect) -> bool {
+        let Some(left) = self.0.get_mut(&effect.slot) else { return false };
+        let is_next = left.front() == Some(effect);
+        if is_next {
+            left.pop_front();
         }
+        is_next
     }
 }
 
 impl Gate {
-    /// Whether the plan that the run is held to, if any, has the effect.
-    fn admit(&self, record: &EffectRecord) -> Result<(), EffectRefused> {
+    /// Note an effect of a plan, or see that the plan which the run is held to, if any, has it next on its slot.
+    fn compare(&self, slot: &str, record: &EffectRecord, exact: Exact) -> Result<(), EffectRefused> {
+        if let Some(noted) = &self.noted {
+            let effect = PlannedEffect::new(slot, record, exact);
+            noted.lock().unwrap_or_else(PoisonError::into_inner).push(effect);
+            return Ok(());
+        }
         let Some(agreed) = &self.agreed else { return Ok(()) };
-        if agreed.lock().unwrap_or_else(PoisonError::into_inner).take(record) {
+        if agreed.lock().unwrap_or_else(PoisonError::into_inner).take(&PlannedEffect::new(slot, record, exact)) {
             return Ok(());
         }
         let detail = record.detail.lines().next().unwrap_or_default().chars().take(200).collect();
@@ -168,13 +216,15 @@ impl Gate {
         operation: &'static str,
         effect: Effect,
     ) -> Result<bool, EffectRefused> {
-        if self.mode != Mode::Plan {
+        let planned = self.mode == Mode::Plan;
+        let Effect { object: target, detail, class, exact } = effect;
+        let record = EffectRecord { capability, operation, target, access: String::new(), detail, class, planned };
+        // What is left with the host is agreed to as well: it may have effects of its own later.
+        self.compare("", &record, exact)?;
+        if !planned {
             return Ok(false);
         }
         self.charge()?;
-        let Effect { object: target, detail, class } = effect;
-        let record =
-            EffectRecord { capability, operation, target, access: String::new(), detail, class, planned: true };
         self.ledger.begin(record).await?;
         Ok(true)
     }
@@ -202,7 +252,7 @@ impl<K: Kind> Authorized<K> {
             class: effect.class,
             planned,
         };
-        gate.admit(&record)?;
+        gate.compare(&self.grant.slot, &record, effect.exact)?;
         let sequence = gate.ledger.begin(record).await?;
         if planned {
             return Ok(Decision::Planned);

@@ -1,6 +1,6 @@
 //! Slot -> binding -> grant -> token.
 
-use crate::effect::{Agreed, PlannedEffect};
+use crate::effect::{Agreed, Agreement, PlannedEffect};
 use crate::kind::{Access, Kind, Sql};
 use crate::ledger::Ledger;
 use rota_classifier::SqlAccess;
@@ -175,6 +175,8 @@ pub struct Gate {
     denials: Mutex<Vec<Denied>>,
     denial_count: AtomicU64,
     closed: AtomicBool,
+    /// Where the effects of a plan are noted.
+    pub(crate) noted: Option<Arc<Mutex<Vec<PlannedEffect>>>>,
     /// The plan that the run is held to.
     pub(crate) agreed: Option<Mutex<Agreed>>,
 }
@@ -200,18 +202,23 @@ impl Gate {
         ledger: Arc<dyn Ledger>,
         grants: impl IntoIterator<Item = Grant>,
     ) -> Arc<Self> {
-        Self::held(identity, mode, quotas, ledger, grants, None)
+        Self::held(identity, mode, quotas, ledger, grants, Agreement::None)
     }
 
-    /// The same, held to a plan that somebody agreed to: an effect happens as often as it is in it, and no other does.
+    /// The same, held to a plan that somebody agreed to, or noting what such a plan has.
     pub fn held(
         identity: RunIdentity,
         mode: Mode,
         quotas: Quotas,
         ledger: Arc<dyn Ledger>,
         grants: impl IntoIterator<Item = Grant>,
-        plan: Option<Vec<PlannedEffect>>,
+        agreement: Agreement,
     ) -> Arc<Self> {
+        let (noted, agreed) = match agreement {
+            Agreement::None => (None, None),
+            Agreement::Noted(noted) => (Some(noted), None),
+            Agreement::Held(plan) => (None, Some(Mutex::new(Agreed::new(plan)))),
+        };
         Arc::new(Self {
             identity,
             mode,
@@ -222,7 +229,8 @@ impl Gate {
             denials: Mutex::new(Vec::new()),
             denial_count: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            agreed: plan.map(|plan| Mutex::new(Agreed::new(plan))),
+            noted,
+            agreed,
         })
     }
 

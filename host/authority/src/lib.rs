@@ -34,7 +34,7 @@ mod gate;
 mod kind;
 mod ledger;
 
-pub use effect::{Decision, Effect, EffectClass, EffectRefused, Outcome, Permit, PlannedEffect};
+pub use effect::{Agreement, Decision, Effect, EffectClass, EffectRefused, Exact, Outcome, Permit, PlannedEffect};
 pub use gate::{Authorized, Denied, Gate, Grant, Mode, Quotas, RunIdentity};
 pub use kind::{
     Access, Cache, CacheAccess, Jetstream, JetstreamAccess, Key, KeyAccess, Kind, Kubernetes, KubernetesAccess, Sql,

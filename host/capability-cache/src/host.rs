@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::pattern::{LONGEST, Pattern, shown};
-use rota_authority::{Authorized, Cache, CacheAccess, Decision, Effect, EffectClass, Permit};
+use rota_authority::{Authorized, Cache, CacheAccess, Decision, Effect, EffectClass, Exact, Permit};
 use rota_capability::{CallGuard, Capability, Guest, Services, begin, denied, refused};
 use rota_contract::Error;
 use std::sync::Arc;
@@ -140,8 +140,9 @@ async fn decide(
     object: String,
     detail: String,
     class: EffectClass,
+    exact: Exact,
 ) -> Result<Option<Permit<Cache>>, Error> {
-    match authorized.effect(Effect { object, detail, class }).await.map_err(refused)? {
+    match authorized.effect(Effect { object, detail, class, exact }).await.map_err(refused)? {
         Decision::Planned => Ok(None),
         Decision::Perform(permit) => Ok(Some(permit)),
     }

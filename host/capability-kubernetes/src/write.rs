@@ -7,7 +7,7 @@ use crate::host::kubernetes::{DeleteOptions, PatchKind, Propagation};
 use crate::reach::Place;
 use crate::request::Call;
 use http::Method;
-use rota_authority::{Authorized, EffectClass, Kubernetes, Permit};
+use rota_authority::{Authorized, EffectClass, Exact, Kubernetes, Permit};
 use rota_contract::Error;
 use serde_json::{Value, json};
 
@@ -31,6 +31,12 @@ pub(crate) struct Change {
 }
 
 impl Change {
+    /// What is asked of the cluster, to the byte.
+    pub(crate) fn exact(&self) -> Exact {
+        let asked = format!("{:?} {} {:?} {}", self.method, self.path, self.query, self.body.0);
+        Exact::of([asked.as_bytes(), &self.body.1])
+    }
+
     /// Make an object.
     pub(crate) fn create(place: Place, object: &Value) -> Self {
         let words = format!("create {}", described(&place, object));

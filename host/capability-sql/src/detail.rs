@@ -1,6 +1,7 @@
 //! What a record shows of a statement: the text as the server would see it, and its parameters, bounded and masked.
 
 use crate::wit::Value;
+use rota_authority::Exact;
 use rota_telemetry::{mask, sanitize_text};
 use std::fmt::Write as _;
 
@@ -20,7 +21,15 @@ pub fn statement_detail(statement: &str, parameters: &[Value]) -> String {
         let lead = if at == 0 { "\n-- " } else { ", " };
         let _ = write!(text, "{lead}${} = {}", at + 1, shown(value));
     }
-    cut(&sanitize_text(&mask(&text)), LONGEST)
+    // A carriage return ends a line for the server, a comment's too: it must for whoever reads this.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    // Masked last: what a character that is taken out had kept apart is a secret again.
+    cut(&mask(&sanitize_text(&text)), LONGEST)
+}
+
+/// The statement and its parameters, whole.
+pub(crate) fn exact(statement: &str, parameters: &[Value]) -> Exact {
+    Exact::of([statement.to_owned()].into_iter().chain(parameters.iter().map(|value| format!("{value:?}"))))
 }
 
 fn shown(value: &Value) -> String {

@@ -4,7 +4,7 @@ use crate::client::{Client, Connections};
 use crate::name::{Name, Prefix};
 use crate::pending;
 use crate::put::{Put, readable};
-use rota_authority::{Authorized, Decision, Effect, EffectClass, Storage, StorageAccess};
+use rota_authority::{Authorized, Decision, Effect, EffectClass, Exact, Storage, StorageAccess};
 use rota_capability::streams::{give_bytes, give_outcome, take_bytes, watched};
 use rota_capability::{CallGuard, Capability, Guest, Items, Services, begin, denied, refused, unless_stopped};
 use rota_contract::Error;
@@ -107,7 +107,12 @@ async fn decide_put(call: &Call, name: &str, options: PutOptions) -> Result<(Nam
     let authorized = call.authorise("storage.put", StorageAccess::Write)?;
     let (name, put) = (Name::parse(name)?, Put::check(options)?);
     let class = if put.if_absent { EffectClass::Write } else { EffectClass::Destructive };
-    let effect = Effect { object: name.as_str().to_owned(), detail: put.describe(), class };
+    let effect = Effect {
+        object: name.as_str().to_owned(),
+        detail: put.describe(),
+        class,
+        exact: Exact::of([format!("{put:?}")]),
+    };
     let decision = authorized.effect(effect).await.map_err(refused)?;
     Ok((name, put, decision))
 }
@@ -119,6 +124,7 @@ async fn delete(call: &Call, name: &str) -> Result<(), Error> {
         object: name.as_str().to_owned(),
         detail: "deletes the object".to_owned(),
         class: EffectClass::Destructive,
+        exact: Exact::shown(),
     };
     match authorized.effect(effect).await.map_err(refused)? {
         Decision::Planned => Ok(()),

@@ -9,7 +9,7 @@ use crate::version::{Version, Versions};
 use crate::{Settings, binding};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use rota_authority::{Authorized, Decision, Effect, EffectClass, Sql, Tool, ToolAccess};
+use rota_authority::{Authorized, Decision, Effect, EffectClass, Exact, Sql, Tool, ToolAccess};
 use rota_capability::streams::Reader;
 use rota_capability::{
     ChildEnded, Conclude, Local, Process, Remote, RemoteProgram, Remotes, RunContext, denied, refused,
@@ -363,7 +363,7 @@ fn effect(program: &str, checked: &Checked, target: Option<&Target>) -> Effect {
     });
     let detail = rota_telemetry::mask(&words.join(" ")).into_owned();
     let class = if checked.destructive { EffectClass::Destructive } else { EffectClass::Write };
-    Effect { object: rota_telemetry::mask(&object).into_owned(), detail, class }
+    Effect { object: rota_telemetry::mask(&object).into_owned(), detail, class, exact: Exact::of(&checked.arguments) }
 }
 
 fn readable(argument: &str) -> String {

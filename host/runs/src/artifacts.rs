@@ -4,7 +4,7 @@
 
 use crate::settings::Settings;
 use rota_authority::{
-    Decision, Effect, EffectClass, Gate, Grant, MemoryLedger, Mode, Quotas, RunIdentity, Storage, StorageAccess,
+    Decision, Effect, EffectClass, Exact, Gate, Grant, MemoryLedger, Mode, Quotas, RunIdentity, Storage, StorageAccess,
 };
 use rota_capability::{denied, refused};
 use rota_capability_storage::{Client, Connections, Name, Prefix, Put};
@@ -132,7 +132,7 @@ impl Shared {
         let authorized =
             self.gate.authorise::<Storage>("storage.put", SLOT, &[StorageAccess::Write]).map_err(denied)?;
         let detail = "keeps a file of a run".to_owned();
-        let effect = Effect { object: name.as_str().into(), detail, class: EffectClass::Write };
+        let effect = Effect { object: name.as_str().into(), detail, class: EffectClass::Write, exact: Exact::shown() };
         let client = Client::connect(&self.connections, &authorized).await?;
         let Decision::Perform(permit) = authorized.effect(effect).await.map_err(refused)? else { return Ok(()) };
         let source = tokio::fs::File::open(path).await.map_err(|error| Error::Unavailable(error.to_string()))?;

@@ -214,7 +214,7 @@ impl Host {
             binding: g.binding.clone(),
             accesses: g.accesses.clone(),
         });
-        let gate = Gate::held(identity, prepared.mode, quotas, ledger, grants, prepared.agreed.clone());
+        let gate = Gate::held(identity, prepared.mode, quotas, ledger, grants, prepared.agreement.clone());
         let facts = RunFacts {
             id: run.id.clone(),
             attempt: claimed.attempt,

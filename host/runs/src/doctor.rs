@@ -3,7 +3,7 @@
 use crate::bindings::kind;
 use crate::host::Host;
 use rota_authority::{
-    Cache, CacheAccess, Decision, Effect, EffectClass, Gate, Grant, Jetstream, JetstreamAccess, Key, Kubernetes,
+    Cache, CacheAccess, Decision, Effect, EffectClass, Exact, Gate, Grant, Jetstream, JetstreamAccess, Key, Kubernetes,
     MemoryLedger, Mode, Quotas, RunIdentity, Sql, Storage, StorageAccess, ToolAccess,
 };
 use rota_capability::{Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
@@ -167,6 +167,7 @@ impl Host {
                 object: String::new(),
                 detail: format!("remove {left} unfinished uploads"),
                 class: EffectClass::Write,
+                exact: Exact::shown(),
             };
             if let Decision::Perform(permit) = authorized.effect(effect).await.map_err(rota_capability::refused)? {
                 let swept = client.sweep(&permit, UNFINISHED_AFTER).await;

@@ -7,7 +7,7 @@
 //! | `compensation.dismiss` | kept | nothing |
 
 use crate::run_interface::{Run, shown, wit};
-use rota_authority::{Effect, EffectClass};
+use rota_authority::{Effect, EffectClass, Exact};
 use rota_capability::{Begun, EffectSeen, Guest, RunContext, SeenOutcome, Undoing, begin, refused};
 use rota_contract::Error;
 use serde::de::IgnoredAny;
@@ -176,7 +176,8 @@ async fn register(run: &RunContext, undoing: &Undoing, name: &str, state: &str) 
     check_name(name, "compensation")?;
     check_json(state, "state of a compensation")?;
     run.charge_compensation(state.len()).map_err(over)?;
-    let effect = Effect { object: name.to_owned(), detail: shown(state, STATE), class: EffectClass::Write };
+    let exact = Exact::of([name, state]);
+    let effect = Effect { object: name.to_owned(), detail: shown(state, STATE), class: EffectClass::Write, exact };
     if run.gate.list_in_plan("run", "run.compensation", effect).await.map_err(refused)? {
         return Ok(None);
     }

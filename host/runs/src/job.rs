@@ -4,7 +4,7 @@ use crate::grants::{Recorded, regrant};
 use crate::host::Host;
 use crate::prepare::{PrepareError, Prepared};
 use crate::settings::Settings;
-use rota_authority::{Grant, Mode};
+use rota_authority::{Agreement, Grant, Mode};
 use rota_capability::{Limits, Trigger};
 use rota_config::Binding;
 use rota_protocol::{Span, WaitReason};
@@ -56,6 +56,11 @@ pub enum ReviveError {
     Record(String),
 }
 
+/// Whether no other process could go on with it: it has what was given on the command line, or the plan that it is held to.
+fn alone(prepared: &Prepared) -> bool {
+    !prepared.ad_hoc.is_empty() || matches!(prepared.agreement, Agreement::Held(_))
+}
+
 /// A run for the record.
 pub fn new_run(prepared: &Prepared, settings: &Settings, occasion: &Occasion) -> NewRun {
     let grants: serde_json::Map<String, Value> = prepared
@@ -105,7 +110,7 @@ fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
     let limits = serde_json::to_value(&prepared.limits).unwrap_or_default();
     let keys = keys(prepared, settings);
     match job {
-        None => RunPolicy { idempotent, limits, keys, alone: !prepared.ad_hoc.is_empty(), ..RunPolicy::default() },
+        None => RunPolicy { idempotent, limits, keys, alone: alone(prepared), ..RunPolicy::default() },
         Some(job) => RunPolicy {
             idempotent,
             retry: job.retry.clone(),
@@ -115,7 +120,7 @@ fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
             keys,
             host_labels: job.host_labels.clone(),
             // A plan is followed by nothing.
-            alone: !prepared.ad_hoc.is_empty(),
+            alone: alone(prepared),
             followed: prepared.mode == Mode::Execute && job.followed,
             limits,
         },
@@ -224,7 +229,7 @@ impl Host {
             },
             wanted: Vec::new(),
             ad_hoc: Vec::new(),
-            agreed: None,
+            agreement: Agreement::None,
         })
     }
 

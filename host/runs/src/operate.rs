@@ -101,6 +101,15 @@ impl Host {
     pub async fn prepare_again(&self, run: &str) -> Result<(Prepared, Occasion), AgainError> {
         let row = self.store().run(run).await?;
         let prepared = self.revive(&row.run, false).await?;
+        // What a script does is agreed to each time: it was planned then, for what there was then.
+        let changes = prepared.grants.iter().any(|grant| grant.accesses.iter().any(|access| access != "read"));
+        if prepared.job.is_none()
+            && prepared.mode == Mode::Execute
+            && changes
+            && SCRIPTS.contains(&&*prepared.loaded.descriptor.name)
+        {
+            return Err(AgainError::Script);
+        }
         let occasion = Occasion {
             trigger: "retry".into(),
             scheduled_for: row.run.scheduled_for,
@@ -122,12 +131,18 @@ impl Host {
     }
 }
 
+/// The plugins that run what `rota exec` is given.
+const SCRIPTS: [&str; 2] = ["script", "sql-script"];
+
 /// Why a run is not done again.
 #[derive(Debug, thiserror::Error)]
 pub enum AgainError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It was a script that may change something.
+    #[error("a script that may change something is run again by `rota exec`, which plans it first and asks")]
+    Script,
     /// It cannot be done here.
     #[error("the run cannot be done again here: {0}")]
     Revive(#[from] ReviveError),

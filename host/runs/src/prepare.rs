@@ -6,7 +6,7 @@ use crate::grants::{bind, grant};
 use crate::limits::{LimitError, set_limit};
 use crate::parameters::{self, ParameterError};
 use crate::settings::{JobSettings, Settings};
-use rota_authority::{Grant, Mode, PlannedEffect};
+use rota_authority::{Agreement, Grant, Mode};
 use rota_capability::{Limits, Trigger};
 use rota_catalog::{Catalog, CatalogError, Loaded};
 use rota_contract::reports::Slot;
@@ -56,8 +56,8 @@ pub struct Prepared {
     pub wanted: Vec<Wanted>,
     /// Slots that were bound to a URL or a program on the command line, which is on no record.
     pub ad_hoc: Vec<String>,
-    /// The plan that somebody agreed to: the run's effects are held to it. Undoing what it began is not.
-    pub agreed: Option<Vec<PlannedEffect>>,
+    /// Whether the run's effects are noted, or held to a plan that somebody agreed to. Undoing what it began is not held: the function that undoes was agreed to.
+    pub agreement: Agreement,
 }
 
 /// Accesses that a plugin declares and a run does not have.
@@ -211,7 +211,7 @@ pub(crate) async fn prepare(
         trigger: request.trigger,
         wanted,
         ad_hoc,
-        agreed: None,
+        agreement: Agreement::None,
     })
 }
 

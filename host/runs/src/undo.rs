@@ -7,6 +7,7 @@ use crate::held::Stop;
 use crate::host::Host;
 use crate::patient::patiently;
 use crate::prepare::Prepared;
+use rota_authority::Agreement;
 use rota_capability::LogLevel;
 use rota_protocol::{AfterCompensation, RunState, Span};
 use rota_sandbox::Ended;
@@ -146,8 +147,8 @@ impl Host {
             trigger: prepared.trigger,
             wanted: Vec::new(),
             ad_hoc: prepared.ad_hoc.clone(),
-            // What undoes is in no plan.
-            agreed: None,
+            // The function that undoes was agreed to when it was registered; what it does is in no plan.
+            agreement: Agreement::None,
         }
     }
 }

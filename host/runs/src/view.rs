@@ -1,7 +1,6 @@
 //! A run as it is shown: the one object of `rota run --output json`, and what the human form is made from.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use rota_authority::PlannedEffect;
 use rota_contract::Report;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -206,18 +205,6 @@ fn maybe_instant<S: serde::Serializer>(time: &Option<DateTime<Utc>>, serializer:
 }
 
 impl RunView {
-    /// The effects of a plan, for a run that is held to them.
-    pub fn planned_effects(&self) -> Vec<PlannedEffect> {
-        let planned = self.effects.iter().filter(|effect| effect.outcome == "planned");
-        planned
-            .map(|effect| PlannedEffect {
-                operation: effect.operation.clone(),
-                target: effect.target.clone(),
-                detail: effect.detail.clone(),
-            })
-            .collect()
-    }
-
     /// The `run` of the object, and an element of `rota runs list --output json`.
     pub fn run_json(&self) -> Value {
         json!({

@@ -5,6 +5,7 @@ use crate::desk::{Desk, Slab};
 use crate::value::Js;
 use rota_sdk::prelude::*;
 use rota_sdk::storage::{Listing, Object, PutOptions};
+use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -75,7 +76,10 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
                 wanted = wanted.media_type(media_type.clone());
             }
             let data = bytes(data)?;
-            let stored = bucket.put(name, data.clone(), wanted.size_estimate(data.len() as u64)).await?;
+            // So that the content is part of what a plan shows and a run is held to.
+            let sha256: String = Sha256::digest(&data).iter().map(|byte| format!("{byte:02x}")).collect();
+            let wanted = wanted.size_estimate(data.len() as u64).sha256(sha256);
+            let stored = bucket.put(name, data, wanted).await?;
             Ok(Js::object([("size", Js::count(stored.size)), ("sha256", Js::Text(stored.sha256))]))
         }
         ("stat", [Js::Text(name)]) => Ok(bucket.stat(name).await?.map_or(Js::Null, shown)),

@@ -5,7 +5,7 @@ use crate::{bucket, cache, cluster, sql, stream, work};
 use rota_sdk::Context;
 use rota_sdk::prelude::*;
 use rota_sdk::{CacheSlot, ClusterSlot, JetstreamSlot, SqlSlot, StorageSlot};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 /// What a run of a script has to do with the host.
@@ -19,6 +19,8 @@ pub(crate) struct Desk {
     pub(crate) told: RefCell<crate::tell::Told>,
     /// What is declared.
     pub(crate) slots: Vec<Slot>,
+    /// Calls that wait for the host.
+    pub(crate) calls: Cell<usize>,
 }
 
 /// A slot of the procedure.
@@ -39,6 +41,7 @@ impl Desk {
             work: work::Work::default(),
             told: RefCell::default(),
             slots,
+            calls: Cell::new(0),
         }
     }
 

@@ -11,7 +11,9 @@ use rquickjs::{
     AsyncContext, AsyncRuntime, CaughtError, Context, Ctx, Exception, Function, Module, Object, Promise, Runtime, Value,
 };
 use std::cell::RefCell;
+use std::future::Future;
 use std::rc::Rc;
+use std::task::Poll;
 
 /// The name under which the prelude's lines are known, which are not the script's.
 const PRELUDE: &str = "<rota>";
@@ -59,15 +61,15 @@ pub(crate) async fn run(desk: Rc<Desk>, code: Code<'_>, arguments: Js) -> Result
     let loose: Rc<RefCell<Vec<Thrown>>> = Rc::default();
     watch_rejections(&runtime, source.name, &loose).await;
     let (name, text) = (source.name.to_owned(), source.text.to_owned());
-    let ended = context
-        .async_with(async |ctx| {
-            let result = match is_module {
-                true => call_module(&ctx, desk, &name, &text, arguments).await,
-                false => evaluate(&ctx, desk, &name, &text, arguments).await,
-            };
-            result.map_err(|error| thrown(&ctx, error, &name))
-        })
-        .await;
+    let waiting = desk.clone();
+    let ended = context.async_with(async |ctx| {
+        let result = match is_module {
+            true => call_module(&ctx, desk, &name, &text, arguments).await,
+            false => evaluate(&ctx, desk, &name, &text, arguments).await,
+        };
+        result.map_err(|error| thrown(&ctx, error, &name))
+    });
+    let ended = unless_stuck(ended, waiting).await;
     // What was begun and not awaited is awaited here: its effects are the script's as well.
     runtime.idle().await;
     let ended = ended?;
@@ -75,6 +77,32 @@ pub(crate) async fn run(desk: Rc<Desk>, code: Code<'_>, arguments: Js) -> Result
         Some(rejected) => Err(rejected),
         None => Ok(ended),
     }
+}
+
+/// How often a script that waits for no call is looked at again before it is said to wait for nothing.
+const ROUNDS: u32 = 64;
+
+/// A script that waits while no call of it is under way waits for ever.
+async fn unless_stuck(running: impl Future<Output = Result<Js, Thrown>>, desk: Rc<Desk>) -> Result<Js, Thrown> {
+    let mut running = std::pin::pin!(running);
+    let mut rounds = 0;
+    std::future::poll_fn(|cx| match running.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(ended),
+        Poll::Pending if desk.calls.get() > 0 => {
+            rounds = 0;
+            Poll::Pending
+        }
+        // What a call that has just ended set off may not have been done yet.
+        Poll::Pending if rounds < ROUNDS => {
+            rounds += 1;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        Poll::Pending => {
+            Poll::Ready(Err(Thrown::new("the script waits for a promise that nothing will resolve".into())))
+        }
+    })
+    .await
 }
 
 /// A promise that is rejected and that nobody looks at is an error of the script. One that is looked at later takes it back.
@@ -206,12 +234,14 @@ fn prelude<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, arguments: Js) -> rquickjs::Resu
             Async(move |ctx: Ctx<'js>, operation: String, args: Value<'js>| {
                 // The arguments are read now: what the script changes later is not what it asked for.
                 let (desk, args) = (desk.clone(), Js::take(&args));
+                desk.calls.set(desk.calls.get() + 1);
                 async move {
                     let result = match args {
                         Ok(Js::List(args)) => desk.call(&operation, &args).await,
                         Ok(_) => Err(Desk::unknown(&operation, "")),
                         Err(error) => Err(error),
                     };
+                    desk.calls.set(desk.calls.get() - 1);
                     answer(result).give(&ctx)
                 }
             }),

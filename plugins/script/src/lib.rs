@@ -165,7 +165,12 @@ fn own_slots() -> Vec<Slot> {
 async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     let desk = Rc::new(Desk::new(cx, own_slots()));
     let source = Source { name: &parameters.name, text: &parameters.script };
-    let ended = engine::run(desk.clone(), Code::Script(source), Js::from_json(Json::Object(parameters.arguments.into_iter().collect()))).await;
+    let ended = engine::run(
+        desk.clone(),
+        Code::Script(source),
+        Js::from_json(Json::Object(parameters.arguments.into_iter().collect())),
+    )
+    .await;
     let told = desk.told.take();
     let mut report = told.report;
     let mut data = Data {

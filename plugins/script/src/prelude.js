@@ -6,7 +6,14 @@
   const { isArray } = Array;
   const stringify = JSON.stringify;
   const Text = String;
+  const has = Function.prototype.call.bind(Object.prototype.hasOwnProperty);
+  // By it a script would get at the functions in here, by way of the calls on a stack.
+  defineProperty(Error, "prepareStackTrace", { value: undefined, writable: false, configurable: false });
   const resolved = Promise.resolve.bind(Promise);
+
+  // Those that the host made: a script's own error with such a name says nothing about the run.
+  const genuine = new WeakSet();
+  const isGenuine = WeakSet.prototype.has.bind(genuine);
 
   // An error of the host: `kind` (denied, not-found, conflict, timed-out, unavailable, failed, quota, invalid-argument, cancelled), and `code`
   // where the target answered with one (an SQLSTATE, an HTTP status).
@@ -18,13 +25,14 @@
       if (said.code !== undefined) this.code = said.code;
       if (said.hint !== undefined) this.hint = said.hint;
       this.retryable = said.retryable;
+      genuine.add(this);
       if (at !== undefined) defineProperty(this, "stack", { value: at, configurable: true, writable: true });
     }
   }
 
   function told(operation, args) {
     const answer = tell(operation, args);
-    if (answer.error) throw new RotaError(answer.error);
+    if (has(answer, "error")) throw new RotaError(answer.error);
     return answer.value;
   }
 
@@ -35,7 +43,7 @@
   }
   async function waited(operation, args, at) {
     const answer = await host(operation, args);
-    if (answer.error) throw new RotaError(answer.error, at);
+    if (has(answer, "error")) throw new RotaError(answer.error, at);
     return answer.value;
   }
 
@@ -284,5 +292,5 @@
     args: freeze(words),
   };
   for (const name of keys(all)) defineProperty(globalThis, name, { value: all[name], writable: false, configurable: false, enumerable: true });
-  return { shown, isItems: (value) => value instanceof Items };
+  return { shown, isItems: (value) => value instanceof Items, isGenuine };
 })

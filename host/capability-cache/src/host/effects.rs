@@ -4,7 +4,7 @@ use super::cache::SetCondition;
 use super::{Call, decide, named};
 use crate::pattern::shown;
 use crate::values::Entries;
-use rota_authority::{CacheAccess, EffectClass};
+use rota_authority::{CacheAccess, EffectClass, Exact};
 use rota_contract::Error;
 
 impl Call {
@@ -12,7 +12,7 @@ impl Call {
         let authorized = self.changes("cache.unlink", CacheAccess::Delete, &keys)?;
         crate::client::few(keys.len())?;
         let detail = format!("unlinks {} keys: {}", keys.len(), named(&keys));
-        match decide(&authorized, String::new(), detail, EffectClass::Destructive).await? {
+        match decide(&authorized, String::new(), detail, EffectClass::Destructive, Exact::of(&keys)).await? {
             None => self.client().existing(&authorized, &keys).await,
             Some(permit) => {
                 let result = self.client().unlink(&permit, keys).await;
@@ -39,7 +39,9 @@ impl Call {
         };
         let lives = lifetime.map(|milliseconds| format!(" for {milliseconds} ms")).unwrap_or_default();
         let detail = format!("sets a string of {} bytes{lives}{only}", value.len());
-        match decide(&authorized, shown(&key), detail, class).await? {
+        // What is shown says all but the key and the value.
+        let exact = Exact::of([detail.as_bytes(), &key, &value]);
+        match decide(&authorized, shown(&key), detail, class, exact).await? {
             None => Ok(true),
             Some(permit) => {
                 let result = self.client().set(&permit, &key, value, lifetime, condition).await;
@@ -54,7 +56,8 @@ impl Call {
             Some(milliseconds) => (format!("lets it expire in {milliseconds} ms"), EffectClass::Destructive),
             None => ("lets it live without end".to_owned(), EffectClass::Write),
         };
-        match decide(&authorized, shown(&key), detail, class).await? {
+        let exact = Exact::of([detail.as_bytes(), &key]);
+        match decide(&authorized, shown(&key), detail, class, exact).await? {
             None => Ok(self.client().existing(&authorized, &[key]).await? == 1),
             Some(permit) => {
                 let result = self.client().expire(&permit, &key, milliseconds).await;
@@ -68,7 +71,9 @@ impl Call {
     pub(super) async fn hash_set(&self, key: Vec<u8>, entries: Entries) -> Result<u64, Error> {
         let authorized = self.changes("cache.hash-set", CacheAccess::Write, [&key])?;
         let detail = format!("sets {} fields of a hash", entries.len());
-        match decide(&authorized, shown(&key), detail, EffectClass::Destructive).await? {
+        let parts = entries.iter().flat_map(|(field, value)| [field.as_slice(), value.as_slice()]);
+        let exact = Exact::of([key.as_slice()].into_iter().chain(parts));
+        match decide(&authorized, shown(&key), detail, EffectClass::Destructive, exact).await? {
             None => Ok(0),
             Some(permit) => {
                 let result = self.client().hash_set(&permit, &key, entries).await;
@@ -80,7 +85,8 @@ impl Call {
     pub(super) async fn hash_delete(&self, key: Vec<u8>, fields: Vec<Vec<u8>>) -> Result<u64, Error> {
         let authorized = self.changes("cache.hash-delete", CacheAccess::Delete, [&key])?;
         let detail = format!("removes {} fields of a hash: {}", fields.len(), named(&fields));
-        match decide(&authorized, shown(&key), detail, EffectClass::Destructive).await? {
+        let exact = Exact::of([&key].into_iter().chain(&fields));
+        match decide(&authorized, shown(&key), detail, EffectClass::Destructive, exact).await? {
             None => Ok(0),
             Some(permit) => {
                 let result = self.client().hash_delete(&permit, &key, fields).await;

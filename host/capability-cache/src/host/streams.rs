@@ -5,7 +5,7 @@ use super::{Answer, Call, Host, Pattern, decide};
 use crate::matching::Matching;
 use crate::monitor::{self, Commands};
 use crate::unlink::Progress;
-use rota_authority::{Authorized, Cache, CacheAccess, EffectClass};
+use rota_authority::{Authorized, Cache, CacheAccess, EffectClass, Exact};
 use rota_capability::Items;
 use rota_capability::streams::{Offloaded, give_outcome};
 use rota_contract::Error;
@@ -47,7 +47,7 @@ pub(super) async fn monitor<T: Send + 'static>(
         let detail = format!(
             "watches every command for at most {seconds} s and {limit} commands a node, which costs the server up to half of what it can do"
         );
-        match decide(&authorized, String::new(), detail, EffectClass::Write).await? {
+        match decide(&authorized, String::new(), detail, EffectClass::Write, Exact::shown()).await? {
             None => Ok(None),
             Some(permit) => call.client().monitor(permit, seconds, limit).await.map(Some),
         }
@@ -110,7 +110,9 @@ async fn pump(
         return Ok(found.progress());
     }
     let detail = matching.describe(&found);
-    match decide(authorized, String::new(), detail, EffectClass::Destructive).await? {
+    // How many match is in the words; which keys they are is the pattern's to say.
+    let exact = Exact::of([detail.clone(), format!("{matching:?}")]);
+    match decide(authorized, String::new(), detail, EffectClass::Destructive, exact).await? {
         None => Ok(found.progress()),
         Some(permit) => {
             let result = call.client().unlink_found(&permit, matching, found, progress).await;

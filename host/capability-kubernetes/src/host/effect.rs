@@ -5,7 +5,7 @@ use crate::host::kubernetes::{Job, Kind, Object};
 use crate::reach::Place;
 use crate::write::Change;
 use crate::{exec, job, secrets};
-use rota_authority::{Authorized, Decision, Effect, EffectClass, Kubernetes, KubernetesAccess, Mode, Permit};
+use rota_authority::{Authorized, Decision, Effect, EffectClass, Exact, Kubernetes, KubernetesAccess, Mode, Permit};
 use rota_capability::streams::Reader;
 use rota_capability::{Child, refused};
 use rota_contract::Error;
@@ -26,7 +26,7 @@ impl Call {
     async fn decide(&self, authorized: &Authorized<Kubernetes>, change: &Change) -> Result<Decided, Error> {
         let object = change.place.shown();
         if authorized.gate().mode() == Mode::Execute {
-            let effect = Effect { object, detail: change.words.clone(), class: change.class };
+            let effect = Effect { object, detail: change.words.clone(), class: change.class, exact: change.exact() };
             return match authorized.effect(effect).await.map_err(refused)? {
                 Decision::Perform(permit) => Ok(Decided::Perform(permit)),
                 Decision::Planned => Ok(Decided::Tried(Ok(Value::Null))),
@@ -38,7 +38,10 @@ impl Call {
         };
         let tried = self.client().try_out(authorized, change).await;
         let detail = change.planned(&before, &tried);
-        let decision = authorized.effect(Effect { object, detail, class: change.class }).await.map_err(refused)?;
+        let decision = authorized
+            .effect(Effect { object, detail, class: change.class, exact: change.exact() })
+            .await
+            .map_err(refused)?;
         drop(decision);
         Ok(Decided::Tried(tried))
     }
@@ -92,7 +95,11 @@ impl Call {
         self.client().admit(&authorized, OPERATION, "exec", &pod).await?;
         let command =
             exec::Command { pod, container: command.container, words: command.words, verified: command.verified };
-        let effect = Effect { object: command.pod.shown(), detail: command.shown(), class: EffectClass::Destructive };
+        // What is sent to its input is not among it.
+        let container = command.container.clone().unwrap_or_default();
+        let exact = Exact::of([&container].into_iter().chain(&command.words));
+        let effect =
+            Effect { object: command.pod.shown(), detail: command.shown(), class: EffectClass::Destructive, exact };
         match authorized.effect(effect).await.map_err(refused)? {
             Decision::Planned => Ok(Child::planned()),
             Decision::Perform(permit) => {

@@ -3,7 +3,7 @@
 use super::kubernetes::{self, Kind, Object};
 use super::{Answer, Call, HeldLock, Host};
 use crate::lock::taken;
-use rota_authority::{Decision, Effect, EffectClass, KubernetesAccess, Mode};
+use rota_authority::{Decision, Effect, EffectClass, Exact, KubernetesAccess, Mode};
 use rota_capability::{Guest, begin, denied, refused};
 use rota_contract::Error;
 use wasmtime::component::{Accessor, Resource};
@@ -20,7 +20,9 @@ impl Call {
         self.client().admit(&authorized, OPERATION, "lock", &place).await?;
         let identity = authorized.gate().identity();
         let holder = format!("rota/{}/{}", identity.job, identity.run);
-        let effect = |detail| Effect { object: place.shown(), detail, class: EffectClass::Write };
+        // Its holder is the run, which is another than the plan.
+        let exact = Exact::of([format!("{seconds}")]);
+        let effect = |detail| Effect { object: place.shown(), detail, class: EffectClass::Write, exact: exact.clone() };
         let detail = format!("take the lock as {holder}");
         let lock = if authorized.gate().mode() == Mode::Plan {
             let (by, _) = self.client().holder(&authorized, &place).await?;
@@ -62,7 +64,12 @@ impl<T: Send + 'static> kubernetes::HostLockWithStore<T> for Host {
             let authorized = gate
                 .authorise::<rota_authority::Kubernetes>("kubernetes.release", &slot, &[KubernetesAccess::Write])
                 .map_err(denied)?;
-            let effect = Effect { object, detail: "give the lock back".to_owned(), class: EffectClass::Write };
+            let effect = Effect {
+                object,
+                detail: "give the lock back".to_owned(),
+                class: EffectClass::Write,
+                exact: Exact::shown(),
+            };
             authorized.effect(effect).await.map_err(refused)
         };
         let permit = match decided.await {

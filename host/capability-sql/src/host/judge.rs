@@ -1,6 +1,6 @@
 //! What a statement needs, and whether the job grants it.
 
-use rota_authority::{Authorized, Decision, Effect, EffectClass, Gate, Sql, SqlAccess};
+use rota_authority::{Authorized, Decision, Effect, EffectClass, Exact, Gate, Sql, SqlAccess};
 use rota_capability::{denied, refused};
 use rota_classifier::{AccessSet, CopyDirection, Refusal, Statement, classify, classify_copy};
 use rota_contract::Error;
@@ -38,7 +38,12 @@ impl Judged {
     }
 
     /// What the mode makes of it as an effect, in another database than the binding's where one is named.
-    pub(super) async fn decide(&self, database: Option<&str>, detail: String) -> Result<Decision<Sql>, Error> {
+    pub(super) async fn decide(
+        &self,
+        database: Option<&str>,
+        detail: String,
+        exact: Exact,
+    ) -> Result<Decision<Sql>, Error> {
         let class = match self.statement.effect {
             rota_classifier::EffectClass::Destructive => EffectClass::Destructive,
             _ => EffectClass::Write,
@@ -48,7 +53,7 @@ impl Judged {
             let database = format!("database {}", rota_telemetry::sanitize_line(database));
             object = if object.is_empty() { database } else { format!("{database}, {object}") };
         }
-        self.authorized.effect(Effect { object, detail, class }).await.map_err(refused)
+        self.authorized.effect(Effect { object, detail, class, exact }).await.map_err(refused)
     }
 }
 

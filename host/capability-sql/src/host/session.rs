@@ -1,13 +1,13 @@
 //! The imports of `sql.session`.
 
 use super::{Sql, judge, rows};
-use crate::detail::statement_detail;
+use crate::detail::{exact, statement_detail};
 use crate::pool::Sessions;
 use crate::server::Signal;
 use crate::session::Session;
 use crate::transaction::{Transaction, TransactionOptions};
 use crate::wit::{self, Notice, ServerInfo, Value};
-use rota_authority::{Decision, Effect, EffectClass, Gate, SqlAccess};
+use rota_authority::{Decision, Effect, EffectClass, Exact, Gate, SqlAccess};
 use rota_capability::streams::{give_bytes, give_outcome, take_bytes, watched};
 use rota_capability::{CallGuard, Guest, begin, denied, refused, unless_stopped};
 use rota_classifier::CopyDirection;
@@ -107,7 +107,15 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         unless_stopped(accessor, async {
             let (call, session) = enter(accessor, &session)?;
             let judged = answer!(judge::statement(gate(&call), "sql.execute", session.slot(), &statement).await);
-            match answer!(judged.decide(session.other_database(), statement_detail(&statement, &parameters)).await) {
+            match answer!(
+                judged
+                    .decide(
+                        session.other_database(),
+                        statement_detail(&statement, &parameters),
+                        exact(&statement, &parameters)
+                    )
+                    .await
+            ) {
                 Decision::Planned => Ok(Ok(0)),
                 Decision::Perform(permit) => Ok(session.execute(permit, &statement, &parameters).await),
             }
@@ -155,7 +163,11 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
             let (call, session) = enter(accessor, &session)?;
             let decided =
                 match judge::copy(gate(&call), "sql.copy-in", session.slot(), &statement, CopyDirection::In).await {
-                    Ok(judged) => judged.decide(session.other_database(), statement_detail(&statement, &[])).await,
+                    Ok(judged) => {
+                        judged
+                            .decide(session.other_database(), statement_detail(&statement, &[]), exact(&statement, &[]))
+                            .await
+                    }
                     Err(error) => Err(error),
                 };
             match decided {
@@ -218,7 +230,7 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
             let authorized =
                 answer!(gate(&call).authorise_parameter("sql.reload-configuration", session.slot(), None).map_err(denied));
             let detail = "have the server read its configuration files again: all that is written in them takes effect, whoever wrote it";
-            let effect = Effect { object: String::new(), detail: detail.into(), class: EffectClass::Write };
+            let effect = Effect { object: String::new(), detail: detail.into(), class: EffectClass::Write, exact: Exact::shown() };
             match answer!(authorized.effect(effect).await.map_err(refused)) {
                 Decision::Planned => Ok(Ok(false)),
                 Decision::Perform(permit) => Ok(session.reload_configuration(permit).await),
@@ -233,7 +245,8 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
             let authorized =
                 answer!(gate(&call).authorise("sql.promote", session.slot(), &[SqlAccess::Promote]).map_err(denied));
             let detail = format!("promote the standby, waiting up to {wait_seconds} s");
-            let effect = Effect { object: String::new(), detail, class: EffectClass::Destructive };
+            let effect =
+                Effect { object: String::new(), detail, class: EffectClass::Destructive, exact: Exact::shown() };
             match answer!(authorized.effect(effect).await.map_err(refused)) {
                 Decision::Planned => Ok(Ok(false)),
                 Decision::Perform(permit) => Ok(session.promote(permit, wait_seconds).await),
@@ -257,7 +270,12 @@ async fn signal<T: Send + 'static>(
     };
     let authorized = answer!(gate(&call).authorise(operation, session.slot(), &[SqlAccess::Signal]).map_err(denied));
     let detail = format!("{verb} backend {pid} (started {start} us after 1970)");
-    match answer!(authorized.effect(Effect { object: format!("pid {pid}"), detail, class }).await.map_err(refused)) {
+    match answer!(
+        authorized
+            .effect(Effect { object: format!("pid {pid}"), detail, class, exact: Exact::shown() })
+            .await
+            .map_err(refused)
+    ) {
         Decision::Planned => Ok(Ok(false)),
         Decision::Perform(permit) => Ok(session.signal(permit, signal, pid, start).await),
     }

@@ -2,7 +2,7 @@
 
 use super::session::answer;
 use super::{Sql, judge, rows};
-use crate::detail::statement_detail;
+use crate::detail::{exact, statement_detail};
 use crate::transaction::Transaction;
 use crate::wit::{self, Value};
 use rota_authority::Decision;
@@ -64,8 +64,15 @@ impl<T: Send + 'static> wit::HostTransactionWithStore<T> for Sql {
                     judged.statement.verb, judged.statement.accesses
                 ))));
             }
-            match answer!(judged.decide(transaction.other_database(), statement_detail(&statement, &parameters)).await)
-            {
+            match answer!(
+                judged
+                    .decide(
+                        transaction.other_database(),
+                        statement_detail(&statement, &parameters),
+                        exact(&statement, &parameters)
+                    )
+                    .await
+            ) {
                 Decision::Planned => Ok(Ok(0)),
                 Decision::Perform(permit) => Ok(transaction.execute(permit, &statement, &parameters).await),
             }

@@ -5,14 +5,14 @@ use super::{Printing, print, print_json};
 use crate::cli::{ExecArgs, ScriptLanguage};
 use crate::output::{live::Live, report, safe};
 use crate::settings::UsageError;
-use rota_authority::Mode;
+use rota_authority::{Agreement, Mode, PlannedEffect};
 use rota_capability::{LogLevel, Trigger};
 use rota_runs::{Host, Occasion, Prepared, Request, RunView, Watcher};
 use serde_json::{Map, Value};
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a script finds, for editors.
 pub(crate) const TYPES: &str = include_str!("../../../../plugins/script/rota.d.ts");
@@ -35,7 +35,10 @@ pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> any
         return show(&once(host, prepared, &args, printing, Lines::Shown, None).await?, &args, printing);
     }
     request.mode = Mode::Plan;
-    let plan = once(host, host.prepare(&request).await?, &args, printing, Lines::Dropped, None).await?;
+    let noted: Arc<Mutex<Vec<PlannedEffect>>> = Arc::default();
+    let mut planning = host.prepare(&request).await?;
+    planning.agreement = Agreement::Noted(noted.clone());
+    let plan = once(host, planning, &args, printing, Lines::Dropped, None).await?;
     if plan.exit_status() != 0 {
         if printing.human() {
             eprintln!(
@@ -44,11 +47,11 @@ pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> any
         }
         return show(&plan, &args, printing);
     }
-    let planned = plan.planned_effects();
+    let planned = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
     if !planned.is_empty() && !agreed(&args, &plan, planned.len(), printing)? {
         return Ok(DENIED);
     }
-    prepared.agreed = Some(planned);
+    prepared.agreement = Agreement::Held(planned);
     show(&once(host, prepared, &args, printing, Lines::Shown, Some(plan.id)).await?, &args, printing)
 }
 
@@ -59,14 +62,14 @@ fn agreed(args: &ExecArgs, plan: &RunView, effects: usize, printing: Printing) -
     }
     let what = if effects == 1 { "this effect".to_owned() } else { format!("these {effects} effects") };
     if !args.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        eprintln!("{}\n", report::effects(plan));
+        eprintln!("{}\n", report::effects_whole(plan));
         return Ok(told_yes(&format!("run {what}?"))?);
     }
     let message = format!("nothing was done: the script would have {what}, and nobody agreed to it");
     let hint =
         format!("look at them with `rota runs show {}`, then give --yes (what is done is held to the plan)", plan.id);
     if printing.human() {
-        eprintln!("{}\n\nrota: {message}\n  -> {hint}", report::effects(plan));
+        eprintln!("{}\n\nrota: {message}\n  -> {hint}", report::effects_whole(plan));
     } else {
         let mut object = plan.to_json();
         object["error"] = serde_json::json!({ "kind": "denied", "message": message, "hint": hint });

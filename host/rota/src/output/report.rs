@@ -131,7 +131,18 @@ pub(crate) fn effects(view: &RunView) -> String {
     text
 }
 
+/// All effects of a plan, each with everything that is on record of it: for whoever is asked whether they may happen.
+pub(crate) fn effects_whole(view: &RunView) -> String {
+    let each = view.effects.iter().map(|effect| {
+        let detail: Vec<String> = effect.detail.lines().map(|line| format!("       {}", safe(line))).collect();
+        format!("  {:>3}. {} {}\n{}", effect.sequence, bold(&effect.operation), safe(&effect.target), detail.join("\n"))
+    });
+    format!("{}\n{}", bold("Would have these effects"), each.collect::<Vec<_>>().join("\n"))
+}
+
 fn one_line(text: &str) -> String {
+    // A line's end is shown: what stands behind a comment is none.
+    let text = text.lines().collect::<Vec<_>>().join(" \u{21b5} ");
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() > 160 { format!("{}...", line.chars().take(157).collect::<String>()) } else { line }
 }
