@@ -11,10 +11,6 @@
   defineProperty(Error, "prepareStackTrace", { value: undefined, writable: false, configurable: false });
   const resolved = Promise.resolve.bind(Promise);
 
-  // Those that the host made: a script's own error with such a name says nothing about the run.
-  const genuine = new WeakSet();
-  const isGenuine = WeakSet.prototype.has.bind(genuine);
-
   // An error of the host: `kind` (denied, not-found, conflict, timed-out, unavailable, failed, quota, invalid-argument, cancelled), and `code`
   // where the target answered with one (an SQLSTATE, an HTTP status).
   class RotaError extends Error {
@@ -25,7 +21,6 @@
       if (said.code !== undefined) this.code = said.code;
       if (said.hint !== undefined) this.hint = said.hint;
       this.retryable = said.retryable;
-      genuine.add(this);
       if (at !== undefined) defineProperty(this, "stack", { value: at, configurable: true, writable: true });
     }
   }
@@ -292,5 +287,5 @@
     args: freeze(words),
   };
   for (const name of keys(all)) defineProperty(globalThis, name, { value: all[name], writable: false, configurable: false, enumerable: true });
-  return { shown, isItems: (value) => value instanceof Items, isGenuine };
+  return { shown, isItems: (value) => value instanceof Items };
 })
