@@ -4,8 +4,8 @@
 
 use async_trait::async_trait;
 use rota_authority::{
-    Authorized, Decision, Denied, Effect, EffectClass, EffectRecord, EffectRefused, Gate, Grant, Ledger, LedgerError,
-    MemoryLedger, Mode, Outcome, PlannedEffect, Quotas, RunIdentity, Sql, SqlAccess, Storage, StorageAccess,
+    Agreement, Authorized, Decision, Denied, Effect, EffectClass, EffectRecord, EffectRefused, Exact, Gate, Grant,
+    Ledger, LedgerError, MemoryLedger, Mode, Outcome, Quotas, RunIdentity, Sql, SqlAccess, Storage, StorageAccess,
 };
 use rota_config::Binding;
 use std::sync::Arc;
@@ -27,7 +27,12 @@ fn executing(accesses: &[&str]) -> (Arc<Gate>, Arc<MemoryLedger>) {
 }
 
 fn effect() -> Effect {
-    Effect { object: "public.orders".into(), detail: "VACUUM public.orders".into(), class: EffectClass::Write }
+    Effect {
+        object: "public.orders".into(),
+        detail: "VACUUM public.orders".into(),
+        class: EffectClass::Write,
+        exact: Exact::shown(),
+    }
 }
 
 fn maintain(gate: &Arc<Gate>) -> Result<Authorized<Sql>, Denied> {
@@ -111,34 +116,53 @@ fn a_slot_without_any_access_cannot_even_be_opened() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_held_to_a_plan_has_its_effects_as_often_as_it_and_no_others() {
-    let of = |detail: &str| Effect { detail: detail.into(), ..effect() };
-    let planned = |detail: &str| PlannedEffect {
-        operation: "sql.execute".into(),
-        target: "kosmos: public.orders".into(),
-        detail: detail.into(),
+async fn a_run_that_is_held_to_a_plan_has_its_effects_in_order_and_no_others() {
+    let of = |detail: &str, exact: Exact| Effect { detail: detail.into(), exact, ..effect() };
+    let gate = |mode, agreement| {
+        let grant = Grant {
+            slot: "database".into(),
+            binding_name: "kosmos".into(),
+            binding: Binding::parse_ad_hoc("postgres://me@localhost/kosmos").unwrap(),
+            accesses: vec!["maintain".into()],
+        };
+        let identity = RunIdentity { run: "r".into(), job: "j".into() };
+        let ledger = Arc::new(MemoryLedger::default());
+        (Gate::held(identity, mode, Quotas::default(), ledger.clone(), [grant], agreement), ledger)
     };
-    let ledger = Arc::new(MemoryLedger::default());
-    let grant = Grant {
-        slot: "database".into(),
-        binding_name: "kosmos".into(),
-        binding: Binding::parse_ad_hoc("postgres://me@localhost/kosmos").unwrap(),
-        accesses: vec!["maintain".into()],
-    };
-    let identity = RunIdentity { run: "r".into(), job: "j".into() };
-    let plan = vec![planned("delete 5"), planned("delete 6"), planned("delete 6")];
-    let gate = Gate::held(identity, Mode::Execute, Quotas::default(), ledger.clone(), [grant], Some(plan));
-    for (detail, admitted) in
-        [("delete 6", true), ("delete 7", false), ("delete 6", true), ("delete 6", false), ("delete 5", true)]
+    let noted = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (planning, _) = gate(Mode::Plan, Agreement::Noted(noted.clone()));
+    for (detail, exact) in
+        [("delete 5", Exact::shown()), ("delete 6", Exact::shown()), ("2 values", Exact::of(["1", "2"]))]
     {
-        let decided = maintain(&gate).unwrap().effect(of(detail)).await;
+        drop(maintain(&planning).unwrap().effect(of(detail, exact)).await.unwrap());
+    }
+    assert!(planning.list_in_plan("run", "run.compensation", of("undo", Exact::of(["f"]))).await.unwrap());
+    let plan = noted.lock().unwrap().clone();
+    let (gate, ledger) = gate(Mode::Execute, Agreement::Held(plan));
+    for (detail, exact, admitted) in [
+        ("delete 6", Exact::shown(), false),
+        ("delete 5", Exact::shown(), true),
+        ("delete 5", Exact::shown(), false),
+        ("delete 6", Exact::shown(), true),
+        ("2 values", Exact::shown(), false),
+        ("2 values", Exact::of(["12", ""]), false),
+        ("2 values", Exact::of(["1", "3"]), false),
+        // What is shown may differ where everything is compared (a plan shows what a change would change).
+        ("2 values, in other words", Exact::of(["1", "2"]), true),
+        ("2 values", Exact::of(["1", "2"]), false),
+    ] {
+        let decided = maintain(&gate).unwrap().effect(of(detail, exact)).await;
         assert_eq!(decided.is_ok(), admitted, "{detail}");
         if let Err(refused) = decided {
             assert!(matches!(refused, EffectRefused::NotPlanned(Denied::NotPlanned { .. })), "{refused}");
         }
     }
-    // Neither on record nor done; and counted.
-    assert_eq!((ledger.effects().len(), gate.denials().1), (3, 2));
+    for (exact, admitted) in [(Exact::of(["g"]), false), (Exact::of(["f"]), true), (Exact::of(["f"]), false)] {
+        let registered = gate.list_in_plan("run", "run.compensation", of("undo", exact)).await;
+        assert_eq!(registered.is_ok(), admitted);
+    }
+    // What was denied is neither on record nor done; and counted.
+    assert_eq!((ledger.effects().len(), gate.denials().1), (3, 8));
 }
 
 #[test]

@@ -160,7 +160,8 @@ impl Shared {
         while let Some(object) = listing.objects.recv().await {
             let name = Name::parse(&object?.name)?;
             let detail = "forgets a file of a run".to_owned();
-            let effect = Effect { object: name.as_str().into(), detail, class: EffectClass::Destructive };
+            let effect =
+                Effect { object: name.as_str().into(), detail, class: EffectClass::Destructive, exact: Exact::shown() };
             let Decision::Perform(permit) = authorized.effect(effect).await.map_err(refused)? else { return Ok(()) };
             let removed = client.delete(&permit, &name).await;
             permit.conclude(removed, |()| "forgotten".into()).await?;

@@ -117,9 +117,8 @@ impl Host {
                     return;
                 }
                 // This process goes on with it, unless another takes it first.
-                let asked = Instant::now();
                 match self.claim_again(&id, claim, cancel).await {
-                    Some(claimed) => {
+                    Some((claimed, asked)) => {
                         doing.held = Held::new(&claimed, asked, options.lease, cancel.clone());
                         doing.claimed = claimed;
                     }
@@ -135,8 +134,14 @@ impl Host {
         Ok(self.records().find(&id).await?)
     }
 
-    /// Wait until the run is due again, and claim it; none when somebody else has taken it, or it was cancelled.
-    async fn claim_again(&self, run: &str, claim: Claim<'_>, cancel: &Cancel) -> Option<rota_store::Claimed> {
+    /// Wait until the run is due again, and claim it, with when it was asked for: the lease counts from there, and not from before the
+    /// wait. None when somebody else has taken it, or it was cancelled.
+    async fn claim_again(
+        &self,
+        run: &str,
+        claim: Claim<'_>,
+        cancel: &Cancel,
+    ) -> Option<(rota_store::Claimed, Instant)> {
         loop {
             let row = self.store().run(run).await.ok()?;
             if row.state.is_final() || row.state.is_held() && row.lease.is_some() {
@@ -155,9 +160,10 @@ impl Host {
                     }
                 }
             }
+            let asked = Instant::now();
             match self.store().claim(Claim { only: Some(run), ..claim }).await.map(|claimed| claimed.into_iter().next())
             {
-                Ok(Some(claimed)) => return Some(claimed),
+                Ok(Some(claimed)) => return Some((claimed, asked)),
                 Ok(None) => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
                 Err(error) => {
                     tracing::warn!(%error, "the run waits in the store for its next attempt");

@@ -5,6 +5,7 @@ use crate::job::{Occasion, ReviveError, new_run};
 use crate::prepare::Prepared;
 use crate::records::{RecordsError, RunRecords};
 use chrono::Utc;
+use rota_authority::Mode;
 use rota_protocol::{End, RunState, WaitReason};
 use rota_store::{CancelWish, HostRow, StoreError};
 

@@ -273,6 +273,7 @@ async fn a_plan_has_no_permit_and_so_no_put() {
         object: "a".into(),
         detail: "about 1 MB".into(),
         class: rota_authority::EffectClass::Write,
+        exact: rota_authority::Exact::shown(),
     };
     assert!(matches!(authorized.effect(effect).await.unwrap(), rota_authority::Decision::Planned));
     assert!(ledger.effects()[0].record.planned);

@@ -60,7 +60,12 @@ impl Bench {
     }
 
     pub async fn permit(&self, access: CacheAccess) -> Permit<Cache> {
-        let effect = Effect { object: String::new(), detail: "x".into(), class: EffectClass::Write };
+        let effect = Effect {
+            object: String::new(),
+            detail: "x".into(),
+            class: EffectClass::Write,
+            exact: rota_authority::Exact::shown(),
+        };
         match self.token(access).effect(effect).await.unwrap() {
             Decision::Perform(permit) => permit,
             Decision::Planned => panic!("planned"),

@@ -71,7 +71,12 @@ impl Run {
     }
 
     pub async fn permit(&self) -> Permit<Sql> {
-        let effect = Effect { object: String::new(), detail: "a test".into(), class: EffectClass::Write };
+        let effect = Effect {
+            object: String::new(),
+            detail: "a test".into(),
+            class: EffectClass::Write,
+            exact: rota_authority::Exact::shown(),
+        };
         match self.token(&[]).effect(effect).await.unwrap() {
             Decision::Perform(permit) => permit,
             Decision::Planned => panic!("the run is a plan"),

@@ -61,7 +61,12 @@ impl Bench {
 
     pub async fn permit(&self, access: StorageAccess) -> Permit<Storage> {
         let authorized = self.gate.authorise::<Storage>("storage.put", "bucket", &[access]).unwrap();
-        let effect = Effect { object: "x".into(), detail: String::new(), class: EffectClass::Write };
+        let effect = Effect {
+            object: "x".into(),
+            detail: String::new(),
+            class: EffectClass::Write,
+            exact: rota_authority::Exact::shown(),
+        };
         match authorized.effect(effect).await.unwrap() {
             Decision::Perform(permit) => permit,
             Decision::Planned => panic!("planned"),
