@@ -2,7 +2,7 @@
 
 use fred::error::ErrorKind;
 use rota_contract::{Error, Fault};
-use rota_telemetry::{mask, sanitize_line};
+use rota_telemetry::clean_line;
 use std::time::Duration;
 
 /// The binding that something happened at.
@@ -128,7 +128,7 @@ pub(crate) fn code(text: &str) -> &str {
 /// A server's text: masked, one line, bounded, and without the arguments that servers like to repeat.
 fn clean(text: &str) -> String {
     let text = text.split(", with args beginning with").next().unwrap_or_default();
-    sanitize_line(&mask(text)).chars().take(300).collect()
+    clean_line(text).chars().take(300).collect()
 }
 
 /// The message of an `io::Error` that was printed for programmers: `Os { code: 111, kind: ConnectionRefused, message: "..." }`.

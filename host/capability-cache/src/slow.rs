@@ -17,8 +17,7 @@ pub(crate) fn slow(node: u32, entry: Value) -> Option<SlowCommand> {
         at: at.saturating_mul(1_000_000),
         microseconds,
         command: shape(&words, total),
-        client_name: named
-            .map(|name| rota_telemetry::sanitize_line(&rota_telemetry::mask(&name)).chars().take(64).collect()),
+        client_name: named.map(|name| rota_telemetry::clean_line(&name).chars().take(64).collect()),
     })
 }
 

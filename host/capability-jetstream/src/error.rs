@@ -2,7 +2,7 @@
 
 use async_nats::{ConnectError, ConnectErrorKind, RequestErrorKind};
 use rota_contract::{Error, Fault};
-use rota_telemetry::{mask, sanitize_line};
+use rota_telemetry::clean_line;
 use std::time::Duration;
 
 /// The binding that something happened at.
@@ -131,7 +131,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 /// A server's text: masked, one line, bounded.
 pub(crate) fn clean(text: &str) -> String {
-    sanitize_line(&mask(text)).chars().take(300).collect()
+    clean_line(text).chars().take(300).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use kube::core::Status;
 use rota_contract::{Error, Fault};
-use rota_telemetry::{mask, sanitize_line};
+use rota_telemetry::{clean_line, mask};
 
 /// The longest text of a server that is handed on.
 const LONGEST: usize = 1000;
@@ -13,7 +13,7 @@ pub(crate) struct Cluster(pub(crate) String);
 
 /// A server's text: masked, one line, bounded.
 pub(crate) fn clean(text: &str) -> String {
-    sanitize_line(&mask(text)).chars().take(LONGEST).collect()
+    clean_line(text).chars().take(LONGEST).collect()
 }
 
 /// An error with a code.

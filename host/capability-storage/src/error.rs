@@ -5,7 +5,7 @@ use crate::name::Name;
 use crate::remote::http::Broken;
 use opendal::ErrorKind;
 use rota_contract::{Error, Fault};
-use rota_telemetry::{mask, sanitize_line};
+use rota_telemetry::{clean_line, mask};
 use rustix::io::Errno;
 use std::error::Error as _;
 use std::io;
@@ -219,7 +219,7 @@ fn fault(code: &str, message: String, detail: Option<String>, retryable: bool) -
 
 /// A store's text: masked, one line, bounded.
 fn clean(text: &str) -> String {
-    let line = sanitize_line(&mask(text)).into_owned();
+    let line = clean_line(text);
     line.chars().take(500).collect()
 }
 

@@ -6,7 +6,7 @@ use rota_capability::{
     unless_stopped,
 };
 use rota_contract::{Error, Fault};
-use rota_telemetry::{mask, sanitize_line};
+use rota_telemetry::clean_line;
 use sha2::Digest as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub(crate) fn shown(text: &str, max: usize) -> String {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    sanitize_line(&mask(&text[..end])).into_owned()
+    clean_line(&text[..end])
 }
 
 fn pairs(fields: &[(String, String)]) -> Vec<(String, String)> {

@@ -49,7 +49,7 @@ impl LogStream {
             return;
         }
         let text = String::from_utf8_lossy(line);
-        let text = rota_telemetry::sanitize_line(&rota_telemetry::mask(&text)).into_owned();
+        let text = rota_telemetry::clean_line(&text);
         self.run.log(LogLevel::Info, self.source, &text, &[]);
     }
 

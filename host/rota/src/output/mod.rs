@@ -36,5 +36,6 @@ pub(crate) fn dim(text: &str) -> String {
 
 /// Text that came from a database, a plugin or a file, as it may be put on a terminal.
 pub(crate) fn safe(text: &str) -> String {
-    rota_telemetry::sanitize_line(text).into_owned()
+    // Masked as well: what control characters had kept apart is a secret again once they are gone.
+    rota_telemetry::clean_line(text)
 }

@@ -99,6 +99,26 @@ async fn a_script_that_waits_for_nothing_is_told() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_cut_by_control_characters_is_masked_all_the_same() {
+    let rota = rota();
+    let database = fresh("exec_secret", "").await;
+    let url = database.url();
+    let secret = url.split(':').nth(2).and_then(|rest| rest.split('@').next()).unwrap().to_owned();
+    let cut = format!("'{}' + '\\x1b' + '{}'", &secret[..8], &secret[8..]);
+    let script = format!(
+        "print({cut}); console.warn({cut}); report.warning({cut}, {cut}); progress(1, 2, {cut}, {cut}); table([[{cut}]], {cut}); throw new Error({cut})"
+    );
+    for form in ["human", "json"] {
+        let said = exec(&rota, &["-e", &script, "--bind", &format!("database={url}"), "--output", form]).await;
+        assert_eq!(said.status, Some(1), "{said:?}");
+        for text in [&said.stdout, &said.stderr] {
+            let shown: String = text.chars().filter(|c| !c.is_control()).collect();
+            assert!(!shown.contains(&secret), "{form}: {text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_tries_to_leave_is_held_or_ended() {
     let rota = rota();
