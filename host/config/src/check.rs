@@ -1,6 +1,6 @@
 //! What only shows when the sections are looked at together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -12,17 +12,13 @@ use crate::binding::Binding;
 use crate::config::Config;
 use crate::decode::Reader;
 use crate::nearest::{advice, list};
+use crate::places::Places;
 use crate::problem::{Place, Problem};
 use crate::settings::Settings;
 use crate::{Job, JobName, SlotBinding};
 
 /// Reports what does not fit together.
-pub(crate) fn together(
-    reader: &Reader,
-    settings: &Settings,
-    places: &BTreeMap<String, Place>,
-    clusters: Vec<(String, String, String)>,
-) {
+pub(crate) fn together(reader: &Reader, settings: &Settings, places: &Places, clusters: Vec<(String, String, String)>) {
     let look = Look { reader, settings, places };
     for (key, message, help) in clusters {
         look.refuse(&key, message, &help);
@@ -41,15 +37,15 @@ pub(crate) fn together(
 pub(crate) struct Look<'a> {
     pub(crate) reader: &'a Reader,
     pub(crate) settings: &'a Settings,
-    places: &'a BTreeMap<String, Place>,
+    places: &'a Places,
 }
 
 impl Look<'_> {
     /// Where a key was written, or the nearest table around it.
     pub(crate) fn place(&self, mut key: &str) -> Option<Place> {
         loop {
-            if let Some(place) = self.places.get(key) {
-                return Some(place.clone());
+            if let Some(origin) = self.places.origin(key) {
+                return Some(self.reader.sources.place(&origin));
             }
             key = key.rsplit_once('.')?.0;
         }
@@ -57,7 +53,7 @@ impl Look<'_> {
 
     /// Whether a key was written.
     pub(crate) fn is_set(&self, key: &str) -> bool {
-        self.places.contains_key(key)
+        self.places.contains(key)
     }
 
     /// Reports an error at a key.
@@ -234,7 +230,7 @@ pub(crate) fn here_and_now(config: &Config, now: DateTime<Utc>) -> Vec<Problem> 
         if schedule.next_fire(&state).is_none() {
             let key = format!("jobs.{name}.schedule");
             let message = format!("{key} never fires: what it names is past, or windows and blackouts leave nothing");
-            problems.push(Problem::warning(config.place(&key).cloned(), message));
+            problems.push(Problem::warning(config.place(&key), message));
         }
     }
     for (name, binding) in &config.bindings {
@@ -250,7 +246,7 @@ pub(crate) fn here_and_now(config: &Config, now: DateTime<Utc>) -> Vec<Problem> 
             Ok(_) => continue,
         };
         let message = format!("bindings.{name}.path: {} {wrong}", program.display());
-        problems.push(Problem::warning(config.place(&format!("bindings.{name}.path")).cloned(), message));
+        problems.push(Problem::warning(config.place(&format!("bindings.{name}.path")), message));
     }
     problems
 }

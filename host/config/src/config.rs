@@ -1,24 +1,24 @@
 //! The whole configuration: read, merged, overridden, checked.
 
-use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::PathBuf;
 
 use crate::check::{here_and_now, together};
 use crate::decode::{Decode, Reader};
 use crate::environment;
+use crate::places::Places;
 use crate::problem::{ConfigError, Place, Problem, in_order};
 use crate::settings::Settings;
 use crate::source::{Source, Sources};
-use crate::tree::{Node, Origin, Table, Value, join};
+use crate::tree::{Node, Origin, Value};
 
 /// What operators configured. Its sections are those of [`Settings`], which it derefs to.
 #[derive(Debug, Clone)]
 pub struct Config {
     settings: Settings,
     /// Where each key was written.
-    places: BTreeMap<String, Place>,
-    files: Vec<String>,
+    places: Places,
+    sources: Sources,
     warnings: Vec<Problem>,
 }
 
@@ -57,8 +57,7 @@ impl Config {
             return Err(ConfigError::new(problems));
         }
         environment::apply(source, &mut sources, &mut table, &mut problems);
-        let mut places = BTreeMap::new();
-        remember(&sources, &table, "", &mut places);
+        let places = Places::of(&table);
 
         let reader = Reader::new(sources, problems);
         let whole = Node { value: Value::Table(table), origin: Origin { source: 0, span: 0..0 } };
@@ -70,8 +69,7 @@ impl Config {
         let (sources, problems) = reader.into_parts();
         match settings {
             Some(settings) if problems.iter().all(Problem::is_warning) => {
-                let files = sources.files().map(str::to_owned).collect();
-                Ok(Self { settings, places, files, warnings: in_order(problems) })
+                Ok(Self { settings, places, sources, warnings: in_order(problems) })
             }
             _ => Err(ConfigError::new(problems)),
         }
@@ -83,19 +81,18 @@ impl Config {
     }
 
     /// The files it was read from.
-    pub fn files(&self) -> &[String] {
-        &self.files
+    pub fn files(&self) -> Vec<String> {
+        self.sources.files().map(str::to_owned).collect()
     }
 
     /// Where a key was written, as `jobs.vacuum.slots.database.access`; none if it was not.
-    pub fn place(&self, key: &str) -> Option<&Place> {
-        self.places.get(key)
+    pub fn place(&self, key: &str) -> Option<Place> {
+        self.places.origin(key).map(|origin| self.sources.place(&origin))
     }
 
     /// Whether anything within a table has a place of its own.
     pub(crate) fn has_places_within(&self, table: &str) -> bool {
-        let begin = format!("{table}.");
-        self.places.range(begin.clone()..).next().is_some_and(|(key, _)| key.starts_with(&begin))
+        self.places.holds(table)
     }
 
     /// The folder for what the host keeps.
@@ -119,28 +116,5 @@ impl Deref for Config {
 
     fn deref(&self) -> &Settings {
         &self.settings
-    }
-}
-
-/// Collects where each key and each element of a list was written.
-fn remember(sources: &Sources, table: &Table, path: &str, places: &mut BTreeMap<String, Place>) {
-    for (key, entry) in &table.0 {
-        let at = join(path, key);
-        within(sources, &entry.node, &at, places);
-        places.insert(at, sources.place(&entry.key));
-    }
-}
-
-fn within(sources: &Sources, node: &Node, at: &str, places: &mut BTreeMap<String, Place>) {
-    match &node.value {
-        Value::Table(table) => remember(sources, table, at, places),
-        Value::Array(nodes) => {
-            for (i, node) in nodes.iter().enumerate() {
-                let at = format!("{at}[{i}]");
-                within(sources, node, &at, places);
-                places.insert(at, sources.place(&node.origin));
-            }
-        }
-        _ => {}
     }
 }

@@ -111,7 +111,7 @@ impl Reader {
 pub(crate) fn of_one_key<T: Decode>(key: &str, text: &str) -> Option<T> {
     let origin = Origin { source: 0, span: 0..0 };
     let node = Node { value: Value::Untyped(text.to_owned()), origin: origin.clone() };
-    let table = Table([(key.to_owned(), Entry { key: origin.clone(), node })].into());
+    let table = Table::from_iter([(key.to_owned(), Entry { key: origin.clone(), node })]);
     T::decode(&Reader::new(Sources::default(), Vec::new()), "", Node { value: Value::Table(table), origin })
 }
 
@@ -128,12 +128,12 @@ impl Fields<'_> {
     /// The value of a key, unread.
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Entry> {
         self.known.push(key);
-        self.table.0.remove(key)
+        self.table.remove(key)
     }
 
     /// Where the value of a key was written, or else the table.
     pub(crate) fn origin_of(&self, key: &str) -> Origin {
-        self.table.0.get(key).map_or(&self.origin, |entry| &entry.node.origin).clone()
+        self.table.get(key).map_or(&self.origin, |entry| &entry.node.origin).clone()
     }
 
     /// The value of a key that must be there.
@@ -163,7 +163,7 @@ impl Fields<'_> {
         T: Decode + Bounded<B>,
         B: PartialOrd + Display,
     {
-        match self.table.0.contains_key(key) {
+        match self.table.contains(key) {
             true => self.required_within(key, least, most),
             false => self.or(key, default),
         }
@@ -188,7 +188,7 @@ impl Fields<'_> {
     /// Reports the keys that nobody took.
     pub(crate) fn finish(self) {
         let section = if self.at.is_empty() { "the configuration".to_owned() } else { format!("[{}]", self.at) };
-        for (key, entry) in &self.table.0 {
+        for (key, entry) in self.table.iter() {
             let message = format!("{} is not a key of {section}", join(&self.at, key));
             let help = advice(key, &self.known, "keys there");
             self.reader.report(Problem::error(self.reader.sources.place(&entry.key), message).help(help));
@@ -281,7 +281,7 @@ where
         let Fields { table, .. } = reader.fields(at, node)?;
         let mut whole = true;
         let mut values = Self::new();
-        for (name, entry) in table.0 {
+        for (name, entry) in table {
             // Both are read, so that errors of both are reported.
             let value = T::decode(reader, &join(at, &name), entry.node);
             let name = reader.parsed(at, &entry.key, name.parse::<K>());

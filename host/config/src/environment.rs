@@ -92,7 +92,7 @@ fn set(
             Err(message) => return refuse(format!("the environment variable {name} {message}")),
         };
         at = join(&at, &segment);
-        let entry = into.0.entry(segment).or_insert_with(|| Entry {
+        let entry = into.or_insert_with(segment, || Entry {
             key: key.clone(),
             node: Node { value: Value::Table(Table::default()), origin: origin.clone() },
         });
@@ -108,7 +108,7 @@ fn set(
     }
     match existing(into, last) {
         Ok(last) => {
-            into.0.insert(last, Entry { key, node: Node { value: Value::Untyped(text.into_owned()), origin } });
+            into.insert(last, Entry { key, node: Node { value: Value::Untyped(text.into_owned()), origin } });
         }
         Err(message) => refuse(format!("the environment variable {name} {message}")),
     }
@@ -116,11 +116,11 @@ fn set(
 
 /// The key in the table that a variable's segment means: variables have neither small letters nor `-`.
 fn existing(table: &Table, segment: &str) -> Result<String, String> {
-    if table.0.contains_key(segment) {
+    if table.contains(segment) {
         return Ok(segment.to_owned());
     }
     let same = |key: &&String| key.to_lowercase().replace('-', "_") == segment;
-    let mut found = table.0.keys().filter(same);
+    let mut found = table.keys().filter(same);
     match (found.next(), found.next()) {
         (None, _) => Ok(segment.to_owned()),
         (Some(only), None) => Ok(only.clone()),

@@ -6,6 +6,7 @@
 //! | files and folders are found and read | `source` |
 //! | TOML becomes a tree whose every value has a place; files are merged | `tree` |
 //! | `ROTA_SECTION__KEY` variables go over it | `environment` |
+//! | where each key was written is kept | `places` |
 //! | the tree becomes types, every error collected | `decode`, `section` |
 //! | sections are checked against each other | `check`, `chain` |
 //! | two configurations are compared: as lines, and across hosts | `difference`, `digest` |
@@ -29,6 +30,7 @@ mod labels;
 mod limits;
 mod name;
 mod nearest;
+mod places;
 mod problem;
 mod redact;
 mod schedule;

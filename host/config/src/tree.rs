@@ -1,6 +1,5 @@
 //! A configuration as it was written: values that remember where they stand, before they mean anything.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -38,7 +37,81 @@ pub(crate) enum Value {
 
 /// Keys with their values.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Table(pub(crate) BTreeMap<String, Entry>);
+pub(crate) struct Table(
+    /// In the order of the keys, each once. A map would take room for eleven entries where most tables have two.
+    Vec<(String, Entry)>,
+);
+
+impl Table {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(String, Entry)> {
+        self.0.iter()
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &String> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        self.find(key).is_ok()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        self.0.get(self.find(key).ok()?).map(|(_, entry)| entry)
+    }
+
+    fn get_mut(&mut self, key: &str) -> Option<&mut Entry> {
+        let at = self.find(key).ok()?;
+        self.0.get_mut(at).map(|(_, entry)| entry)
+    }
+
+    pub(crate) fn remove(&mut self, key: &str) -> Option<Entry> {
+        self.find(key).ok().map(|at| self.0.remove(at).1)
+    }
+
+    /// Puts an entry in, instead of one that is there. Of many, each moves those after it: [`merge`] sorts once.
+    pub(crate) fn insert(&mut self, key: String, entry: Entry) {
+        match self.find(&key) {
+            Ok(at) => self.0[at].1 = entry,
+            Err(at) => self.0.insert(at, (key, entry)),
+        }
+    }
+
+    /// The entry of a key, made first if there is none.
+    pub(crate) fn or_insert_with(&mut self, key: String, make: impl FnOnce() -> Entry) -> &mut Entry {
+        let at = self.find(&key).unwrap_or_else(|at| {
+            self.0.insert(at, (key, make()));
+            at
+        });
+        &mut self.0[at].1
+    }
+
+    fn find(&self, key: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(one, _)| one.as_str().cmp(key))
+    }
+}
+
+impl FromIterator<(String, Entry)> for Table {
+    /// Of entries whose keys differ.
+    fn from_iter<I: IntoIterator<Item = (String, Entry)>>(entries: I) -> Self {
+        let mut entries: Vec<_> = entries.into_iter().collect();
+        entries.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        entries.shrink_to_fit();
+        Self(entries)
+    }
+}
+
+impl IntoIterator for Table {
+    type Item = (String, Entry);
+    type IntoIter = std::vec::IntoIter<(String, Entry)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -101,7 +174,7 @@ impl Reading<'_> {
             let entry = Entry { key: self.origin(key.span()), node: self.node(value) };
             (key.into_inner().into_owned(), entry)
         });
-        Table(entries.collect())
+        entries.collect()
     }
 
     fn node(&mut self, node: Spanned<DeValue<'_>>) -> Node {
@@ -132,12 +205,11 @@ impl Reading<'_> {
 
 /// Puts the keys of `from` into `into`. A key that both have is an error, unless both are tables.
 pub(crate) fn merge(sources: &Sources, into: &mut Table, from: Table, path: &str, problems: &mut Vec<Problem>) {
-    for (key, entry) in from.0 {
+    let mut added = Vec::new();
+    for (key, entry) in from {
         let at = join(path, &key);
-        match into.0.get_mut(&key) {
-            None => {
-                into.0.insert(key, entry);
-            }
+        match into.get_mut(&key) {
+            None => added.push((key, entry)),
             Some(Entry { node: Node { value: Value::Table(into), .. }, .. })
                 if matches!(entry.node.value, Value::Table(_)) =>
             {
@@ -150,6 +222,10 @@ pub(crate) fn merge(sources: &Sources, into: &mut Table, from: Table, path: &str
                 problems.push(Problem::error(sources.place(&entry.key), message).help("keep one of the two"));
             }
         }
+    }
+    if !added.is_empty() {
+        into.0.append(&mut added);
+        into.0.sort_unstable_by(|one, other| one.0.cmp(&other.0));
     }
 }
 

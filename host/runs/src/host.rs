@@ -221,6 +221,14 @@ impl Host {
     /// # Errors
     /// What a run of it would be refused for.
     pub async fn check_job(&self, job: &str) -> Result<Vec<crate::Wanted>, PrepareError> {
+        self.check_job_of(&self.settings(), job).await
+    }
+
+    /// Check a job of a configuration that is not in force, so that nothing is taken on that would be refused.
+    ///
+    /// # Errors
+    /// As [`Host::check_job`].
+    pub async fn check_job_of(&self, settings: &Settings, job: &str) -> Result<Vec<crate::Wanted>, PrepareError> {
         let request = Request {
             what: job.to_owned(),
             parameters: Vec::new(),
@@ -232,7 +240,7 @@ impl Host {
             limits: Vec::new(),
             trigger: Trigger::Manual,
         };
-        self.prepare(&request).await.map(|prepared| prepared.wanted)
+        prepare(settings, &self.catalog, &request).await.map(|prepared| prepared.wanted)
     }
 
     /// The sessions that runs of this host hold.

@@ -11,6 +11,7 @@ use rota_schedule::{Expected, ScheduleError};
 use rota_store::{Filter, Pause, ScheduleRow, StoreError, date};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Past runs that a guess at how long the next takes is made from.
@@ -152,10 +153,11 @@ impl Host {
     /// When the store cannot be read.
     pub async fn jobs(&self) -> Result<Vec<JobView>, JobError> {
         let rows = self.store().schedules().await?;
+        let rows: HashMap<&str, &ScheduleRow> =
+            rows.iter().filter(|row| row.enabled).map(|row| (row.job.as_str(), row)).collect();
         let mut all = Vec::new();
         for name in self.settings().jobs.keys() {
-            let row = rows.iter().find(|row| row.job == *name && row.enabled);
-            all.push(self.job_view(name, row).await?);
+            all.push(self.job_view(name, rows.get(name.as_str()).copied()).await?);
         }
         Ok(all)
     }
@@ -166,8 +168,13 @@ impl Host {
     /// When there is none of the name, or the store cannot be read.
     pub async fn job(&self, name: &str) -> Result<JobView, JobError> {
         self.known(name)?;
-        let rows = self.store().schedules().await?;
-        self.job_view(name, rows.iter().find(|row| row.job == name && row.enabled)).await
+        let row = match self.store().schedule(name).await {
+            Ok(row) => Some(row).filter(|row| row.enabled),
+            // It has none, or was not applied yet.
+            Err(StoreError::NoSchedule(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        self.job_view(name, row.as_ref()).await
     }
 
     fn known(&self, name: &str) -> Result<(), JobError> {

@@ -16,6 +16,7 @@ use rota_schedule::{Fire, Overlap, OverlapDecision, Schedule, ScheduleState};
 use rota_store::{
     Decision, DecisionOutcome, Hint, Load, ScheduleChanges, ScheduleDefinition, ScheduleRow, StoreError, date,
 };
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -83,15 +84,18 @@ impl Scheduler {
     pub async fn changes(&self) -> Result<String, StoreError> {
         let definitions = self.definitions().await?;
         let rows = self.host.store().schedules().await?;
+        let enabled: HashMap<&str, &ScheduleRow> =
+            rows.iter().filter(|row| row.enabled).map(|row| (row.job.as_str(), row)).collect();
+        let configured: HashSet<&str> = definitions.iter().map(|wanted| wanted.job.as_str()).collect();
         let mut changes = ScheduleChanges::default();
         for wanted in &definitions {
-            match rows.iter().find(|row| row.job == wanted.job && row.enabled) {
+            match enabled.get(wanted.job.as_str()) {
                 None => changes.new.push(wanted.job.clone()),
                 Some(row) if row.definition != wanted.definition => changes.changed.push(wanted.job.clone()),
                 Some(_) => changes.unchanged += 1,
             }
         }
-        let gone = rows.iter().filter(|row| row.enabled && !definitions.iter().any(|wanted| wanted.job == row.job));
+        let gone = rows.iter().filter(|row| row.enabled && !configured.contains(row.job.as_str()));
         changes.disabled = gone.map(|row| row.job.clone()).collect();
         Ok(said(&changes))
     }

@@ -169,7 +169,7 @@ impl Decode for Map<String, serde_json::Value> {
 }
 
 fn json_table(reader: &Reader, table: Table) -> Map<String, serde_json::Value> {
-    table.0.into_iter().map(|(key, entry)| (key, json(reader, entry.node))).collect()
+    table.into_iter().map(|(key, entry)| (key, json(reader, entry.node))).collect()
 }
 
 fn json(reader: &Reader, node: Node) -> serde_json::Value {

@@ -80,8 +80,8 @@ impl Decode for Window {
         let node = reader.typed(node);
         let Value::Table(table) = &node.value else { return reader.wrong_type(at, &node, Self::WANTED) };
         let origin = node.origin.clone();
-        let has = |key: &str| table.0.contains_key(key);
-        let is_time = |key: &str| match table.0.get(key).map(|entry| &entry.node.value) {
+        let has = |key: &str| table.contains(key);
+        let is_time = |key: &str| match table.get(key).map(|entry| &entry.node.value) {
             Some(Value::String(text) | Value::Untyped(text) | Value::Datetime(text)) => {
                 text.parse::<TimeOfDay>().is_ok()
             }
@@ -101,7 +101,7 @@ impl Decode for Window {
             }
             return Some(Self::Weekly(window));
         }
-        if table.0.is_empty() {
+        if table.is_empty() {
             return reader.refuse(&origin, format!("{at} must be {}", Self::WANTED));
         }
         CalendarWindow::decode(reader, at, node).map(Self::Calendar)

@@ -18,15 +18,17 @@ pub(crate) async fn check(common: &Common, printing: Printing) -> anyhow::Result
     if let Some(config) = &checked.config {
         let host = crate::open(config).await?;
         for job in host.settings().jobs.keys() {
-            let place = config
-                .place(&format!("jobs.{job}"))
-                .map(|p| format!("{}:{}: ", p.source_name(), p.line()))
-                .unwrap_or_default();
+            // Only of what is shown: to know a line is to count those before it.
+            let place = || {
+                let place = config.place(&format!("jobs.{job}"));
+                place.map(|p| format!("{}:{}: ", p.source_name(), p.line())).unwrap_or_default()
+            };
             match host.check_job(job).await {
-                Err(error) => refused.push(format!("{place}job `{job}`: {error}")),
+                Err(error) => refused.push(format!("{}job `{job}`: {error}", place())),
                 Ok(wanted) => lacking.extend(wanted.iter().map(|wanted| {
                     format!(
-                        "{place}job `{job}` is not granted {} on slot `{}`: what needs that is denied ({})",
+                        "{}job `{job}` is not granted {} on slot `{}`: what needs that is denied ({})",
+                        place(),
                         wanted.accesses.join(", "),
                         wanted.slot,
                         wanted.purpose

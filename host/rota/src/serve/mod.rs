@@ -190,13 +190,13 @@ async fn reload(common: &Common, host: &Host, scheduler: &Scheduler, current: &C
     let config = crate::settings::load(common)?;
     let settings = Settings::from_config(&config)?;
     let before = host.settings();
-    host.reconfigure(settings);
-    for job in host.settings().jobs.keys() {
-        if let Err(error) = host.check_job(job).await {
-            host.reconfigure(before.as_ref().clone());
+    // Before any of it is in force: a run that begins meanwhile begins with what was.
+    for job in settings.jobs.keys() {
+        if let Err(error) = host.check_job_of(&settings, job).await {
             anyhow::bail!("job `{job}`: {error}");
         }
     }
+    host.reconfigure(settings);
     match scheduler.apply().await {
         Ok(changes) => {
             say(&format!("the configuration is taken on; schedules: {changes}"));
