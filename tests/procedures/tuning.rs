@@ -254,8 +254,8 @@ async fn killed_at_each_effect(cancel: bool) {
     let crashes = Crashes::over(store);
     let toml = TOML.replace("apply = true }", "apply = true, only = [\"work_mem\", \"random_page_cost\"] }") + SERVED;
     let (server, mut rota, role) = tuned_with(PostgresVersion::V16, &toml).await;
-    grant(&server, &rota, &role).await;
     rota.set("STORE_URL", crashes.url());
+    grant(&server, &rota, &role).await;
     let before = auto_conf(&server).await;
     in_force(&server, ["64MB", "2"]).await;
     let queue = async || rota.json(&["jobs", "run", "tune"]).await.unwrap()["id"].as_str().unwrap().to_owned();

@@ -19,31 +19,38 @@ const BATCH: usize = 256;
 #[derive(Default)]
 pub(crate) struct Buckets {
     open: RefCell<BTreeMap<&'static str, Rc<Bucket>>>,
-    listings: RefCell<Slab<Listing>>,
+    /// None: read to its end.
+    listings: RefCell<Slab<Option<Listing>>>,
 }
 
 /// Calls of `bucket`.
 pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
     let buckets = &desk.buckets;
     if let ("next", [handle]) = (what, args) {
-        let mut listing = buckets.listings.borrow_mut().take(handle)?;
+        let taken = buckets.listings.borrow_mut().take(handle)?;
+        // One that has been read to its end must not be read again.
+        let Some(mut listing) = taken else {
+            buckets.listings.borrow_mut().free(handle);
+            return Ok(Js::Null);
+        };
         let mut objects = Vec::new();
-        while objects.len() < BATCH {
+        let mut ended = false;
+        while objects.len() < BATCH && !ended {
             match listing.next().await {
                 Ok(Some(object)) => objects.push(shown(object)),
-                Ok(None) => break,
+                Ok(None) => ended = true,
                 Err(error) => {
                     buckets.listings.borrow_mut().free(handle);
                     return Err(error);
                 }
             }
         }
-        let ended = objects.is_empty();
-        match ended {
-            true => buckets.listings.borrow_mut().free(handle),
-            false => buckets.listings.borrow_mut().put_back(handle, listing),
+        if objects.is_empty() {
+            buckets.listings.borrow_mut().free(handle);
+            return Ok(Js::Null);
         }
-        return Ok(if ended { Js::Null } else { Js::List(objects) });
+        buckets.listings.borrow_mut().put_back(handle, (!ended).then_some(listing));
+        return Ok(Js::List(objects));
     }
     if let ("close", [handle]) = (what, args) {
         drop(buckets.listings.borrow_mut().remove(handle));
@@ -87,7 +94,7 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             let prefix =
                 if prefix.is_nothing() { String::new() } else { String::from_utf8(bytes(prefix)?).unwrap_or_default() };
             let listing = bucket.list(&prefix).await?;
-            Ok(buckets.listings.borrow_mut().insert(listing))
+            Ok(buckets.listings.borrow_mut().insert(Some(listing)))
         }
         ("delete", [Js::Text(name)]) => bucket.delete(name).await.map(|()| Js::Undefined),
         _ => Err(Desk::unknown("bucket", what)),

@@ -17,7 +17,8 @@ const BATCH: usize = 64;
 #[derive(Default)]
 pub(crate) struct Clusters {
     open: RefCell<BTreeMap<&'static str, Rc<Cluster>>>,
-    listings: RefCell<Slab<Objects>>,
+    /// None: read to its end.
+    listings: RefCell<Slab<Option<Objects>>>,
 }
 
 /// Calls of `cluster`.
@@ -53,7 +54,7 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             selection.namespace = text(options, "namespace")?;
             selection.all_namespaces = matches!(options.member("allNamespaces"), Js::Flag(true));
             let listing = cluster.list(&self::kind(kind)?, selection).await?;
-            Ok(clusters.listings.borrow_mut().insert(listing))
+            Ok(clusters.listings.borrow_mut().insert(Some(listing)))
         }
         ("create", [object @ Js::Object(_)]) => cluster.create(&object.clone().into_json()).await.map(Js::from_json),
         ("patch", [kind, name, patch, options]) => {
@@ -136,12 +137,18 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
 }
 
 async fn next(clusters: &Clusters, handle: &Js) -> Result<Js> {
-    let mut listing = clusters.listings.borrow_mut().take(handle)?;
+    let taken = clusters.listings.borrow_mut().take(handle)?;
+    // One that has been read to its end must not be read again.
+    let Some(mut listing) = taken else {
+        clusters.listings.borrow_mut().free(handle);
+        return Ok(Js::Null);
+    };
     let mut objects = Vec::new();
-    while objects.len() < BATCH {
+    let mut ended = false;
+    while objects.len() < BATCH && !ended {
         match listing.next().await {
             Ok(Some(object)) => objects.push(Js::from_json(object)),
-            Ok(None) => break,
+            Ok(None) => ended = true,
             Err(error) => {
                 clusters.listings.borrow_mut().free(handle);
                 return Err(error);
@@ -152,7 +159,7 @@ async fn next(clusters: &Clusters, handle: &Js) -> Result<Js> {
         clusters.listings.borrow_mut().free(handle);
         return Ok(Js::Null);
     }
-    clusters.listings.borrow_mut().put_back(handle, listing);
+    clusters.listings.borrow_mut().put_back(handle, (!ended).then_some(listing));
     Ok(Js::List(objects))
 }
 

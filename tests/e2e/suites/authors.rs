@@ -481,7 +481,9 @@ async fn the_example_in_javascript_takes_expired_sessions_out_of_both_stores() {
     let rota = rota();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/plugins/javascript-expired-sessions");
     std::fs::create_dir(rota.path("work/expired-sessions")).unwrap();
-    std::fs::copy(folder.join("procedure.js"), rota.path("work/expired-sessions/procedure.js")).unwrap();
+    for file in ["procedure.js", "README.md"] {
+        std::fs::copy(folder.join(file), rota.path(&format!("work/expired-sessions/{file}"))).unwrap();
+    }
     let checked = {
         printed(&rota, "plugin_build", &["plugin", "build", "expired-sessions"], 0).await;
         printed(&rota, "plugin_check", &["plugin", "check", "expired-sessions"], 0).await

@@ -255,10 +255,19 @@ mod tests {
             .and_then(|(_, rest)| rest.split_once("};"))
             .map(|(all, _)| all)
             .unwrap();
-        let names = all.split([',', '\n']).map(|item| item.split(':').next().unwrap_or_default().trim());
-        let names: Vec<&str> = names
-            .filter(|name| !name.is_empty() && name.chars().all(char::is_alphanumeric) && *name != "console")
-            .collect();
+        let mut names: Vec<&str> = Vec::new();
+        for line in all.lines().map(str::trim) {
+            match line.split_once(':') {
+                // A name with its value.
+                Some((name, _)) if name.chars().all(char::is_alphanumeric) => names.push(name),
+                // Several that have the name of their value.
+                _ => {
+                    names.extend(line.split(',').map(str::trim).filter(|name| {
+                        !name.is_empty() && *name != "console" && name.chars().all(char::is_alphanumeric)
+                    }))
+                }
+            }
+        }
         assert!(names.len() > 10, "{names:?}");
         for name in names.into_iter().chain(["db", "standby", "cache", "bucket", "cluster", "stream"]) {
             let declared = ["const", "function", "class"]

@@ -215,6 +215,38 @@ async fn rows_keep_their_types_and_wholes_their_last_digit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn buckets_are_listed_read_and_written() {
+    let rota = rota();
+    let folder = tempfile::tempdir().unwrap();
+    let bind = format!("bucket=file://{}", folder.path().display());
+    let script = r#"
+        for (let n = 0; n < 300; n++) await bucket.put(`a/${n}`, `text ${n}`);
+        await bucket.put("bytes", new Uint8Array([0, 255]));
+        let names = 0;
+        for await (const { name, size } of bucket.list("a/")) names += size > 0 ? 1 : 0;
+        print(names, (await bucket.list("nowhere/")).length, (await bucket.list("a/").first()) !== undefined);
+        print(await bucket.getText("a/7"), await bucket.get("bytes"), await bucket.stat("gone"));
+        try { await bucket.put("a/7", "again", { if: "absent" }) } catch (error) { print(error.kind) }
+        try { await bucket.getText("bytes") } catch (error) { print(error.message) }
+        await bucket.delete("bytes");
+        print(await bucket.stat("bytes"));
+    "#;
+    let grant = ["--bind", &bind, "--grant", "bucket=read,write,delete", "--unplanned"];
+    let said = ran(&rota, 0, &[&["-e", script], &grant[..]].concat()).await;
+    assert_eq!(
+        output(&said),
+        ["300 0 true", "text 7 \\x00ff null", "conflict", "bytes is not UTF-8", "null"],
+        "{said:#}"
+    );
+    // What is put is held by its content, which no listing shows.
+    let put = |text: &str| format!("await bucket.put('held', isPlan ? 'good' : '{text}')");
+    let grant = ["--bind", &bind, "--grant", "bucket=read,write", "--yes"];
+    ran(&rota, 0, &[&["-e", put("good").as_str()], &grant[..]].concat()).await;
+    let said = ran(&rota, 3, &[&["-e", put("evil").as_str()], &grant[..]].concat()).await;
+    assert!(error(&said).contains("not in the plan"), "{said:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_changes_is_planned_agreed_to_and_held_to_the_plan() {
     let rota = rota();
     let setup = "create table t (i int primary key, s text default 'old'); insert into t select generate_series(1, 3)";
