@@ -48,7 +48,8 @@ pub fn check(descriptor: &Descriptor, interfaces: &[String]) -> Result<(), Descr
 /// Everything that the contract's rules refuse in a descriptor.
 pub fn problems(descriptor: &Descriptor, interfaces: &[String]) -> Vec<DescriptorProblem> {
     if descriptor.name.is_empty() && descriptor.version.is_empty() && !descriptor.summary.is_empty() {
-        return vec![DescriptorProblem::Nothing(printable(&descriptor.summary))];
+        let why = descriptor.summary.chars().filter(|c| !c.is_control()).take(500).collect();
+        return vec![DescriptorProblem::Nothing(why)];
     }
     let mut problems = Vec::new();
     if !is_name(&descriptor.name) {

@@ -164,7 +164,7 @@ print, table, report, step, compensate, args: docs/procedures/script.md. Without
 are listed and asked for, and what it then does is held to them.")]
 pub(crate) struct ExecArgs {
     /// Print what a script finds as TypeScript declarations, for an editor: rota exec --types > rota.d.ts
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = ["file", "expression"])]
     pub(crate) types: bool,
     /// The script: a .js or .sql file, or - for stdin
     #[arg(value_name = "FILE", conflicts_with = "expression")]

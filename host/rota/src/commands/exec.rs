@@ -39,6 +39,17 @@ pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> any
     let mut planning = host.prepare(&request).await?;
     planning.agreement = Agreement::Noted(noted.clone());
     let plan = once(host, planning, &args, printing, Lines::Dropped, None).await?;
+    // A plan that goes on after an error of a statement, and says so, is none that a run could keep.
+    let is_bad = plan.report.as_ref().is_some_and(|told| told.status == rota_contract::Severity::Critical);
+    if is_bad && plan.exit_status() == 0 {
+        if printing.human() {
+            eprintln!(
+                "The script was planned first, and the plan found what is critical: nothing was done. To run it all the same: --unplanned."
+            );
+        }
+        show(&plan, &args, printing)?;
+        return Ok(1);
+    }
     if plan.exit_status() != 0 {
         if printing.human() {
             eprintln!(
