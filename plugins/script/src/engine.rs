@@ -157,7 +157,7 @@ async fn call_module<'js>(
 ///
 /// # Errors
 /// What it threw.
-pub(crate) fn describe(source: Source<'_>) -> Result<Js, Thrown> {
+pub(crate) fn describe(source: Source<'_>) -> Result<Js, Box<Thrown>> {
     let runtime = Runtime::new().map_err(broken)?;
     let context = Context::full(&runtime).map_err(broken)?;
     context.with(|ctx| {
@@ -187,11 +187,13 @@ pub(crate) fn describe(source: Source<'_>) -> Result<Js, Thrown> {
             }
             Ok(Js::Object(members))
         };
-        read().map_err(|error| match error {
-            rquickjs::Error::WouldBlock => {
-                Thrown::new("the module waits at its top level, where nothing can be waited for: do it in `run`".into())
-            }
-            error => thrown(&ctx, error, source.name),
+        read().map_err(|error| {
+            Box::new(match error {
+                rquickjs::Error::WouldBlock => Thrown::new(
+                    "the module waits at its top level, where nothing can be waited for: do it in `run`".into(),
+                ),
+                error => thrown(&ctx, error, source.name),
+            })
         })
     })
 }

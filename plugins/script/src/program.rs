@@ -45,7 +45,7 @@ impl Program {
     }
 
     fn said(&self) -> Result<Js> {
-        engine::describe(self.source()).map_err(|thrown| thrown.into_error(&self.source()))
+        engine::describe(self.source()).map_err(|thrown| (*thrown).into_error(&self.source()))
     }
 
     /// The declared slots; none where the source does not even say what it is.

@@ -256,6 +256,17 @@ impl Script {
     }
 }
 
+fn whole(from: &mut dyn std::io::Read, name: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    from.take(LONGEST + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| UsageError::new(format!("the script {name} cannot be read as text: {error}")))?;
+    if text.len() as u64 > LONGEST {
+        anyhow::bail!(UsageError::new(format!("the script {name} is longer than {} MiB", LONGEST >> 20)));
+    }
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -287,15 +298,4 @@ mod tests {
             assert!(declared, "{name}");
         }
     }
-}
-
-fn whole(from: &mut dyn std::io::Read, name: &str) -> anyhow::Result<String> {
-    let mut text = String::new();
-    from.take(LONGEST + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| UsageError::new(format!("the script {name} cannot be read as text: {error}")))?;
-    if text.len() as u64 > LONGEST {
-        anyhow::bail!(UsageError::new(format!("the script {name} is longer than {} MiB", LONGEST >> 20)));
-    }
-    Ok(text)
 }

@@ -102,8 +102,8 @@ async fn listen(stdout: Option<tokio::process::ChildStdout>, human: bool) -> any
             }
             // The last one is the plugin's own: what it needs comes before it.
             Some("compiler-artifact") => {
-                let files = message["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str);
-                let component = files.filter(|file| file.ends_with(".wasm")).next_back();
+                let mut files = message["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                let component = files.rfind(|file| file.ends_with(".wasm"));
                 heard.component = component.map(PathBuf::from).or(heard.component);
             }
             _ => {}
