@@ -164,7 +164,11 @@ pub(crate) fn describe(source: Source<'_>) -> Result<Js, Box<Thrown>> {
         let read = || -> rquickjs::Result<Js> {
             let (module, evaluated) = Module::declare(ctx.clone(), source.name, source.text)?.eval()?;
             evaluated.finish::<()>()?;
-            let exported: Object<'_> = module.get("default")?;
+            let exported: Value<'_> = module.get("default")?;
+            let Some(exported) = exported.into_object() else {
+                let why = format!("{} has no `export default {{ name, version, ..., run }}`", source.name);
+                return Err(Exception::throw_type(&ctx, &why));
+            };
             let mut members = Vec::new();
             for name in [
                 "name",
