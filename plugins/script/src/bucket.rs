@@ -1,14 +1,11 @@
 //! `bucket`.
 
 use crate::cache::bytes;
-use crate::desk::{Desk, Slab};
+use crate::desk::{Desk, Listed, Listings, Opened};
 use crate::value::Js;
 use rota_sdk::prelude::*;
 use rota_sdk::storage::{Listing, Object, PutOptions};
 use sha2::{Digest as _, Sha256};
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
 
 /// How many bytes an object may have that a script reads: it is held in its memory, more than once.
 const WHOLE: usize = 16 << 20;
@@ -18,55 +15,30 @@ const BATCH: usize = 256;
 /// What a script holds of the bucket.
 #[derive(Default)]
 pub(crate) struct Buckets {
-    open: RefCell<BTreeMap<&'static str, Rc<Bucket>>>,
-    /// None: read to its end.
-    listings: RefCell<Slab<Option<Listing>>>,
+    open: Opened<Bucket>,
+    listings: Listings<Listing>,
+}
+
+impl Listed for Listing {
+    async fn next(&mut self) -> Result<Option<Js>> {
+        Ok(Listing::next(self).await?.map(shown))
+    }
 }
 
 /// Calls of `bucket`.
 pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
     let buckets = &desk.buckets;
-    if let ("next", [handle]) = (what, args) {
-        let taken = buckets.listings.borrow_mut().take(handle)?;
-        // One that has been read to its end must not be read again.
-        let Some(mut listing) = taken else {
-            buckets.listings.borrow_mut().free(handle);
-            return Ok(Js::Null);
-        };
-        let mut objects = Vec::new();
-        let mut ended = false;
-        while objects.len() < BATCH && !ended {
-            match listing.next().await {
-                Ok(Some(object)) => objects.push(shown(object)),
-                Ok(None) => ended = true,
-                Err(error) => {
-                    buckets.listings.borrow_mut().free(handle);
-                    return Err(error);
-                }
-            }
+    match (what, args) {
+        ("next", [handle]) => return buckets.listings.next(handle, BATCH).await,
+        ("close", [handle]) => {
+            buckets.listings.close(handle);
+            return Ok(Js::Undefined);
         }
-        if objects.is_empty() {
-            buckets.listings.borrow_mut().free(handle);
-            return Ok(Js::Null);
-        }
-        buckets.listings.borrow_mut().put_back(handle, (!ended).then_some(listing));
-        return Ok(Js::List(objects));
-    }
-    if let ("close", [handle]) = (what, args) {
-        drop(buckets.listings.borrow_mut().remove(handle));
-        return Ok(Js::Undefined);
+        _ => {}
     }
     let [slot, args @ ..] = args else { return Err(Desk::unknown("bucket", what)) };
     let slot = desk.storage_slot(slot)?;
-    let open = buckets.open.borrow().get(slot.name()).cloned();
-    let bucket = match open {
-        Some(bucket) => bucket,
-        None => {
-            let bucket = Rc::new(slot.open().await?);
-            buckets.open.borrow_mut().insert(slot.name(), bucket.clone());
-            bucket
-        }
-    };
+    let bucket = buckets.open.or_open(slot.name(), slot.open()).await?;
     match (what, args) {
         ("get", [Js::Text(name)]) => Ok(Js::Bytes(bucket.get_bytes(name, WHOLE).await?)),
         ("getText", [Js::Text(name)]) => match String::from_utf8(bucket.get_bytes(name, WHOLE).await?) {
@@ -94,7 +66,7 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             let prefix =
                 if prefix.is_nothing() { String::new() } else { String::from_utf8(bytes(prefix)?).unwrap_or_default() };
             let listing = bucket.list(&prefix).await?;
-            Ok(buckets.listings.borrow_mut().insert(Some(listing)))
+            Ok(buckets.listings.insert(listing))
         }
         ("delete", [Js::Text(name)]) => bucket.delete(name).await.map(|()| Js::Undefined),
         _ => Err(Desk::unknown("bucket", what)),

@@ -1,32 +1,17 @@
 //! `cache`.
 
-use crate::desk::{Desk, Slab};
+use crate::desk::{Desk, Opened, Slab};
 use crate::value::Js;
-use rota_sdk::CacheSlot;
 use rota_sdk::cache::{Items, Lifetime, Pattern, SetCondition, UnlinkOptions};
 use rota_sdk::prelude::*;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
 
 /// What a script holds of the cache.
 #[derive(Default)]
 pub(crate) struct Caches {
-    open: RefCell<BTreeMap<&'static str, Rc<Cache>>>,
+    open: Opened<Cache>,
     scans: RefCell<Slab<Items<Vec<u8>>>>,
-}
-
-impl Caches {
-    async fn session(&self, slot: CacheSlot) -> Result<Rc<Cache>> {
-        let open = self.open.borrow().get(slot.name()).cloned();
-        if let Some(open) = open {
-            return Ok(open);
-        }
-        let open = Rc::new(slot.open().await?);
-        self.open.borrow_mut().insert(slot.name(), open.clone());
-        Ok(open)
-    }
 }
 
 /// Calls of `cache`.
@@ -50,7 +35,8 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         return Ok(Js::Undefined);
     }
     let [slot, args @ ..] = args else { return Err(Desk::unknown("cache", what)) };
-    let session = caches.session(desk.cache_slot(slot)?).await?;
+    let slot = desk.cache_slot(slot)?;
+    let session = caches.open.or_open(slot.name(), slot.open()).await?;
     match (what, args) {
         ("get", [key]) => Ok(session.get(&bytes(key)?).await?.map_or(Js::Null, text_or_bytes)),
         ("getBytes", [key]) => Ok(session.get(&bytes(key)?).await?.map_or(Js::Null, Js::Bytes)),

@@ -1,12 +1,9 @@
 //! `cluster`: Kubernetes.
 
-use crate::desk::{Desk, Slab};
+use crate::desk::{Desk, Listed, Listings, Opened};
 use crate::value::Js;
 use rota_sdk::cluster::{Cluster, Command, DeleteOptions, Kind, LogOptions, Object, Objects, PatchKind, Selection};
 use rota_sdk::prelude::*;
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
 
 /// How much of a log or of a command's output is read.
 const OUTPUT: usize = 8 << 20;
@@ -16,32 +13,24 @@ const BATCH: usize = 64;
 /// What a script holds of the cluster.
 #[derive(Default)]
 pub(crate) struct Clusters {
-    open: RefCell<BTreeMap<&'static str, Rc<Cluster>>>,
-    /// None: read to its end.
-    listings: RefCell<Slab<Option<Objects>>>,
+    open: Opened<Cluster>,
+    listings: Listings<Objects>,
 }
 
 /// Calls of `cluster`.
 pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
     let clusters = &desk.clusters;
-    if let ("next", [handle]) = (what, args) {
-        return next(clusters, handle).await;
-    }
-    if let ("close", [handle]) = (what, args) {
-        drop(clusters.listings.borrow_mut().remove(handle));
-        return Ok(Js::Undefined);
+    match (what, args) {
+        ("next", [handle]) => return clusters.listings.next(handle, BATCH).await,
+        ("close", [handle]) => {
+            clusters.listings.close(handle);
+            return Ok(Js::Undefined);
+        }
+        _ => {}
     }
     let [slot, args @ ..] = args else { return Err(Desk::unknown("cluster", what)) };
     let slot = desk.cluster_slot(slot)?;
-    let open = clusters.open.borrow().get(slot.name()).cloned();
-    let cluster = match open {
-        Some(cluster) => cluster,
-        None => {
-            let cluster = Rc::new(slot.open().await?);
-            clusters.open.borrow_mut().insert(slot.name(), cluster.clone());
-            cluster
-        }
-    };
+    let cluster = clusters.open.or_open(slot.name(), slot.open()).await?;
     match (what, args) {
         ("namespace", []) => Ok(Js::Text(cluster.namespace())),
         ("get", [kind, name, options]) => {
@@ -54,7 +43,7 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             selection.namespace = text(options, "namespace")?;
             selection.all_namespaces = matches!(options.member("allNamespaces"), Js::Flag(true));
             let listing = cluster.list(&self::kind(kind)?, selection).await?;
-            Ok(clusters.listings.borrow_mut().insert(Some(listing)))
+            Ok(clusters.listings.insert(listing))
         }
         ("create", [object @ Js::Object(_)]) => cluster.create(&object.clone().into_json()).await.map(Js::from_json),
         ("patch", [kind, name, patch, options]) => {
@@ -136,31 +125,10 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
     }
 }
 
-async fn next(clusters: &Clusters, handle: &Js) -> Result<Js> {
-    let taken = clusters.listings.borrow_mut().take(handle)?;
-    // One that has been read to its end must not be read again.
-    let Some(mut listing) = taken else {
-        clusters.listings.borrow_mut().free(handle);
-        return Ok(Js::Null);
-    };
-    let mut objects = Vec::new();
-    let mut ended = false;
-    while objects.len() < BATCH && !ended {
-        match listing.next().await {
-            Ok(Some(object)) => objects.push(Js::from_json(object)),
-            Ok(None) => ended = true,
-            Err(error) => {
-                clusters.listings.borrow_mut().free(handle);
-                return Err(error);
-            }
-        }
+impl Listed for Objects {
+    async fn next(&mut self) -> Result<Option<Js>> {
+        Ok(Objects::next(self).await?.map(Js::from_json))
     }
-    if objects.is_empty() {
-        clusters.listings.borrow_mut().free(handle);
-        return Ok(Js::Null);
-    }
-    clusters.listings.borrow_mut().put_back(handle, (!ended).then_some(listing));
-    Ok(Js::List(objects))
 }
 
 /// `Deployment`, or `apps/v1/Deployment` for what is not one of the usual.

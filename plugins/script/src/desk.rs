@@ -7,6 +7,8 @@ use rota_sdk::prelude::*;
 use rota_sdk::{CacheSlot, ClusterSlot, JetstreamSlot, SqlSlot, StorageSlot};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::rc::Rc;
 
 /// What a run of a script has to do with the host.
 pub(crate) struct Desk {
@@ -105,6 +107,76 @@ impl Desk {
 fn unbound(slot: &str) -> Error {
     Error::new(format!("nothing is bound to the slot `{slot}`"))
         .hint(format!("--bind {slot}=BINDING, where BINDING is one of the configuration or a URL"))
+}
+
+/// One thing a slot, opened when it is first used.
+pub(crate) struct Opened<T>(RefCell<BTreeMap<&'static str, Rc<T>>>);
+
+impl<T> Default for Opened<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<T> Opened<T> {
+    pub(crate) async fn or_open(&self, slot: &'static str, open: impl Future<Output = Result<T>>) -> Result<Rc<T>> {
+        let known = self.0.borrow().get(slot).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let opened = Rc::new(open.await?);
+        self.0.borrow_mut().insert(slot, opened.clone());
+        Ok(opened)
+    }
+}
+
+/// What is read piece by piece.
+pub(crate) trait Listed {
+    /// The next; none at the end, after which it must not be asked again.
+    async fn next(&mut self) -> Result<Option<Js>>;
+}
+
+/// Listings by number, given to the script in batches.
+pub(crate) struct Listings<T>(RefCell<Slab<Option<T>>>);
+
+impl<T> Default for Listings<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<T: Listed> Listings<T> {
+    pub(crate) fn insert(&self, listing: T) -> Js {
+        self.0.borrow_mut().insert(Some(listing))
+    }
+
+    pub(crate) fn close(&self, handle: &Js) {
+        drop(self.0.borrow_mut().remove(handle));
+    }
+
+    /// The next ones, as many as `most`; null at the end.
+    pub(crate) async fn next(&self, handle: &Js, most: usize) -> Result<Js> {
+        let taken = self.0.borrow_mut().take(handle)?;
+        let mut batch = Vec::new();
+        let mut left = taken;
+        while batch.len() < most {
+            let Some(listing) = &mut left else { break };
+            match listing.next().await {
+                Ok(Some(item)) => batch.push(item),
+                Ok(None) => left = None,
+                Err(error) => {
+                    self.0.borrow_mut().free(handle);
+                    return Err(error);
+                }
+            }
+        }
+        if batch.is_empty() {
+            self.0.borrow_mut().free(handle);
+            return Ok(Js::Null);
+        }
+        self.0.borrow_mut().put_back(handle, left);
+        Ok(Js::List(batch))
+    }
 }
 
 /// Things by number. A number is given out once, so that one of something that is over never means something else.

@@ -2,6 +2,7 @@
 
 use rota_sdk::prelude::*;
 use rota_sdk::sql::Value as SqlValue;
+use rota_sdk_sql::show;
 use rquickjs::atom::Atom;
 use rquickjs::function::Constructor;
 use rquickjs::{Array, BigInt, Ctx, Object, TypedArray, Value};
@@ -10,7 +11,6 @@ use rquickjs::{Array, BigInt, Ctx, Object, TypedArray, Value};
 const DEPTH: usize = 64;
 /// The largest whole number that JavaScript's numbers tell from its neighbours.
 const SAFE: i64 = (1 << 53) - 1;
-const DAY: i64 = 86_400_000_000;
 
 /// A value that belongs to neither side.
 #[derive(Clone, Debug, PartialEq)]
@@ -254,44 +254,24 @@ fn from_sql(value: SqlValue) -> Js {
         SqlValue::Float64(number) => Js::Number(number),
         SqlValue::Oid(number) => Js::Number(number.into()),
         SqlValue::Xid(number) => Js::count(number),
-        SqlValue::Numeric(text)
-        | SqlValue::Text(text)
-        | SqlValue::Uuid(text)
-        | SqlValue::Inet(text)
-        | SqlValue::Regclass(text) => Js::Text(text),
+        SqlValue::Text(text) | SqlValue::Numeric(text) | SqlValue::Uuid(text) => Js::Text(text),
         SqlValue::Json(text) => text.parse().map_or(Js::Text(text), Js::from_json),
         SqlValue::Bytes(bytes) => Js::Bytes(bytes),
-        SqlValue::Date(i32::MAX) | SqlValue::Timestamp(i64::MAX) | SqlValue::Timestamptz(i64::MAX) => {
-            Js::text("infinity")
-        }
-        SqlValue::Date(i32::MIN) | SqlValue::Timestamp(i64::MIN) | SqlValue::Timestamptz(i64::MIN) => {
-            Js::text("-infinity")
-        }
-        SqlValue::Date(days) => {
-            Js::text(Timestamp(i64::from(days).saturating_mul(DAY)).to_string().trim_end_matches("T00:00:00Z"))
-        }
-        SqlValue::Time(micros) => Js::Text(clock(micros)),
-        SqlValue::Timestamp(micros) => Js::text(Timestamp(micros).to_string().trim_end_matches('Z')),
+        instant @ SqlValue::Timestamptz(i64::MAX | i64::MIN) => Js::from_json(show::json(&instant)),
         SqlValue::Timestamptz(micros) => Js::Instant(micros),
         SqlValue::Interval(interval) => Js::object([
             ("months", Js::Number(interval.months.into())),
             ("days", Js::Number(interval.days.into())),
             ("seconds", Js::Number(interval.microseconds as f64 / 1e6)),
         ]),
-        SqlValue::Lsn(place) => Js::Text(rota_sdk::sql::Lsn(place).to_string()),
         SqlValue::Booleans(items) => list(items, Js::Flag),
         SqlValue::Integers(items) => list(items, Js::Big),
         SqlValue::Floats(items) => list(items, Js::Number),
         SqlValue::Texts(items) => list(items, Js::Text),
         SqlValue::Vector(items) => Js::List(items.into_iter().map(|item| Js::Number(item.into())).collect()),
+        // Everything else is the text that PostgreSQL writes.
+        other => Js::from_json(show::json(&other)),
     }
-}
-
-/// Hours, minutes, seconds.
-fn clock(micros: i64) -> String {
-    let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
-    let whole = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if rest == 0 { whole } else { format!("{whole}.{rest:06}").trim_end_matches('0').to_owned() }
 }
 
 /// What stands for `$1`.

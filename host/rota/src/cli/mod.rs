@@ -99,6 +99,29 @@ pub(crate) enum Command {
     },
 }
 
+/// What a run is given, and how it is watched: the same for `rota run` and `rota exec`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Means {
+    /// Put a binding into a slot: a configured binding's name, a URL (postgres://, file://, s3://, oss:// ...) or a program's path
+    #[arg(long, value_name = "SLOT=BINDING")]
+    pub(crate) bind: Vec<String>,
+    /// Grant accesses on a slot (database=read,maintain), or `declared` for all that the plugin declares
+    #[arg(long, value_name = "SLOT=ACCESS,...|declared")]
+    pub(crate) grant: Vec<String>,
+    /// End the run after this long (90s, 5m, 2h)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<String>,
+    /// Set a limit for this run (memory=512MiB, cpu=5m, ...)
+    #[arg(long, value_name = "LIMIT=VALUE")]
+    pub(crate) limit: Vec<String>,
+    /// Do not ask on the terminal: what is not granted, or not agreed to, is denied
+    #[arg(long)]
+    pub(crate) no_input: bool,
+    /// Say nothing while it runs
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
 /// `rota run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -127,27 +150,11 @@ pub(crate) struct RunArgs {
     /// The word that the plugin asks for before it may execute (RESTORE, for example)
     #[arg(long, value_name = "WORD")]
     pub(crate) confirm: Option<String>,
-    /// Put a binding into a slot: a configured binding's name, a URL (postgres://, file://, s3://, oss:// ...) or a program's path
-    #[arg(long, value_name = "SLOT=BINDING")]
-    pub(crate) bind: Vec<String>,
-    /// Grant accesses on a slot (database=read,maintain), or `declared` for all that the plugin declares
-    #[arg(long, value_name = "SLOT=ACCESS,...|declared")]
-    pub(crate) grant: Vec<String>,
-    /// End the run after this long (90s, 5m, 2h)
-    #[arg(long, value_name = "TIME")]
-    pub(crate) timeout: Option<String>,
-    /// Set a limit for this run (memory=512MiB, cpu=5m, ...)
-    #[arg(long, value_name = "LIMIT=VALUE")]
-    pub(crate) limit: Vec<String>,
+    #[command(flatten)]
+    pub(crate) means: Means,
     /// End with status 1 also when the run succeeded but its report is this bad (for scripts and cron)
     #[arg(long, value_enum, value_name = "SEVERITY")]
     pub(crate) fail_on: Option<FailOn>,
-    /// Do not ask on the terminal: what is not granted is denied
-    #[arg(long)]
-    pub(crate) no_input: bool,
-    /// Say nothing while it runs
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
 }
 
 /// `rota exec`.
@@ -190,24 +197,8 @@ pub(crate) struct ExecArgs {
     /// Do not plan first: for a script whose later parts need what its earlier parts did. Its effects are then known only afterwards
     #[arg(long, conflicts_with = "plan")]
     pub(crate) unplanned: bool,
-    /// Put a binding into a slot: a configured binding's name, or a URL
-    #[arg(long, value_name = "SLOT=BINDING")]
-    pub(crate) bind: Vec<String>,
-    /// Grant accesses on a slot (database=read,write), or `declared` for all that a script may have
-    #[arg(long, value_name = "SLOT=ACCESS,...|declared")]
-    pub(crate) grant: Vec<String>,
-    /// End the run after this long (90s, 5m, 2h)
-    #[arg(long, value_name = "TIME")]
-    pub(crate) timeout: Option<String>,
-    /// Set a limit for this run (memory=512MiB, cpu=5m, ...)
-    #[arg(long, value_name = "LIMIT=VALUE")]
-    pub(crate) limit: Vec<String>,
-    /// Do not ask on the terminal
-    #[arg(long)]
-    pub(crate) no_input: bool,
-    /// Say nothing besides what the script prints
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) means: Means,
 }
 
 /// What a script is written in.

@@ -1,12 +1,12 @@
 //! `rota exec`: a script in the sandbox. What needs more than reading is planned first, agreed to, and held to the plan.
 
-use super::run::{carry_out, told_yes};
+use super::run::{OnTerminal, carry_out, may_ask, requested, told_yes};
 use super::{Printing, print, print_json};
 use crate::cli::{ExecArgs, ScriptLanguage};
 use crate::output::{live::Live, report, safe};
 use crate::settings::UsageError;
 use rota_authority::{Agreement, Mode, PlannedEffect};
-use rota_capability::{LogLevel, Trigger};
+use rota_capability::LogLevel;
 use rota_runs::{Host, Occasion, Prepared, Request, RunView, Watcher};
 use serde_json::{Map, Value};
 use std::io::{IsTerminal as _, Read as _};
@@ -72,7 +72,7 @@ fn agreed(args: &ExecArgs, plan: &RunView, effects: usize, printing: Printing) -
         return Ok(true);
     }
     let what = if effects == 1 { "this effect".to_owned() } else { format!("these {effects} effects") };
-    if !args.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+    if may_ask(&args.means) {
         eprintln!("{}\n", report::effects_whole(plan));
         return Ok(told_yes(&format!("run {what}?"))?);
     }
@@ -104,14 +104,15 @@ async fn once(
     lines: Lines,
     parent: Option<String>,
 ) -> anyhow::Result<RunView> {
-    let draw = !args.quiet && std::io::stderr().is_terminal();
+    let draw = !args.means.quiet && std::io::stderr().is_terminal();
     let live = Arc::new(Live::new(&prepared.loaded.descriptor.name, draw));
     let shown = lines == Lines::Shown && printing.human();
-    let watcher = Arc::new(Printed { live: live.clone(), quiet: args.quiet, next: AtomicU64::new(0), shown });
+    let rest = OnTerminal { live: live.clone(), quiet: args.means.quiet };
+    let watcher = Arc::new(Printed { rest, next: AtomicU64::new(0), shown });
     let occasion = Occasion { trigger: prepared.trigger.as_str().into(), parent, ..Occasion::default() };
     let view = carry_out(host, prepared, &occasion, watcher.clone(), live).await?;
     if shown {
-        watcher.rest(&view)?;
+        watcher.remaining(&view)?;
     }
     Ok(view)
 }
@@ -141,15 +142,15 @@ fn show(view: &RunView, args: &ExecArgs, printing: Printing) -> anyhow::Result<u
 
 /// Lines that a script prints come with their number, in the run's log: shown as they come, as long as none is missing.
 struct Printed {
-    live: Arc<Live>,
-    quiet: bool,
+    /// Shows everything else.
+    rest: OnTerminal,
     next: AtomicU64,
     shown: bool,
 }
 
 impl Printed {
     /// What could not be shown while it ran.
-    fn rest(&self, view: &RunView) -> anyhow::Result<()> {
+    fn remaining(&self, view: &RunView) -> anyhow::Result<()> {
         let data = view.report.as_ref().and_then(|told| serde_json::from_str::<Value>(&told.data).ok());
         let Some(Value::Array(lines)) = data.as_ref().and_then(|data| data.get("output")) else { return Ok(()) };
         let from = usize::try_from(self.next.load(Ordering::SeqCst)).unwrap_or(usize::MAX);
@@ -168,21 +169,19 @@ impl Watcher for Printed {
         if let Some((_, number)) = fields.iter().find(|(name, _)| name == "output") {
             let next = self.next.load(Ordering::SeqCst);
             if self.shown && number.parse() == Ok(next) {
-                self.live.print(&safe(message));
+                self.rest.live.print(&safe(message));
                 self.next.store(next + 1, Ordering::SeqCst);
             }
             return;
         }
-        if self.quiet || level == LogLevel::Debug || source == "host" && level == LogLevel::Error {
-            return;
+        // Why it failed is said at its end, with everything else.
+        if source != "host" || level != LogLevel::Error {
+            self.rest.log(level, source, message, fields);
         }
-        let fields: String = fields.iter().map(|(k, v)| format!(" {k}={v}")).collect();
-        let line = format!("{message}{fields}").replace(['\n', '\r'], " ");
-        self.live.say(&format!("  {:<5} {}", level.as_str(), safe(&line)));
     }
 
     fn progress(&self, done: u64, total: Option<u64>, unit: &str, note: &str) {
-        self.live.progress(done, total, &safe(unit), &safe(note));
+        self.rest.progress(done, total, unit, note);
     }
 }
 
@@ -242,17 +241,7 @@ impl Script {
         let mut parameters = vec![format!("script={}", self.text), format!("name={}", self.name)];
         parameters.push(format!("{arguments}={}", Value::Object(given)));
         parameters.extend(args.parameters.iter().cloned());
-        Ok(Request {
-            what: plugin.to_owned(),
-            parameters,
-            mode: Mode::Execute,
-            confirm: None,
-            bind: args.bind.clone(),
-            grant: args.grant.clone(),
-            timeout: args.timeout.as_deref().map(crate::settings::duration).transpose()?,
-            limits: args.limit.clone(),
-            trigger: Trigger::Manual,
-        })
+        Ok(Request { what: plugin.to_owned(), ..requested(parameters, &args.means)? })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `rota run`: prepare, ask where a person is there to be asked, run, show.
 
 use super::{Printing, print, print_json};
-use crate::cli::{FailOn, RunArgs};
+use crate::cli::{FailOn, Means, RunArgs};
 use crate::output::{bold, live::Live, report, safe};
 use rota_authority::Mode;
 use rota_capability::{LogLevel, Trigger};
@@ -19,7 +19,7 @@ pub(crate) async fn run(host: &Host, args: RunArgs, printing: Printing) -> anyho
     };
     let mut prepared = prepare(host, &mut request, &args).await?;
     if !prepared.wanted.is_empty()
-        && may_ask(&args)
+        && may_ask(&args.means)
         && request.grant.is_empty()
         && prepared.job.is_none()
         && ask_grants(&prepared)?
@@ -28,7 +28,7 @@ pub(crate) async fn run(host: &Host, args: RunArgs, printing: Printing) -> anyho
         prepared = host.prepare(&request).await?;
     }
     let occasion = Occasion { trigger: prepared.trigger.as_str().into(), parent, ..Occasion::default() };
-    let view = watched(host, prepared, &occasion, args.quiet).await?;
+    let view = watched(host, prepared, &occasion, args.means.quiet).await?;
     shown(&view, printing)?;
     Ok(exit_status(&view, args.fail_on))
 }
@@ -93,28 +93,38 @@ fn exit_status(view: &RunView, fail_on: Option<FailOn>) -> u8 {
 }
 
 fn request(args: &RunArgs) -> anyhow::Result<Request> {
-    let timeout = args.timeout.as_deref().map(crate::settings::duration).transpose()?;
     Ok(Request {
         what: args.remedy.clone().or_else(|| args.what.clone()).unwrap_or_default(),
-        parameters: args.parameters.clone(),
         mode: if args.plan { Mode::Plan } else { Mode::Execute },
         confirm: args.confirm.clone(),
-        bind: args.bind.clone(),
-        grant: args.grant.clone(),
-        timeout,
-        limits: args.limit.clone(),
+        ..requested(args.parameters.clone(), &args.means)?
+    })
+}
+
+/// What a person asks for, by what it is given; of what plugin is still to be said.
+pub(super) fn requested(parameters: Vec<String>, means: &Means) -> anyhow::Result<Request> {
+    Ok(Request {
+        what: String::new(),
+        parameters,
+        mode: Mode::Execute,
+        confirm: None,
+        bind: means.bind.clone(),
+        grant: means.grant.clone(),
+        timeout: means.timeout.as_deref().map(crate::settings::duration).transpose()?,
+        limits: means.limit.clone(),
         trigger: Trigger::Manual,
     })
 }
 
-fn may_ask(args: &RunArgs) -> bool {
-    !args.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+/// Whether somebody is there to be asked.
+pub(super) fn may_ask(means: &Means) -> bool {
+    !means.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
 /// Prepare, asking for the typed confirmation where one is missing and somebody is there.
 async fn prepare(host: &Host, request: &mut Request, args: &RunArgs) -> anyhow::Result<Prepared> {
     match host.prepare(request).await {
-        Err(PrepareError::Unconfirmed { plugin, word, given: false }) if may_ask(args) => {
+        Err(PrepareError::Unconfirmed { plugin, word, given: false }) if may_ask(&args.means) => {
             let typed =
                 ask(&format!("{} can lose data or availability. Type {} to go on: ", bold(&plugin), bold(&word)))?;
             if typed != word {
@@ -178,9 +188,9 @@ async fn cancel_on_signal(cancel: Cancel, live: Arc<Live>) {
 }
 
 /// Shows a run on stderr while it goes on.
-struct OnTerminal {
-    live: Arc<Live>,
-    quiet: bool,
+pub(super) struct OnTerminal {
+    pub(super) live: Arc<Live>,
+    pub(super) quiet: bool,
 }
 
 impl Watcher for OnTerminal {

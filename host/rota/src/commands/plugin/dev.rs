@@ -1,7 +1,7 @@
 //! `rota plugin dev`: builds and plans at each save.
 
 use super::{Printing, build, reference};
-use crate::cli::{DevArgs, Language, RunArgs};
+use crate::cli::{DevArgs, Language, Means, RunArgs};
 use rota_runs::Host;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -61,14 +61,9 @@ fn plan(args: &DevArgs, file: &Path) -> RunArgs {
         parameters: args.parameters.clone(),
         plan: true,
         confirm: None,
-        bind: args.bind.clone(),
-        grant: args.grant.clone(),
-        timeout: None,
-        limit: Vec::new(),
-        fail_on: None,
         // Nobody is asked at each save.
-        no_input: true,
-        quiet: false,
+        means: Means { bind: args.bind.clone(), grant: args.grant.clone(), no_input: true, ..Means::default() },
+        fail_on: None,
     }
 }
 
