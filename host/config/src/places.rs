@@ -13,8 +13,8 @@ pub(crate) struct Places(
 
 #[derive(Debug, Clone, Copy)]
 struct Written {
-    /// Of the name, which is not kept. That two of a million share one happens to one configuration in thirty million, and then a
-    /// message shows the wrong line.
+    /// Of the name, which is not kept. That two of a million share one happens to one configuration in thirty million; then a message
+    /// shows the wrong line, or a key that is not there counts as written.
     hash: u64,
     source: u32,
     begin: u32,
