@@ -1,0 +1,1 @@
+//! Cases: a plugin run against answers from a file, without any server, and what must come out.

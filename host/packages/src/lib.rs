@@ -1,0 +1,1 @@
+//! Plugins as packages: pulled from and pushed to OCI registries, kept by digest, locked, and verified.
