@@ -1,7 +1,7 @@
 //! How a host function passes the tape.
 //!
 //! ```ignore
-//! let asking = ask(accessor, "storage.put", Some(bucket.rep()), |asked| asked.with("name", &name).with("options", &options));
+//! let asking = ask(accessor, "storage.bucket.put", Some(bucket.rep()), |asked| asked.with("name", &name).with("options", &options));
 //! let (asking, data) = asking.stream(accessor, "data", data)?;
 //! called(accessor, asking, Plain, async { ... }).await
 //! ```

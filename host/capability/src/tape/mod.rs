@@ -19,11 +19,13 @@ mod shape;
 mod tap;
 mod words;
 
-pub use call::{Asking, ask, ask_with, called, called_through, now, now_with, now_with_infallible};
-pub use shape::{Bytes, By, Handle, HeadBytes, HeadItems, Items, OnlyBytes, Parts, Plain, Plainly, Shape, Shown};
+pub use call::{Arguments, Asking, ask, ask_with, called, called_through, now, now_with, now_with_infallible};
+pub use shape::{By, Bytes, Handle, HeadBytes, HeadItems, Items, OnlyBytes, Parts, Plain, Plainly, Shape, Shown};
 pub use words::{made, shown};
 
-pub(crate) use tap::{Hashed, Tap, current};
+pub use tap::{Tap, current};
+
+pub(crate) use tap::Hashed;
 
 use crate::RunContext;
 use crate::streams::Reader;
@@ -60,7 +62,7 @@ impl Tape {
 
 /// A call, as it was asked.
 pub struct Asked {
-    /// The import: `sql.execute`, `run.step.begin`. Methods of a transaction have its name: `sql.transaction.execute`.
+    /// The import, as the contract names it: `sql.session.execute`, `storage.bucket.get`, `run.step.begin`, `tools.spawn`.
     pub operation: &'static str,
     /// The call that gave the resource on which it is made; none for a function.
     pub handle: Option<u64>,

@@ -19,7 +19,7 @@ thread_local! {
 }
 
 /// A tap for the call that is being polled, if calls are recorded.
-pub(crate) fn current() -> Option<Tap> {
+pub fn current() -> Option<Tap> {
     CURRENT.with_borrow(|current| {
         current.as_ref().map(|(record, call)| Tap { record: record.clone(), call: *call, masker: None })
     })
@@ -57,7 +57,7 @@ impl<F: Future> Future for Within<'_, F> {
 }
 
 /// Listens to what one call gives.
-pub(crate) struct Tap {
+pub struct Tap {
     record: Arc<dyn Record>,
     pub(crate) call: u64,
     /// Of a stream of bytes: a secret may lie across two pieces.
@@ -66,21 +66,21 @@ pub(crate) struct Tap {
 
 impl Tap {
     /// The guest was offered these.
-    pub(crate) fn items<I: Serialize>(&self, items: &[I]) {
+    pub fn items<I: Serialize>(&self, items: &[I]) {
         if !items.is_empty() {
             self.record.note(self.call, Event::Items(items.iter().map(super::shown).collect()));
         }
     }
 
     /// The guest was offered these.
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+    pub fn bytes(&mut self, bytes: &[u8]) {
         let shown = self.masker.get_or_insert_default().push(bytes);
         // Noted also where all of it is held back: it was a piece.
         self.record.note(self.call, Event::Bytes(&shown));
     }
 
     /// The stream ended.
-    pub(crate) fn ended(&mut self) {
+    pub fn ended(&mut self) {
         if let Some(rest) = self.masker.take().map(StreamMasker::finish).filter(|rest| !rest.is_empty()) {
             self.record.note(self.call, Event::Bytes(&rest));
         }
@@ -88,7 +88,7 @@ impl Tap {
     }
 
     /// The stream goes to another call.
-    pub(crate) fn handed_on(&mut self) {
+    pub fn handed_on(&mut self) {
         if let Some(rest) = self.masker.take().map(StreamMasker::finish).filter(|rest| !rest.is_empty()) {
             self.record.note(self.call, Event::Bytes(&rest));
         }
@@ -96,7 +96,7 @@ impl Tap {
     }
 
     /// The future resolved.
-    pub(crate) fn outcome<V: Serialize>(&self, outcome: &Result<V, Error>) {
+    pub fn outcome<V: Serialize>(&self, outcome: &Result<V, Error>) {
         match outcome {
             Ok(value) => self.record.note(self.call, Event::Outcome(Ok(&super::shown(value)))),
             Err(error) => self.record.note(self.call, Event::Outcome(Err(error))),

@@ -14,7 +14,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::value::SeqDeserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, VariantAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, VariantAccess, Visitor,
+};
 use serde::ser::{self, Serialize};
 use serde_json::{Map, Number, Value};
 use std::fmt;
@@ -87,9 +89,7 @@ fn is_word(name: &str, written: &str) -> bool {
     for (at, b) in name.bytes().enumerate() {
         let same = match b {
             b'_' => written.next() == Some(b'-'),
-            b'A'..=b'Z' => {
-                (at == 0 || written.next() == Some(b'-')) && written.next() == Some(b.to_ascii_lowercase())
-            }
+            b'A'..=b'Z' => (at == 0 || written.next() == Some(b'-')) && written.next() == Some(b.to_ascii_lowercase()),
             _ => written.next() == Some(b),
         };
         if !same {
@@ -545,7 +545,9 @@ impl<'de> VariantAccess<'de> for Case {
     fn unit_variant(self) -> Result<(), Trouble> {
         match self.value {
             None | Some(Value::Null) => Ok(()),
-            Some(value) => Err(Trouble(format!("the case `{}` has no value, and here it is {value}", word(self.variant)))),
+            Some(value) => {
+                Err(Trouble(format!("the case `{}` has no value, and here it is {value}", word(self.variant))))
+            }
         }
     }
 
@@ -618,7 +620,9 @@ mod tests {
 
     #[test]
     fn floats_come_back_bit_by_bit() {
-        for value in [0.1, -0.0, 5.0, 1e300, f64::MIN_POSITIVE, 0.1 + 0.2, 123_456_789.123_456_79, f64::MAX, f64::INFINITY] {
+        for value in
+            [0.1, -0.0, 5.0, 1e300, f64::MIN_POSITIVE, 0.1 + 0.2, 123_456_789.123_456_79, f64::MAX, f64::INFINITY]
+        {
             let text = serde_json::to_string(&shown(&value)).unwrap();
             let back: f64 = made(serde_json::from_str(&text).unwrap()).unwrap();
             assert_eq!(back.to_bits(), value.to_bits(), "{text}");
