@@ -3,7 +3,7 @@
 use crate::format::{FORMAT, Header, Line};
 use serde_json::Value;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// The longest line that is read: what one call may take out of a guest is smaller by far.
@@ -57,7 +57,7 @@ pub struct Reading {
 
 struct Lines {
     place: PathBuf,
-    input: BufReader<zstd::stream::read::Decoder<'static, BufReader<File>>>,
+    input: BufReader<zstd::stream::read::Decoder<'static, BufReader<Box<dyn Read + Send>>>>,
     number: u64,
     line: Vec<u8>,
 }
@@ -88,7 +88,16 @@ impl Reading {
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let failed = |source| ReadError::File { place: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
-        let input = zstd::stream::read::Decoder::new(file).map_err(failed)?;
+        Self::of(path, Box::new(file))
+    }
+
+    /// The same of a recording that is read from somewhere else; the place is for messages.
+    ///
+    /// # Errors
+    /// When it is none, or of a format that this host does not know.
+    pub fn of(path: &Path, input: Box<dyn Read + Send>) -> Result<Self, ReadError> {
+        let failed = |source| ReadError::File { place: path.to_owned(), source };
+        let input = zstd::stream::read::Decoder::new(input).map_err(failed)?;
         let input = BufReader::with_capacity(256 << 10, input);
         let mut lines = Lines { place: path.to_owned(), input, number: 0, line: Vec::new() };
         let foreign = |why: String| ReadError::Foreign { place: path.to_owned(), why };

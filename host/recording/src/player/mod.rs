@@ -111,7 +111,10 @@ impl Shared {
 
     /// Wait until something can be given.
     async fn when<R>(&self, mut look: impl FnMut(&mut State) -> Result<R, Waits>) -> R {
-        let mut quiet = Duration::ZERO;
+        // Mostly it is its turn already.
+        if let Ok(given) = self.with(&mut look) {
+            return given;
+        }
         loop {
             let moved = self.moved.notified();
             tokio::pin!(moved);
@@ -129,11 +132,8 @@ impl Shared {
                 Waits::Decided => return std::future::pending().await,
             };
             tokio::select! {
-                () = moved => {
-                    quiet = Duration::ZERO;
-                    continue;
-                }
-                () = tokio::time::sleep(patience.saturating_sub(quiet)) => {}
+                () = moved => continue,
+                () = tokio::time::sleep(patience) => {}
             }
             // The guest may have been computing all that time, and have its next call ready now.
             for _ in 0..16 {
@@ -144,7 +144,6 @@ impl Shared {
                     state.give_up_waiting(&waits);
                 }
             });
-            quiet = Duration::ZERO;
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) async fn runs(
         RunsCommand::Logs { run, follow } => logs(records, &run, follow, printing).await,
         RunsCommand::Watch { run } => watch(records, &run, printing).await,
         RunsCommand::Cancel { run, terminate, note } => cancel(records, &run, terminate, note, printing).await,
+        // It needs the plugins, and is done where they are at hand.
+        RunsCommand::Replay { .. } => Ok(2),
         RunsCommand::Retry { run, .. } => retry_undo(records, &run, printing).await,
         RunsCommand::Settle { run, settled, note } => settle(records, &run, settled, &note, printing).await,
         RunsCommand::Artifacts { run, name, to } => {
