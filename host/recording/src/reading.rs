@@ -65,19 +65,15 @@ struct Lines {
 /// The next line of the text.
 enum Next {
     Line,
-    /// No more. Whether it broke off instead of ending.
-    End {
-        torn: bool,
-    },
+    /// No more.
+    End,
 }
 
 /// The next line of a recording.
 pub(crate) enum Said {
     Line(Box<Line>),
-    /// No more. Whether the file broke off, as it does when its host was killed.
-    End {
-        torn: bool,
-    },
+    /// No more: it ends, or breaks off, as it does when its host was killed.
+    End,
 }
 
 impl Reading {
@@ -103,7 +99,7 @@ impl Reading {
         let foreign = |why: String| ReadError::Foreign { place: path.to_owned(), why };
         match lines.next() {
             Ok(Next::Line) => {}
-            Ok(Next::End { .. }) => return Err(foreign("it is empty".into())),
+            Ok(Next::End) => return Err(foreign("it is empty".into())),
             Err(ReadError::Damaged { why, .. }) => return Err(foreign(why)),
             Err(error) => return Err(error),
         }
@@ -122,7 +118,7 @@ impl Reading {
     /// The next line.
     pub(crate) fn next(&mut self) -> Result<Said, ReadError> {
         Ok(match self.lines.next()? {
-            Next::End { torn } => Said::End { torn },
+            Next::End => Said::End,
             Next::Line => {
                 let line = serde_json::from_slice(&self.lines.line).map_err(|error| ReadError::Damaged {
                     place: self.lines.place.clone(),
@@ -141,15 +137,15 @@ impl Lines {
         self.number += 1;
         let read = (&mut self.input).take(LONGEST).read_until(b'\n', &mut self.line);
         match read {
-            Ok(0) => Ok(Next::End { torn: false }),
+            Ok(0) => Ok(Next::End),
             Ok(_) if self.line.last() == Some(&b'\n') => {
                 self.line.pop();
                 Ok(Next::Line)
             }
             Ok(read) if read as u64 == LONGEST => Err(self.damaged("it is longer than 256 MiB")),
             // Half a line: its other half was never written.
-            Ok(_) => Ok(Next::End { torn: true }),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Next::End { torn: true }),
+            Ok(_) => Ok(Next::End),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Next::End),
             Err(error) => Err(self.damaged(&error.to_string())),
         }
     }

@@ -310,8 +310,8 @@ async fn play(catalog: &Catalog, loaded: &Loaded, player: &Arc<Player>) -> Resul
         })),
         Verdict::Ends(call, ending) => Ok(Outcome::Ends { call, ending, replayed: None }),
         // The host itself ended the recorded run in this call: so it would here.
-        Verdict::Trapped(call, text) => Ok(match player.rest() {
-            Ok(Ending::Ended(end)) => Outcome::Same(end),
+        Verdict::Trapped(call, text) => Ok(match player.ending() {
+            Ending::Ended(end) => Outcome::Same(end),
             _ => Outcome::Ends {
                 call,
                 ending: Ending::Ended(End { ended: "trapped".into(), report: None, said: Some(text.into()) }),

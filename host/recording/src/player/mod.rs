@@ -187,6 +187,11 @@ impl Player {
         self.shared.with(State::rest)
     }
 
+    /// How the recording ends, whatever the guest has done.
+    pub fn ending(&self) -> Ending {
+        self.shared.with(State::read_to_its_end)
+    }
+
     /// How many recorded calls the guest has made.
     pub fn made(&self) -> u64 {
         self.shared.lock().made()

@@ -192,13 +192,10 @@ impl State {
                 self.take(*line);
                 true
             }
-            Ok(Said::End { torn }) => {
+            Ok(Said::End) => {
                 self.reading = None;
-                if self.ending.is_none() {
-                    // One that is whole says how it ends; one that says nothing was not finished.
-                    let _ = torn;
-                    self.ending = Some(Ending::Torn);
-                }
+                // One that is whole says how it ends; one that says nothing was not finished.
+                self.ending.get_or_insert(Ending::Torn);
                 false
             }
             Err(error) => {
@@ -552,6 +549,21 @@ impl State {
     }
 
     // The end.
+
+    /// Read what is left, for its end only.
+    pub(super) fn read_to_its_end(&mut self) -> Ending {
+        while let Some(Ok(said)) = self.reading.as_mut().map(Reading::next) {
+            match said {
+                Said::Line(line) => match (line.end, line.full) {
+                    (Some(end), _) => self.ending = Some(Ending::Ended(end)),
+                    (_, Some(bytes)) => self.ending = Some(Ending::Full(bytes)),
+                    _ => {}
+                },
+                Said::End => break,
+            }
+        }
+        self.ending.clone().unwrap_or(Ending::Torn)
+    }
 
     /// The guest has ended: was there more?
     pub(super) fn rest(&mut self) -> Result<Ending, Verdict> {
