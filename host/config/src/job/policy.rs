@@ -43,7 +43,7 @@ words! {
 
 words! {
     /// Which runs are recorded, so that they can be replayed.
-    pub enum Record ("which runs are recorded") {
+    pub enum Record ("a word for which runs are recorded") {
         /// None.
         Never = "never",
         /// Those that do not succeed: each is recorded, and the recording of one that succeeds is deleted.
