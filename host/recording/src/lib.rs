@@ -17,10 +17,12 @@ mod difference;
 mod format;
 mod player;
 mod reading;
+mod whole;
 mod writer;
 
 pub use difference::Difference;
 pub use format::{End, FILE, FORMAT, Header, MEDIA_TYPE, Slot, Written, file_name};
 pub use player::{Ending, Made, Player, Verdict};
 pub use reading::{ReadError, Reading};
+pub use whole::{Call, Whole};
 pub use writer::{FLUSH, Finished, Recorder, WriteError};

@@ -257,6 +257,10 @@ impl Record for Recorder {
         });
     }
 
+    fn keeps(&self) -> bool {
+        !self.is_closed()
+    }
+
     fn prepare(&self, wasi: &mut WasiCtxBuilder) {
         clocks::record(wasi, &self.shared, self.seed);
     }
