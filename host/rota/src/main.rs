@@ -202,6 +202,7 @@ fn exit_status(error: &anyhow::Error) -> u8 {
         || error.is::<rota_config::TargetError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, JobError::Store(_)))
         || error.is::<settings::UsageError>()
-        || matches!(error.downcast_ref(), Some(rota_runs::RecordsError::Filter(_)));
+        || matches!(error.downcast_ref(), Some(rota_runs::RecordsError::Filter(_)))
+        || matches!(error.downcast_ref(), Some(rota_runs::ReplayError::Catalog(_)));
     if usage { USAGE } else { FAILED }
 }
