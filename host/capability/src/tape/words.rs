@@ -571,7 +571,7 @@ impl<'de> VariantAccess<'de> for Case {
 #[allow(clippy::unwrap_used, clippy::float_cmp)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
+    use serde::{Deserialize, Serialize};
     use serde_json::json;
 
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
