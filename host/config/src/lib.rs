@@ -66,7 +66,7 @@ pub use schedule::{
     TimeOfDay, TimeZone, Weekday, WeeklyWindow, Window,
 };
 pub use schema::schema;
-pub use secret_ref::{SecretError, SecretRef, SecretRefError};
+pub use secret_ref::{ClusterSecrets, SecretError, SecretRef, SecretRefError, read_kubernetes_secrets_with};
 pub use section::UnknownWord;
 pub use server::{HostName, Listen, Server, ServerError};
 pub use settings::{LogStyle, Sandbox, Settings, Telemetry};
