@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
 
-/// A source as it is shown, and where its lines begin.
+/// A source as it is shown, and where its lines end.
+#[derive(Debug)]
 pub(crate) struct Shown {
     text: NamedSource<String>,
     /// Counted when the first of them is asked for: a hundred thousand places of one file ask for theirs.
@@ -20,7 +21,7 @@ impl Shown {
 
     /// How many lines end before this byte.
     fn lines_before(&self, at: usize) -> usize {
-        let ends = self.line_ends.get_or_init(|| self.text.inner().match_indices('\n').map(|(end, _)| end).collect());
+        let ends = self.line_ends.get_or_init(|| self.text.inner().as_str().match_indices('\n').map(|(end, _)| end).collect());
         ends.partition_point(|end| *end < at)
     }
 }
