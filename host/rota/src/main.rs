@@ -69,6 +69,12 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             host.close().await;
             status
         }
+        Command::Plugin(PluginCommand::Test(args)) if args.needs_host() => {
+            let host = host(&cli.common).await?;
+            let status = commands::plugin::test_real(&host, &args, printing).await;
+            host.close().await;
+            status
+        }
         Command::Plugin(command) => {
             let config = settings::load(&cli.common)?;
             let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;

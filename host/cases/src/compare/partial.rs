@@ -109,7 +109,11 @@ fn lists(at: &str, expected: &[Value], found: &[Value], all: &mut Vec<Differs>) 
     }
     if !sequence(expected, found, |expected| expected == OTHERS, fits) {
         let value = Value::Array(expected.to_vec());
-        all.push(Differs { at: at.to_owned(), expected: shown(&value), found: Some(shown(&Value::Array(found.to_vec()))) });
+        all.push(Differs {
+            at: at.to_owned(),
+            expected: shown(&value),
+            found: Some(shown(&Value::Array(found.to_vec()))),
+        });
     }
 }
 

@@ -195,7 +195,12 @@ impl Fails {
             ErrorKind::Failed => {
                 let code = code.unwrap_or_else(|| "failed".to_owned());
                 let retryable = self.retryable.unwrap_or(false);
-                Error::Failed(Fault { message: or("refused (says the case)"), detail: self.detail.clone(), retryable, code })
+                Error::Failed(Fault {
+                    message: or("refused (says the case)"),
+                    detail: self.detail.clone(),
+                    retryable,
+                    code,
+                })
             }
         }
     }

@@ -32,6 +32,8 @@ pub struct CaseFile {
     pub path: PathBuf,
     /// Its text, for places in it.
     pub(crate) text: String,
+    /// Accesses that no case need use: slot and word.
+    pub(crate) uncovered: Vec<(String, String)>,
     /// Its cases.
     pub cases: Vec<Case>,
 }
@@ -61,9 +63,12 @@ impl CaseFile {
         if let Some(name) = &raw.common.name {
             return Err(Problem::at(&source, name.span(), "what all cases have in common has no name of its own"));
         }
-        if raw.common.expect.is_some() {
-            return Err(Problem::of_file(path, "[common] says what all cases are given, and nothing of what comes out")
-                .help("put `expect` into each case"));
+        if raw.common.expect.is_some() || raw.common.expect_real.is_some() {
+            return Err(Problem::of_file(
+                path,
+                "[common] says what all cases are given, and nothing of what comes out",
+            )
+            .help("put `expect` into each case"));
         }
         if raw.cases.is_empty() {
             return Err(Problem::of_file(path, "it holds no case").help("begin one with [[case]] and a name"));
@@ -81,7 +86,18 @@ impl CaseFile {
             }
             cases.push(case);
         }
-        Ok(Self { path: path.to_owned(), text, cases })
+        let pair = |text: &String| {
+            let (slot, access) = text.split_once(':')?;
+            Some((slot.trim().to_owned(), access.trim().to_owned()))
+        };
+        let uncovered = raw.uncovered.iter().map(|text| {
+            pair(text).ok_or_else(|| {
+                Problem::of_file(path, format!("uncovered: `{text}` is not SLOT: ACCESS"))
+                    .help("uncovered = [\"bucket: write\"]")
+            })
+        });
+        let uncovered = uncovered.collect::<Result<_, _>>()?;
+        Ok(Self { path: path.to_owned(), text, uncovered, cases })
     }
 
     pub(crate) fn source(&self) -> Source<'_> {
@@ -92,6 +108,9 @@ impl CaseFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// Accesses that no case need use: `bucket: write`.
+    #[serde(default)]
+    uncovered: Vec<String>,
     /// What all cases of the file begin with.
     #[serde(default)]
     common: RawCase,
@@ -116,6 +135,7 @@ struct RawCase {
     crash_at: Option<Moment>,
     compensate: Option<Compensate>,
     expect: Option<Expect>,
+    expect_real: Option<Expect>,
 }
 
 /// Whether effects happen.
@@ -155,6 +175,7 @@ struct RawSlot {
     keys: Option<toml::Table>,
     version: Option<String>,
     program: Option<String>,
+    program_arguments: Option<Vec<String>>,
 }
 
 /// What a slot of a case is.
@@ -184,6 +205,8 @@ pub(crate) struct SlotSetup {
     pub(crate) version: Option<String>,
     /// The program of a tool, by whose rules its arguments are checked; by the slot's name, where none is given.
     pub(crate) program: Option<String>,
+    /// Of a program without rules of its own: the arguments that its binding allows.
+    pub(crate) program_arguments: Vec<String>,
     /// Where it is written.
     pub(crate) span: Range<usize>,
 }
@@ -210,6 +233,8 @@ pub struct Case {
     pub(crate) crash_at: Option<Moment>,
     pub(crate) compensate: Option<Compensate>,
     pub(crate) expect: Expect,
+    /// What comes out on real targets, where it is not only how the run ends.
+    pub(crate) expect_real: Option<Expect>,
 }
 
 impl Case {
@@ -236,9 +261,8 @@ impl Case {
         for (slot, raw) in common.slots.iter().chain(&raw.slots) {
             slots.entry(slot.clone()).or_default().add(raw);
         }
-        let plain = |table: Option<toml::Table>| {
-            table.into_iter().flatten().map(|(key, value)| (key, value::plain(value)))
-        };
+        let plain =
+            |table: Option<toml::Table>| table.into_iter().flatten().map(|(key, value)| (key, value::plain(value)));
         let parameters = plain(common.parameters.clone()).chain(plain(raw.parameters)).collect();
         let expect = raw.expect.unwrap_or_default();
         Ok(Self {
@@ -258,6 +282,7 @@ impl Case {
             crash_at: raw.crash_at,
             compensate: raw.compensate,
             expect,
+            expect_real: raw.expect_real,
         })
     }
 }
@@ -280,6 +305,7 @@ impl SlotSetup {
         self.server.extend(raw.server.as_ref().map(table).unwrap_or_default());
         self.version = raw.version.clone().or(self.version.take());
         self.program = raw.program.clone().or(self.program.take());
+        self.program_arguments.extend(raw.program_arguments.iter().flatten().cloned());
         self.objects = match (self.objects.take(), raw.objects.clone().map(value::plain)) {
             (Some(Value::Object(mut all)), Some(Value::Object(more))) => {
                 all.extend(more);
@@ -305,10 +331,13 @@ fn check_answer(source: &Source<'_>, answer: &Answer) -> Result<(), Problem> {
         return Err(wrong("an answer is to one of `query`, `execute` and `copy`"));
     }
     if statements == 0 && answer.call.is_none() {
-        return Err(wrong("an answer says to what").help("query = \"select *\", execute = \"...\", copy = \"...\" or call = \"storage.put\""));
+        return Err(wrong("an answer says to what")
+            .help("query = \"select *\", execute = \"...\", copy = \"...\" or call = \"storage.put\""));
     }
     if statements == 1 && answer.call.is_some() {
-        return Err(wrong("`call` says the operation already that `query`, `execute` and `copy` stand for: give one of them"));
+        return Err(wrong(
+            "`call` says the operation already that `query`, `execute` and `copy` stand for: give one of them",
+        ));
     }
     let given = [
         answer.rows.is_some(),

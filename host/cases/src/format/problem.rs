@@ -86,12 +86,17 @@ impl Source<'_> {
         let message = error.message();
         let span = error.span().unwrap_or(0..0);
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-        let Some((wrong, known)) = quoted.split_first().filter(|_| {
-            message.starts_with("unknown field") || message.starts_with("unknown variant")
-        }) else {
+        let Some((wrong, known)) = quoted
+            .split_first()
+            .filter(|_| message.starts_with("unknown field") || message.starts_with("unknown variant"))
+        else {
             return Problem::at(self, span, message);
         };
-        let what = if message.starts_with("unknown field") { "is not a key here" } else { "is none of the words that go here" };
+        let what = if message.starts_with("unknown field") {
+            "is not a key here"
+        } else {
+            "is none of the words that go here"
+        };
         Problem::at(self, span, format!("`{wrong}` {what}")).help(advice(wrong, known))
     }
 }

@@ -54,13 +54,19 @@ fn a_file_has_cases_and_what_they_share() {
 #[test]
 fn what_is_wrong_is_said_with_its_place_and_the_nearest_word() {
     for (text, said) in [
-        ("[[case]]\nname = \"a\"\nparameter = {}\n", "tests/a.toml:3:1: `parameter` is not a key here (did you mean `parameters`?)"),
+        (
+            "[[case]]\nname = \"a\"\nparameter = {}\n",
+            "tests/a.toml:3:1: `parameter` is not a key here (did you mean `parameters`?)",
+        ),
         ("[[cases]]\n", "tests/a.toml:1:3: `cases` is not a key here (did you mean `case`?)"),
         (
             "[[case]]\nname = \"a\"\n[[case.answers]]\nquary = \"select 1\"\n",
             "tests/a.toml:4:1: `quary` is not a key here (did you mean `query`?)",
         ),
-        ("[[case]]\nname = \"a\"\nmode = \"pln\"\n", "tests/a.toml:3:8: `pln` is none of the words that go here (did you mean `plan`?)"),
+        (
+            "[[case]]\nname = \"a\"\nmode = \"pln\"\n",
+            "tests/a.toml:3:8: `pln` is none of the words that go here (did you mean `plan`?)",
+        ),
         ("[[case]]\nname = \"a\"\n[[case]]\nname = \"a\"\n", "tests/a.toml:4:8: there are two cases named `a`"),
         ("", "tests/a.toml: it holds no case"),
         ("[[case]]\nmode = \"plan\"\n", "tests/a.toml:1:1: a case needs a name"),
@@ -68,7 +74,11 @@ fn what_is_wrong_is_said_with_its_place_and_the_nearest_word() {
         let line = wrong(text);
         assert!(line.starts_with(said), "{line}\nwanted {said}");
     }
-    assert!(wrong("[[case]]\nname = \"a\"\ncancel_at = \"third\"\n").contains(":3:13: `third` is no moment"), "{}", wrong("[[case]]\nname = \"a\"\ncancel_at = \"third\"\n"));
+    assert!(
+        wrong("[[case]]\nname = \"a\"\ncancel_at = \"third\"\n").contains(":3:13: `third` is no moment"),
+        "{}",
+        wrong("[[case]]\nname = \"a\"\ncancel_at = \"third\"\n")
+    );
     assert!(wrong("[[case]]\nname = \n").contains("tests/a.toml:2:"));
     let both = "[[case]]\nname = \"a\"\n[[case.answers]]\nquery = \"x\"\nrows = []\naffected = 1\n";
     assert!(wrong(both).contains("an answer is one of"), "{}", wrong(both));

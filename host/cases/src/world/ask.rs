@@ -78,8 +78,9 @@ impl Ask {
     /// An argument as the contract's type.
     pub(crate) fn made<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, Refused> {
         let value = self.arguments.get(name).cloned().unwrap_or_default();
-        rota_capability::tape::made(value)
-            .map_err(|error| Refused::Stop(format!("the argument `{name}` of {} cannot be read: {error}", self.operation)))
+        rota_capability::tape::made(value).map_err(|error| {
+            Refused::Stop(format!("the argument `{name}` of {} cannot be read: {error}", self.operation))
+        })
     }
 }
 

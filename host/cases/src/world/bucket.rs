@@ -99,9 +99,10 @@ fn object(value: &Value) -> Result<Object, String> {
     };
     let modified = match text("modified") {
         None => None,
-        Some(text) => Some(rows::instant(text).ok_or_else(|| {
-            format!("`{text}` is no instant: write 2026-11-26T13:05:00Z, or \"now - 3d\"")
-        })?),
+        Some(text) => Some(
+            rows::instant(text)
+                .ok_or_else(|| format!("`{text}` is no instant: write 2026-11-26T13:05:00Z, or \"now - 3d\""))?,
+        ),
     };
     let etag = text("etag").map(str::to_owned).or_else(|| Some(etag(&content)));
     Ok(Object { content, modified, etag })

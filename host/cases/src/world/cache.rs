@@ -18,7 +18,10 @@ enum Content {
     Text(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
     /// A collection of which only the size is known.
-    Collection { kind: String, length: u64 },
+    Collection {
+        kind: String,
+        length: u64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -189,7 +192,9 @@ impl World {
             },
             "cache.hash-get" => match found.map(|key| &key.content) {
                 None => Value::Null,
-                Some(Content::Hash(fields)) => fields.get(&ask.bytes("field")).map_or(Value::Null, |value| bytes(value)),
+                Some(Content::Hash(fields)) => {
+                    fields.get(&ask.bytes("field")).map_or(Value::Null, |value| bytes(value))
+                }
                 Some(_) => return Err(wrong_kind().into()),
             },
             _ => match found.map(|key| &key.content) {
@@ -246,8 +251,10 @@ impl World {
         let options: UnlinkOptions = ask.made("options")?;
         let matching = Matching::parse(&options, authorized.binding())?;
         // What goes wrong from here on comes out of its future, as it does where a server is looked at first.
-        let ended = |end: Result<Value, Error>| Ok(Reply::Items { head: Value::Null, items: Vec::new(), end: end.map(Some) });
-        let keys: Vec<Vec<u8>> = self.state().caches.get(slot).map(|keys| keys.0.keys().cloned().collect()).unwrap_or_default();
+        let ended =
+            |end: Result<Value, Error>| Ok(Reply::Items { head: Value::Null, items: Vec::new(), end: end.map(Some) });
+        let keys: Vec<Vec<u8>> =
+            self.state().caches.get(slot).map(|keys| keys.0.keys().cloned().collect()).unwrap_or_default();
         let found = match matching.among(keys.iter().map(Vec::as_slice)) {
             Ok(found) => found,
             Err(error) => return ended(Err(error)),
@@ -289,7 +296,8 @@ impl World {
         let effect = Effect { object: String::new(), detail, class: EffectClass::Destructive, exact: Exact::of(&keys) };
         let Some(permit) = self.effect(&authorized, effect).await? else {
             let state = self.state();
-            let there = state.caches.get(slot).map_or(0, |all| keys.iter().filter(|key| all.0.contains_key(*key)).count());
+            let there =
+                state.caches.get(slot).map_or(0, |all| keys.iter().filter(|key| all.0.contains_key(*key)).count());
             return Ok(Reply::Value(json!(there)));
         };
         let result = self.told(run, ask).await.map(|_| {
@@ -359,7 +367,10 @@ impl World {
                 _ => true,
             };
             if sets {
-                keys.insert(key.clone(), Key { content: Content::Text(value.clone()), expires_in: lifetime, bytes: None });
+                keys.insert(
+                    key.clone(),
+                    Key { content: Content::Text(value.clone()), expires_in: lifetime, bytes: None },
+                );
             }
             sets
         });
@@ -423,7 +434,8 @@ impl World {
         let key = ask.bytes("key");
         let fields: Vec<Vec<u8>> =
             ask.arguments.get("fields").and_then(Value::as_array).into_iter().flatten().map(bytes_of).collect();
-        let authorized = self.changes(run, "cache.hash-delete", slot, CacheAccess::Delete, std::slice::from_ref(&key))?;
+        let authorized =
+            self.changes(run, "cache.hash-delete", slot, CacheAccess::Delete, std::slice::from_ref(&key))?;
         let detail = format!("removes {} fields of a hash: {}", fields.len(), named(&fields));
         let exact = Exact::of([&key].into_iter().chain(&fields));
         let effect = Effect { object: shown(&key), detail, class: EffectClass::Destructive, exact };

@@ -97,7 +97,9 @@ fn why(misfit: &Misfit, ask: &Ask) -> String {
         Misfit::UsedUp => "was given already, as often as it may be; `repeat = true` gives it each time".into(),
         Misfit::Operation => format!("is about another operation than {}", ask.operation),
         Misfit::Slot => format!("is about another slot than `{}`", ask.slot()),
-        Misfit::Statement => "its pattern does not fit the statement (`*` stands for anything, white space and case do not count)".into(),
+        Misfit::Statement => {
+            "its pattern does not fit the statement (`*` stands for anything, white space and case do not count)".into()
+        }
         Misfit::Parameters(given) => format!("the parameters are {}", shortened(&given.to_string())),
         Misfit::Arguments(differs) => format!("the arguments differ: {differs}"),
     }

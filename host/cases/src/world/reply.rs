@@ -36,6 +36,8 @@ pub(crate) enum Reply {
         /// The bytes.
         reader: Reader,
     },
+    /// What a filter makes of bytes: its future says how many passed.
+    Filtered(Reader),
 }
 
 impl Reply {
@@ -76,6 +78,16 @@ impl Reply {
                     call,
                     answer: Ok(head),
                     source: Source::Items(telling(batches, end, tell)),
+                    outcome: Some(Box::pin(async move { told.await.unwrap_or(Err(Error::Cancelled)) })),
+                }
+            }
+            Self::Filtered(reader) => {
+                let passed = |bytes: u64| serde_json::json!({ "bytes-in": bytes, "bytes-out": bytes, "sha256": null });
+                let (reader, told) = watched(reader, passed);
+                Given {
+                    call,
+                    answer: Ok(Value::Null),
+                    source: Source::Bytes(Box::pin(reader)),
                     outcome: Some(Box::pin(async move { told.await.unwrap_or(Err(Error::Cancelled)) })),
                 }
             }

@@ -24,7 +24,9 @@ pub(crate) fn read(columns: Option<&[String]>, rows: &[Value]) -> Result<Rows, S
     let cells = |row: &Value| -> Result<Vec<Value>, String> {
         match row {
             Value::Array(cells) if cells.len() == named.len() => Ok(cells.clone()),
-            Value::Array(cells) => Err(format!("a row has {} values, and there are {} columns", cells.len(), named.len())),
+            Value::Array(cells) => {
+                Err(format!("a row has {} values, and there are {} columns", cells.len(), named.len()))
+            }
             Value::Object(map) => {
                 if let Some(unknown) = map.keys().find(|key| !named.iter().any(|(name, _)| name == *key)) {
                     return Err(format!("a row has a value for `{unknown}`, which is no column"));
@@ -47,7 +49,8 @@ pub(crate) fn read(columns: Option<&[String]>, rows: &[Value]) -> Result<Rows, S
         .collect();
     let values = |row: &Vec<Value>| -> Result<Vec<Sql>, String> {
         let cell = |(column, cell): (&Column, &Value)| {
-            value(&column.type_name, cell).map_err(|why| format!("column `{}` ({}): {why}", column.name, column.type_name))
+            value(&column.type_name, cell)
+                .map_err(|why| format!("column `{}` ({}): {why}", column.name, column.type_name))
         };
         typed.iter().zip(row).map(cell).collect()
     };
@@ -70,9 +73,13 @@ fn names(rows: &[Value]) -> Result<Vec<String>, String> {
     let mut names: Vec<String> = Vec::new();
     for row in rows {
         match row {
-            Value::Object(map) => names.extend(map.keys().filter(|key| !names.contains(key)).cloned().collect::<Vec<_>>()),
+            Value::Object(map) => {
+                names.extend(map.keys().filter(|key| !names.contains(key)).cloned().collect::<Vec<_>>())
+            }
             Value::Array(cells) if !cells.is_empty() => {
-                return Err("rows that are lists of values need `columns`: columns = [\"table:text\", \"rows:int8\"]".into());
+                return Err(
+                    "rows that are lists of values need `columns`: columns = [\"table:text\", \"rows:int8\"]".into()
+                );
             }
             _ => {}
         }
@@ -131,9 +138,13 @@ pub(crate) fn value(type_name: &str, value: &Value) -> Result<Sql, String> {
         "bytea" => Sql::Bytes(base64::engine::general_purpose::STANDARD.decode(text()?).map_err(|_| wrong("base64"))?),
         "date" => Sql::Date(days(&text()?).ok_or_else(|| wrong("a date (2026-11-26)"))?),
         "time" => Sql::Time(time(&text()?).ok_or_else(|| wrong("a time (13:05:00)"))?),
-        "timestamp" => Sql::Timestamp(timestamp(&text()?).ok_or_else(|| wrong("an instant without zone (2026-11-26T13:05:00)"))?),
+        "timestamp" => {
+            Sql::Timestamp(timestamp(&text()?).ok_or_else(|| wrong("an instant without zone (2026-11-26T13:05:00)"))?)
+        }
         "timestamptz" => Sql::Timestamptz(instant(&text()?).ok_or_else(|| wrong("an instant (2026-11-26T13:05:00Z)"))?),
-        "interval" => Sql::Interval(interval(value).ok_or_else(|| wrong("a span: seconds, or { months, days, microseconds }"))?),
+        "interval" => {
+            Sql::Interval(interval(value).ok_or_else(|| wrong("a span: seconds, or { months, days, microseconds }"))?)
+        }
         "uuid" => Sql::Uuid(text()?),
         "json" | "jsonb" => Sql::Json(match value {
             Value::String(text) if serde_json::from_str::<Value>(text).is_ok() => text.clone(),
@@ -144,11 +155,15 @@ pub(crate) fn value(type_name: &str, value: &Value) -> Result<Sql, String> {
         "oid" => Sql::Oid(fits(whole()?)?),
         "xid" | "xid8" => Sql::Xid(fits(whole()?)?),
         "regclass" | "regtype" | "regproc" | "regprocedure" | "regrole" | "regnamespace" => Sql::Regclass(text()?),
-        "bool[]" => Sql::Booleans(elements(value, |one| one.as_bool()).ok_or_else(|| wrong("a list of true and false"))?),
+        "bool[]" => {
+            Sql::Booleans(elements(value, |one| one.as_bool()).ok_or_else(|| wrong("a list of true and false"))?)
+        }
         "int2[]" | "int4[]" | "int8[]" => {
             Sql::Integers(elements(value, Value::as_i64).ok_or_else(|| wrong("a list of whole numbers"))?)
         }
-        "float4[]" | "float8[]" => Sql::Floats(elements(value, Value::as_f64).ok_or_else(|| wrong("a list of numbers"))?),
+        "float4[]" | "float8[]" => {
+            Sql::Floats(elements(value, Value::as_f64).ok_or_else(|| wrong("a list of numbers"))?)
+        }
         #[allow(clippy::cast_possible_truncation, reason = "what a vector's elements are")]
         "vector" | "halfvec" => Sql::Vector(
             value
@@ -157,9 +172,9 @@ pub(crate) fn value(type_name: &str, value: &Value) -> Result<Sql, String> {
                 .ok_or_else(|| wrong("a list of numbers"))?,
         ),
         // Arrays of whatever else the server prints.
-        list if list.ends_with("[]") => Sql::Texts(
-            elements(value, |one| one.as_str().map(str::to_owned)).ok_or_else(|| wrong("a list of texts"))?,
-        ),
+        list if list.ends_with("[]") => {
+            Sql::Texts(elements(value, |one| one.as_str().map(str::to_owned)).ok_or_else(|| wrong("a list of texts"))?)
+        }
         // Text, and what has no case of its own: as the server prints it.
         _ => Sql::Text(match value {
             Value::String(text) => text.clone(),
@@ -276,9 +291,13 @@ mod tests {
         ] {
             assert_eq!(value(type_name, &written), Ok(wanted), "{type_name}");
         }
-        for (type_name, written) in
-            [("int2", json!(70_000)), ("bool", json!(1)), ("date", json!("x")), ("int4[]", json!("a")), ("text", json!([1]))]
-        {
+        for (type_name, written) in [
+            ("int2", json!(70_000)),
+            ("bool", json!(1)),
+            ("date", json!("x")),
+            ("int4[]", json!("a")),
+            ("text", json!([1])),
+        ] {
             assert!(value(type_name, &written).is_err(), "{type_name}");
         }
     }

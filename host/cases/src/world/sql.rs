@@ -39,7 +39,9 @@ impl World {
                 let told = self.told(run, ask).await?.and_then(|answer| answer.value);
                 Ok(Reply::Value(server(&self.setup(&slot).server, told, ask)))
             }
-            "notices" => Ok(Reply::Value(self.told(run, ask).await?.and_then(|answer| answer.value).unwrap_or(json!([])))),
+            "notices" => {
+                Ok(Reply::Value(self.told(run, ask).await?.and_then(|answer| answer.value).unwrap_or(json!([]))))
+            }
             "backend-pid" => {
                 Ok(Reply::Value(self.told(run, ask).await?.and_then(|answer| answer.value).unwrap_or(json!(BACKEND))))
             }
@@ -80,8 +82,7 @@ impl World {
                 self.signal(run, ask, "sql.terminate-backend", "end the session of", class).await
             }
             "reload-configuration" => {
-                let authorized =
-                    gate.authorise_parameter("sql.reload-configuration", &slot, None).map_err(denied)?;
+                let authorized = gate.authorise_parameter("sql.reload-configuration", &slot, None).map_err(denied)?;
                 self.note(&slot, &[SqlAccess::AlterSystem]);
                 let detail = "have the server read its configuration files again: all that is written in them takes effect, whoever wrote it";
                 let effect = Effect {
@@ -90,11 +91,16 @@ impl World {
                     class: EffectClass::Write,
                     exact: Exact::shown(),
                 };
-                let Some(permit) = self.effect(&authorized, effect).await? else { return Ok(Reply::Value(json!(false))) };
+                let Some(permit) = self.effect(&authorized, effect).await? else {
+                    return Ok(Reply::Value(json!(false)));
+                };
                 let result = self.told(run, ask).await.map(flag);
-                Ok(Reply::Value(json!(self.conclude(ask, permit, result, |told| {
-                    if *told { "told to" } else { "not told" }.to_owned()
-                }).await?)))
+                Ok(Reply::Value(json!(
+                    self.conclude(ask, permit, result, |told| {
+                        if *told { "told to" } else { "not told" }.to_owned()
+                    })
+                    .await?
+                )))
             }
             "promote" => {
                 let authorized = self.authorise::<Sql>(gate, "sql.promote", &slot, &[SqlAccess::Promote])?;
@@ -105,11 +111,16 @@ impl World {
                     class: EffectClass::Destructive,
                     exact: Exact::shown(),
                 };
-                let Some(permit) = self.effect(&authorized, effect).await? else { return Ok(Reply::Value(json!(false))) };
+                let Some(permit) = self.effect(&authorized, effect).await? else {
+                    return Ok(Reply::Value(json!(false)));
+                };
                 let result = self.told(run, ask).await.map(flag);
-                Ok(Reply::Value(json!(self.conclude(ask, permit, result, |left| {
-                    if *left { "promoted" } else { "still in recovery" }.to_owned()
-                }).await?)))
+                Ok(Reply::Value(json!(
+                    self.conclude(ask, permit, result, |left| {
+                        if *left { "promoted" } else { "still in recovery" }.to_owned()
+                    })
+                    .await?
+                )))
             }
             _ => Err(Refused::Stop(format!("cases do not know the call `{}`", ask.operation))),
         }

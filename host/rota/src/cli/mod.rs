@@ -3,7 +3,7 @@
 mod author;
 mod operate;
 
-pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand};
+pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand, TestArgs};
 pub(crate) use operate::{
     ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand,
 };
