@@ -9,6 +9,7 @@
 //! | `came`, `check`, `compare` | what came out, held against what is expected |
 //! | `suite` | the cases of a folder, side by side |
 //! | `junit` | results for CI |
+//! | [`written`] | values as a case file writes them |
 //!
 //! A case's calls go through a gate like any run's ([`rota_authority::Gate`]) and are judged by the host's own rules; only the targets
 //! are the case's. So a case with too little access is denied in the words of a run, a plan performs nothing, and effects are listed as
@@ -24,6 +25,7 @@ mod listener;
 mod run;
 mod suite;
 mod world;
+pub mod written;
 
 pub use came::{Came, Cause, CompensationCame, EffectCame};
 pub use check::Wrong;

@@ -202,6 +202,9 @@ impl Case {
         if moments.iter().any(|moment| moment.is_some()) {
             return Some("it ends the run at a moment");
         }
+        if self.slots.values().any(|slot| slot.access.is_some() || slot.bound == Some(false)) {
+            return Some("it says itself what is granted");
+        }
         self.compensate.is_some().then_some("it carries out a compensation alone")
     }
 

@@ -41,6 +41,7 @@ pub(crate) struct Answer {
     #[serde(deserialize_with = "list")]
     pub(crate) items: Option<Vec<Value>>,
     /// The bytes of a stream, or of a program's output, as text.
+    #[serde(alias = "stdout")]
     pub(crate) text: Option<String>,
     /// The same, in base64.
     pub(crate) base64: Option<String>,

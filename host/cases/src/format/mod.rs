@@ -10,6 +10,8 @@ pub(crate) use expect::{End, Entry, Expect, Failed};
 pub use problem::Problem;
 pub(crate) use problem::{Source, advice};
 pub use value::Moment;
+#[cfg(test)]
+pub(crate) use value::plain;
 pub(crate) use value::Span;
 
 use serde::Deserialize;
