@@ -86,6 +86,18 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             host.close().await;
             status
         }
+        Command::Runs(RunsCommand::Replay { run, with, until, attempt }) => {
+            let config = settings::load(&cli.common)?;
+            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            let settings = Settings::from_config(&config)?;
+            let store = open_store(&settings).await?;
+            let request = rota_runs::ReplayRequest { run, with, until, attempt };
+            let records = RunRecords::new(store.clone());
+            let status =
+                commands::replay::replay(&catalog, &records, &Artifacts::new(&settings), &request, printing).await;
+            store.close().await;
+            status
+        }
         Command::Runs(command) => {
             let settings = Settings::from_config(&settings::load(&cli.common)?)?;
             let store = open_store(&settings).await?;
@@ -196,6 +208,7 @@ fn exit_status(error: &anyhow::Error) -> u8 {
         || error.is::<rota_config::TargetError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, JobError::Store(_)))
         || error.is::<settings::UsageError>()
-        || matches!(error.downcast_ref(), Some(rota_runs::RecordsError::Filter(_)));
+        || matches!(error.downcast_ref(), Some(rota_runs::RecordsError::Filter(_)))
+        || matches!(error.downcast_ref(), Some(rota_runs::ReplayError::Catalog(_)));
     if usage { USAGE } else { FAILED }
 }

@@ -122,6 +122,11 @@ pub trait Record: Send + Sync + 'static {
     /// Something happened to a call.
     fn note(&self, call: u64, event: Event<'_>);
 
+    /// Whether it still keeps anything; where it does not, nothing need be made for it.
+    fn keeps(&self) -> bool {
+        true
+    }
+
     /// Give the guest clocks and random numbers that can be given again.
     fn prepare(&self, wasi: &mut WasiCtxBuilder);
 }

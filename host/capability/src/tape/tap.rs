@@ -67,13 +67,16 @@ pub struct Tap {
 impl Tap {
     /// The guest was offered these.
     pub fn items<I: Serialize>(&self, items: &[I]) {
-        if !items.is_empty() {
+        if !items.is_empty() && self.record.keeps() {
             self.record.note(self.call, Event::Items(items.iter().map(super::shown).collect()));
         }
     }
 
     /// The guest was offered these.
     pub fn bytes(&mut self, bytes: &[u8]) {
+        if !self.record.keeps() {
+            return;
+        }
         let shown = self.masker.get_or_insert_default().push(bytes);
         // Noted also where all of it is held back: it was a piece.
         self.record.note(self.call, Event::Bytes(&shown));
