@@ -8,6 +8,7 @@
 //! | `run` | one case, run: attempts, crashes, cancels, compensations |
 //! | `came`, `check`, `compare` | what came out, held against what is expected |
 //! | `suite` | the cases of a folder, side by side |
+//! | `from_run` | a case of a recorded run |
 //! | `junit` | results for CI |
 //! | [`written`] | values as a case file writes them |
 //!
@@ -20,6 +21,7 @@ mod came;
 mod check;
 mod compare;
 mod format;
+mod from_run;
 mod junit;
 mod listener;
 mod run;
@@ -30,6 +32,7 @@ pub mod written;
 pub use came::{Came, Cause, CompensationCame, EffectCame};
 pub use check::Wrong;
 pub use format::{Case, CaseFile, Problem};
+pub use from_run::of_recording;
 pub use junit::junit;
 pub use listener::Line;
 pub use run::{CaseResult, Subject, fits, run};

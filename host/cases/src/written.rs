@@ -14,7 +14,10 @@ pub fn inline(value: &Value) -> String {
         Value::String(string) => text(string),
         Value::Array(all) => format!("[{}]", all.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => {
-            let each = map.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| format!("{} = {}", self::key(key), inline(value)));
+            let each = map
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| format!("{} = {}", self::key(key), inline(value)));
             let all = each.collect::<Vec<_>>().join(", ");
             if all.is_empty() { "{}".to_owned() } else { format!("{{ {all} }}") }
         }

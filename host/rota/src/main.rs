@@ -69,7 +69,17 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             host.close().await;
             status
         }
-        Command::Plugin(PluginCommand::Test(args)) if args.needs_host() => {
+        Command::Plugin(PluginCommand::Test(args)) if args.from_run.is_some() => {
+            let config = settings::load(&cli.common)?;
+            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            let settings = Settings::from_config(&config)?;
+            let store = open_store(&settings).await?;
+            let (records, artifacts) = (RunRecords::new(store.clone()), Artifacts::new(&settings));
+            let status = commands::plugin::from_run(&catalog, &records, &artifacts, &args).await;
+            store.close().await;
+            status
+        }
+        Command::Plugin(PluginCommand::Test(args)) if args.real => {
             let host = host(&cli.common).await?;
             let status = commands::plugin::test_real(&host, &args, printing).await;
             host.close().await;

@@ -10,9 +10,9 @@ pub(crate) use expect::{End, Entry, Expect, Failed};
 pub use problem::Problem;
 pub(crate) use problem::{Source, advice};
 pub use value::Moment;
+pub(crate) use value::Span;
 #[cfg(test)]
 pub(crate) use value::plain;
-pub(crate) use value::Span;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

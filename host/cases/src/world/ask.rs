@@ -102,8 +102,22 @@ pub(crate) fn plainly(value: &Value) -> Value {
         Value::Object(map) if map.len() == 1 && map.contains_key("$bytes") => {
             Value::String(String::from_utf8_lossy(&bytes_of(value)).into_owned())
         }
+        Value::Object(map) if map.len() == 1 && map.contains_key("$float") => unfloated(value),
         Value::Object(map) => Value::Object(map.iter().map(|(key, value)| (key.clone(), plainly(value))).collect()),
         Value::Array(all) => Value::Array(all.iter().map(plainly).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Floats of the tape (`{"$float": "0.1"}`) as plain numbers.
+pub(crate) fn unfloated(value: &Value) -> Value {
+    match value {
+        Value::Object(map) if map.len() == 1 && map.contains_key("$float") => {
+            let number = map["$float"].as_str().and_then(|text| text.parse::<f64>().ok());
+            number.and_then(serde_json::Number::from_f64).map_or(Value::Null, Value::Number)
+        }
+        Value::Object(map) => Value::Object(map.iter().map(|(key, value)| (key.clone(), unfloated(value))).collect()),
+        Value::Array(all) => Value::Array(all.iter().map(unfloated).collect()),
         other => other.clone(),
     }
 }
@@ -112,10 +126,20 @@ pub(crate) fn plainly(value: &Value) -> Value {
 pub(crate) fn payload(value: &Value) -> Value {
     match value {
         Value::String(word) if word == "null" => Value::Null,
-        Value::Object(map) if map.len() == 1 && !map.contains_key("$bytes") => {
+        Value::Object(map) if map.len() == 1 && !map.keys().any(|key| key.starts_with('$')) => {
             map.values().next().map(plainly).unwrap_or_default()
         }
         other => plainly(other),
+    }
+}
+
+/// TOML has no null: a text says it.
+fn nulls(value: Value) -> Value {
+    match value {
+        Value::String(word) if word == "NULL" => Value::Null,
+        Value::Array(all) => Value::Array(all.into_iter().map(nulls).collect()),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, nulls(value))).collect()),
+        other => other,
     }
 }
 
@@ -175,7 +199,10 @@ impl World {
         let mut fitting = self.answers.iter().enumerate().filter(|(_, answer)| fits(answer, ask).is_ok());
         let (index, answer) = fitting.find(|(index, answer)| state.given[*index] < answer.times())?;
         state.given[index] += 1;
-        Some(answer.clone())
+        let mut answer = answer.clone();
+        answer.value = answer.value.map(nulls);
+        answer.items = answer.items.map(|items| items.into_iter().map(nulls).collect());
+        Some(answer)
     }
 
     /// The same, where the call cannot be without one.

@@ -163,7 +163,12 @@ impl World {
         }
         let told = self.told(run, ask).await?.and_then(|answer| answer.value);
         if let Some(value) = told {
-            return Ok(Reply::Value(if operation == "cache.info" { nodes(&value) } else { value }));
+            return Ok(Reply::Value(match operation {
+                "cache.info" => nodes(&value),
+                "cache.hash-entries" => entries(&value),
+                "cache.get" | "cache.hash-get" => value.as_str().map_or(value.clone(), |text| bytes(text.as_bytes())),
+                _ => value,
+            }));
         }
         let state = self.state();
         let nothing = BTreeMap::new();
@@ -214,6 +219,10 @@ impl World {
         self.waited(run, &answer).await?;
         if let Some(error) = answer.error.as_ref().filter(|_| answer.cut_after.is_none()) {
             return Err(error.get_ref().error().into());
+        }
+        if let Some(items) = &answer.items {
+            let keys = items.iter().filter_map(Value::as_str).map(|key| bytes(key.as_bytes()));
+            return Ok(Reply::items(Value::Null, keys.collect(), &answer));
         }
         let state = self.state();
         let keys = state.caches.get(slot).map(|keys| &keys.0);
@@ -477,6 +486,21 @@ fn named(keys: &[Vec<u8>]) -> String {
 fn bytes(bytes: &[u8]) -> Value {
     use base64::Engine as _;
     json!({ "$bytes": base64::engine::general_purpose::STANDARD.encode(bytes) })
+}
+
+/// Fields and values, which a case writes as a table or as pairs.
+fn entries(value: &Value) -> Value {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.clone(), |text| bytes(text.as_bytes()));
+    match value {
+        Value::Object(map) => {
+            Value::Array(map.iter().map(|(field, value)| json!([bytes(field.as_bytes()), text(value)])).collect())
+        }
+        Value::Array(pairs) => {
+            let pair = |pair: &Value| Value::Array(pair.as_array().into_iter().flatten().map(text).collect());
+            Value::Array(pairs.iter().map(pair).collect())
+        }
+        other => other.clone(),
+    }
 }
 
 fn usage(key: &Key) -> Value {

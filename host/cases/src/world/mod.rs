@@ -17,7 +17,7 @@ mod selector;
 mod sql;
 
 pub(crate) use answering::Answering;
-pub(crate) use ask::{Ask, Refused};
+pub(crate) use ask::{Ask, Refused, payload, plainly, unfloated};
 pub(crate) use reply::Reply;
 
 use crate::format::{Answer, Case, Moment, SlotSetup};

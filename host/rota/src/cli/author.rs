@@ -109,11 +109,6 @@ pub(crate) struct TestArgs {
 }
 
 impl TestArgs {
-    /// Whether bindings, or past runs, are reached for.
-    pub(crate) fn needs_host(&self) -> bool {
-        self.real || self.from_run.is_some()
-    }
-
     /// What is tested, and which of its cases: a lone word that is no place is a part of names, as with cargo test.
     pub(crate) fn what_and_filter(&self) -> (PathBuf, Option<String>) {
         match self.what.as_slice() {

@@ -32,7 +32,11 @@ async fn everything_that_a_case_can_say_holds_on_the_probe() {
     assert_eq!((&one["passed"], one["filtered"].as_u64().unwrap() > 20), (&json!(1), true), "{one}");
     assert_eq!(one["unused_accesses"], json!([]), "what was not run says nothing of accesses");
     let human = said(&rota, &["plugin", "test", &probe, "SQLSTATE", "--cases", &good, "--output", "human"], 0).await;
-    for part in ["running 1 case of probe 0.1.0", "test a statement fails with its SQLSTATE ... ok", "test result: ok. 1 passed; 0 failed;"] {
+    for part in [
+        "running 1 case of probe 0.1.0",
+        "test a statement fails with its SQLSTATE ... ok",
+        "test result: ok. 1 passed; 0 failed;",
+    ] {
         assert!(human.stdout.contains(part), "{part}: {human:?}");
     }
 }
@@ -47,7 +51,18 @@ async fn each_difference_is_shown_and_counts_as_a_failure() {
     let text = std::fs::read_to_string(&bad).unwrap();
     assert_eq!((&answer["passed"], &answer["failed"]), (&json!(0), &json!(text.matches("[[case]]").count())));
     for (name, what, how) in [
-        ("no answer", "a call had no answer", vec!["no answer fits call 2: sql.query on `database`", "select a from orders where b = 1", "bad.toml:8: query = \"select a from order where b = 1\"", "its pattern does not fit", "[[case.answers]]", "rows = []"]),
+        (
+            "no answer",
+            "a call had no answer",
+            vec![
+                "no answer fits call 2: sql.query on `database`",
+                "select a from orders where b = 1",
+                "bad.toml:8: query = \"select a from order where b = 1\"",
+                "its pattern does not fit",
+                "[[case.answers]]",
+                "rows = []",
+            ],
+        ),
         ("another summary and status", "status", vec!["- warning\n+ ok"]),
         ("another summary and status", "summary", vec!["- all done\n+ done"]),
         ("an effect too many", "effects", vec!["+ storage.delete bucket: old.txt: deletes the object"]),
@@ -59,7 +74,8 @@ async fn each_difference_is_shown_and_counts_as_a_failure() {
         ("a moment that never comes", "a moment that never came", vec!["cancel_at = \"call 3\"", "0 calls"]),
         ("it fails", "how it ended", vec!["- succeeded\n+ failed", "not-found: the probe fails as it was told"]),
     ] {
-        let case = failed(&answer).into_iter().find(|case| case["name"] == name).unwrap_or_else(|| panic!("{name}: {answer}"));
+        let case =
+            failed(&answer).into_iter().find(|case| case["name"] == name).unwrap_or_else(|| panic!("{name}: {answer}"));
         let wrong = case["wrong"].as_array().unwrap().iter().find(|wrong| wrong["what"] == what);
         let wrong = wrong.unwrap_or_else(|| panic!("{name}: no {what}: {case}"));
         for part in how {
@@ -68,11 +84,22 @@ async fn each_difference_is_shown_and_counts_as_a_failure() {
     }
     let xml = std::fs::read_to_string(&junit).unwrap();
     let failures = format!("failures=\"{}\"", answer["failed"]);
-    for part in ["<?xml version=\"1.0\"", "<testsuites name=\"probe\"", &failures, "<testcase name=\"no answer\"", "</testsuites>"] {
+    for part in [
+        "<?xml version=\"1.0\"",
+        "<testsuites name=\"probe\"",
+        &failures,
+        "<testcase name=\"no answer\"",
+        "</testsuites>",
+    ] {
         assert!(xml.contains(part), "{part}: {xml}");
     }
     let human = said(&rota, &["plugin", "test", &probe, "too few", "--cases", &bad, "--output", "human"], 1).await;
-    for part in ["test an effect too few ... FAILED", "---- an effect too few", "- storage.delete bucket", "test result: FAILED. 0 passed; 1 failed"] {
+    for part in [
+        "test an effect too few ... FAILED",
+        "---- an effect too few",
+        "- storage.delete bucket",
+        "test result: FAILED. 0 passed; 1 failed",
+    ] {
         assert!(human.stdout.contains(part), "{part}: {human:?}");
     }
 }
@@ -83,11 +110,26 @@ async fn a_mistake_in_a_file_is_told_with_its_place_before_anything_runs() {
     let probe = probe::path().display().to_string();
     for (text, says) in [
         ("[[case]]\nname = \"a\"\nexpct = {}\n", vec!["mine.toml:3:1:", "did you mean `expect`?", "expct = {}"]),
-        ("[[case]]\nname = \"a\"\nslots.databse = {}\n", vec!["mine.toml:", "no slot `databse`", "did you mean `database`?"]),
-        ("[[case]]\nname = \"a\"\nslots.database = { access = [\"reed\"] }\n", vec!["`reed` is no access of sql", "did you mean `read`?"]),
-        ("[[case]]\nname = \"a\"\nparameters = { dont = 1 }\n", vec!["the parameters of the case `a` are refused", "dont"]),
-        ("[[case]]\nname = \"a\"\n[[case.answers]]\nquery = \"select 1\"\ncolumns = [\"a:int2\"]\nrows = [[70000]]\n", vec!["mine.toml:3:", "column `a` (int2): 70000 is out of"]),
-        ("[[case]]\nname = \"a\"\nslots.bucket = { objects = { \"../x\" = \"\" } }\n", vec!["`../x` cannot name an object"]),
+        (
+            "[[case]]\nname = \"a\"\nslots.databse = {}\n",
+            vec!["mine.toml:", "no slot `databse`", "did you mean `database`?"],
+        ),
+        (
+            "[[case]]\nname = \"a\"\nslots.database = { access = [\"reed\"] }\n",
+            vec!["`reed` is no access of sql", "did you mean `read`?"],
+        ),
+        (
+            "[[case]]\nname = \"a\"\nparameters = { dont = 1 }\n",
+            vec!["the parameters of the case `a` are refused", "dont"],
+        ),
+        (
+            "[[case]]\nname = \"a\"\n[[case.answers]]\nquery = \"select 1\"\ncolumns = [\"a:int2\"]\nrows = [[70000]]\n",
+            vec!["mine.toml:3:", "column `a` (int2): 70000 is out of"],
+        ),
+        (
+            "[[case]]\nname = \"a\"\nslots.bucket = { objects = { \"../x\" = \"\" } }\n",
+            vec!["`../x` cannot name an object"],
+        ),
         ("[[case]]\nname = \"a\nmode\n", vec!["mine.toml:2:"]),
     ] {
         std::fs::write(rota.path("work/mine.toml"), text).unwrap();
@@ -106,7 +148,18 @@ async fn a_new_plugin_in_javascript_has_a_case_that_passes_and_can_fail() {
     let mut rota = rota();
     rota.set("PATH", "/nonexistent");
     let start = Instant::now();
-    let slots = ["--slot", "shop:sql:read,write", "--slot", "files:storage:read", "--slot", "users:cache:read", "--slot", "pods:kubernetes:read", "--slot", "queue:jetstream:read"];
+    let slots = [
+        "--slot",
+        "shop:sql:read,write",
+        "--slot",
+        "files:storage:read",
+        "--slot",
+        "users:cache:read",
+        "--slot",
+        "pods:kubernetes:read",
+        "--slot",
+        "queue:jetstream:read",
+    ];
     let made = [&["plugin", "new", "tried-out", "--language", "javascript"], &slots[..]].concat();
     printed(&rota, "plugin_new", &made, 0).await;
     let answer = printed(&rota, "plugin_test", &["plugin", "test", "tried-out"], 0).await;
@@ -117,9 +170,17 @@ async fn a_new_plugin_in_javascript_has_a_case_that_passes_and_can_fail() {
     let checked = printed(&rota, "plugin_check", &["plugin", "check", "tried-out"], 0).await;
     let findings = checked["findings"].as_array().unwrap();
     assert_eq!(findings.len(), 1, "{checked}");
-    assert!(findings[0]["rule"] == "access" && findings[0]["found"].as_str().unwrap().contains("`write` on the slot `shop`"));
+    assert!(
+        findings[0]["rule"] == "access"
+            && findings[0]["found"].as_str().unwrap().contains("`write` on the slot `shop`")
+    );
     // A procedure that does something else than before is caught.
-    edit(&rota, "tried-out/procedure.js", "report.summary(", "await slots[\"shop\"].execute(\"delete from orders\"); report.summary(");
+    edit(
+        &rota,
+        "tried-out/procedure.js",
+        "report.summary(",
+        "await slots[\"shop\"].execute(\"delete from orders\"); report.summary(",
+    );
     let answer = printed(&rota, "plugin_test", &["plugin", "test", "tried-out"], 1).await;
     let wrong = failed(&answer);
     assert!(wrong.len() >= 2, "{answer:#}");
@@ -131,7 +192,12 @@ async fn a_new_plugin_in_javascript_has_a_case_that_passes_and_can_fail() {
 #[tokio::test]
 async fn a_new_plugin_in_rust_has_a_case_that_passes_and_runs_on_a_real_server_too() {
     let rota = author();
-    new(&rota, "tried-in-rust", &["database:sql:read,maintain", "bucket:storage:read", "identity:key:decrypt", "pg_dump:tool:run"]).await;
+    new(
+        &rota,
+        "tried-in-rust",
+        &["database:sql:read,maintain", "bucket:storage:read", "identity:key:decrypt", "pg_dump:tool:run"],
+    )
+    .await;
     let answer = printed(&rota, "plugin_test", &["plugin", "test", "tried-in-rust"], 0).await;
     assert_eq!((&answer["passed"], &answer["unused_accesses"]), (&json!(3), &json!([])), "{answer:#}");
     new(&rota, "really", &["database:sql:read,maintain"]).await;
@@ -155,8 +221,10 @@ fn the_page_about_cases_holds_cases() {
     assert!(blocks.len() >= 2);
     for block in blocks {
         // A part of a case is put into one.
-        let text = if block.starts_with("[[case]]") { block.to_owned() } else { format!("[[case]]\nname = \"a\"\n{block}") };
-        rota_cases::Suite::of_text(Path::new("testing-a-plugin.md"), text.clone()).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let text =
+            if block.starts_with("[[case]]") { block.to_owned() } else { format!("[[case]]\nname = \"a\"\n{block}") };
+        rota_cases::Suite::of_text(Path::new("testing-a-plugin.md"), text.clone())
+            .unwrap_or_else(|error| panic!("{error}\n{text}"));
     }
 }
 

@@ -12,7 +12,10 @@ use std::path::Path;
 const SLOTS: [&str; 7] = ["database", "bucket", "program", "key", "cache", "stream", "cluster"];
 
 fn all() -> Vec<Case> {
-    cases(&Named { session: (311, 1), recipient: "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p".into() })
+    cases(&Named {
+        session: (311, 1),
+        recipient: "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p".into(),
+    })
 }
 
 /// What the slots hold and answer, with these accesses granted.
@@ -107,8 +110,7 @@ async fn with_everything_granted_each_call_is_answered_and_has_its_effect() {
     let (_host, subject) = subject().await;
     let all = all();
     let recorded = all.iter().filter(|case| !case.is_listed_only()).flat_map(Case::operations);
-    let effects: Vec<Value> =
-        recorded.map(|operation| json!({ "operation": operation, "outcome": "done" })).collect();
+    let effects: Vec<Value> = recorded.map(|operation| json!({ "operation": operation, "outcome": "done" })).collect();
     let answers: Vec<Value> = all.iter().map(|_| json!({ "ok": "*" })).collect();
     let expect = format!("data = {}\neffects = {}\n", inline(&json!(answers)), inline(&json!(effects)));
     let text = format!("{}{}{expect}", world(|slot| declared(slot).to_vec()), calls(&all, "execute"));

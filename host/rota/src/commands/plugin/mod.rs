@@ -10,6 +10,7 @@
 //! | `python` | the files of a new plugin in Python, and how it is built |
 //! | `sdk` | the contract and the SDK, as this binary has them |
 //! | `test`, `test_real` | runs cases, without any server or on bindings |
+//! | `from_run` | makes a case of a recorded run |
 //! | `first_case` | the case that a new plugin begins with |
 //! | `check` | what is wrong, and what to do |
 //! | `dev` | builds and plans at each save |
@@ -18,6 +19,7 @@ mod cargo;
 mod check;
 mod dev;
 mod first_case;
+mod from_run;
 mod javascript;
 mod language;
 mod python;
@@ -28,6 +30,7 @@ pub(crate) mod test;
 mod test_real;
 
 pub(crate) use dev::dev;
+pub(crate) use from_run::from_run;
 pub(crate) use test_real::test_real;
 
 use super::{Printing, print, print_json};

@@ -88,7 +88,7 @@ async fn one(
 }
 
 /// What came out, as a case looks at it.
-fn came(view: &RunView) -> Came {
+pub(super) fn came(view: &RunView) -> Came {
     let ended = match view.status.as_str() {
         "succeeded" | "planned" => "succeeded",
         "cancelled" => "cancelled",
