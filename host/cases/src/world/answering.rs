@@ -42,7 +42,8 @@ impl Answers for Answering {
         // Nothing that is asked for like this waits for anything.
         let (world, run) = (self.0.clone(), run.clone());
         let operation = asked.operation;
-        async move { world.answer(&run, asked).await }.now_or_never().unwrap_or_else(|| {
+        let answering = async move { world.answer(&run, asked).await };
+        answering.now_or_never().unwrap_or_else(|| {
             Err(Stop(format!("{operation} answers at once: a case cannot delay it, nor end the run there")))
         })
     }

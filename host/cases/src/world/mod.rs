@@ -292,7 +292,7 @@ impl World {
     ) -> Result<T, Error> {
         if ask.host_goes {
             drop(permit);
-            self.gone().await;
+            match self.gone().await {}
         }
         permit.conclude(result, said).await
     }
@@ -325,7 +325,7 @@ impl World {
             _ => Err(Refused::Stop(format!("cases do not know the call `{}`", ask.operation))),
         };
         if ask.host_goes {
-            self.gone().await;
+            match self.gone().await {}
         }
         reply
     }
