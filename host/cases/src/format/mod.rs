@@ -5,11 +5,11 @@ mod expect;
 mod problem;
 mod value;
 
-pub(crate) use answer::{Answer, Fails};
+pub(crate) use answer::Answer;
 pub(crate) use expect::{End, Entry, Expect, Failed};
 pub use problem::Problem;
 pub(crate) use problem::{Source, advice};
-pub use value::Moment;
+pub(crate) use value::Moment;
 pub(crate) use value::Span;
 #[cfg(test)]
 pub(crate) use value::plain;

@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for Span {
 
 /// A moment of a run: before its nth call, or before the nth of one operation is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// The operation, as effects name it (`sql.execute`), `*` for any part; none is any call.
     pub(crate) operation: Option<String>,
     /// The how manieth, from 1.

@@ -76,8 +76,8 @@ impl World {
         let named = arguments.get("slot").and_then(Value::as_str).map(str::to_owned);
         let slot = held.as_ref().and_then(|held| held.slot().map(str::to_owned)).or(named);
         let host_goes = happens == Happens::GoneAfter;
-        let mut ask = Ask { number, operation, held, slot, arguments, incoming: asked.incoming, host_goes };
-        match self.call(run, &mut ask).await {
+        let ask = Ask::new(number, operation, held, slot, arguments, asked.incoming, host_goes);
+        match self.call(run, &ask).await {
             Ok(reply) => Ok(reply.given(number)),
             Err(Refused::Error(error)) => Ok(Given::answer(number, Err(error))),
             Err(Refused::Stop(text)) => {

@@ -7,7 +7,7 @@ use rota_capability::RunContext;
 use rota_capability::tape::Incoming;
 use rota_contract::Error;
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A call.
 pub(crate) struct Ask {
@@ -22,7 +22,7 @@ pub(crate) struct Ask {
     /// Its arguments, by the contract's names.
     pub(crate) arguments: Map<String, Value>,
     /// The stream among them.
-    pub(crate) incoming: Option<Incoming>,
+    incoming: Mutex<Option<Incoming>>,
     /// The host is gone once it has reached its target.
     pub(crate) host_goes: bool,
 }
@@ -43,6 +43,24 @@ impl From<Error> for Refused {
 }
 
 impl Ask {
+    /// A call with the stream among its arguments.
+    pub(super) fn new(
+        number: u64,
+        operation: String,
+        held: Option<Held>,
+        slot: Option<String>,
+        arguments: Map<String, Value>,
+        incoming: Option<Incoming>,
+        host_goes: bool,
+    ) -> Self {
+        Self { number, operation, held, slot, arguments, incoming: Mutex::new(incoming), host_goes }
+    }
+
+    /// The stream among the arguments, once.
+    pub(super) fn incoming(&self) -> Option<Incoming> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// `sql`, of `sql.execute`.
     pub(crate) fn interface(&self) -> &str {
         self.operation.split('.').next().unwrap_or_default()
@@ -239,10 +257,10 @@ impl World {
     }
 
     /// All that a stream of the guest's holds, at most 256 MiB.
-    pub(crate) async fn incoming(&self, run: &Arc<RunContext>, ask: &mut Ask) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn incoming(&self, run: &Arc<RunContext>, ask: &Ask) -> Result<Vec<u8>, Error> {
         use tokio::io::AsyncReadExt as _;
         const MOST: u64 = 256 << 20;
-        let Some(incoming) = ask.incoming.take() else { return Ok(Vec::new()) };
+        let Some(incoming) = ask.incoming() else { return Ok(Vec::new()) };
         run.unless_stopped(async move {
             let mut bytes = Vec::new();
             let read = incoming.reader.take(MOST + 1).read_to_end(&mut bytes).await;

@@ -121,7 +121,7 @@ fn shown(name: &str, object: &Object) -> Value {
 }
 
 impl World {
-    pub(super) async fn storage(&self, run: &Arc<RunContext>, ask: &mut Ask) -> Result<Reply, Refused> {
+    pub(super) async fn storage(&self, run: &Arc<RunContext>, ask: &Ask) -> Result<Reply, Refused> {
         let (gate, slot) = (&run.gate, ask.slot());
         match ask.verb() {
             "open" => {
@@ -230,7 +230,7 @@ impl World {
         Ok(Reply::Bytes { head, reader })
     }
 
-    async fn put(&self, run: &Arc<RunContext>, ask: &mut Ask, slot: &str) -> Result<Reply, Refused> {
+    async fn put(&self, run: &Arc<RunContext>, ask: &Ask, slot: &str) -> Result<Reply, Refused> {
         let authorized = self.authorise::<Storage>(&run.gate, "storage.put", slot, &[StorageAccess::Write])?;
         let name = Name::parse(&ask.text("name")).map_err(Error::from)?;
         let options = ask.arguments.get("options").cloned().unwrap_or_default();

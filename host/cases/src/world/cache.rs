@@ -123,7 +123,7 @@ fn wrong_kind() -> Error {
 }
 
 impl World {
-    pub(super) async fn cache(&self, run: &Arc<RunContext>, ask: &mut Ask) -> Result<Reply, Refused> {
+    pub(super) async fn cache(&self, run: &Arc<RunContext>, ask: &Ask) -> Result<Reply, Refused> {
         let slot = ask.slot();
         match ask.verb() {
             "open" => {

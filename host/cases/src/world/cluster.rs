@@ -143,7 +143,7 @@ struct Change {
 }
 
 impl World {
-    pub(super) async fn kubernetes(&self, run: &Arc<RunContext>, ask: &mut Ask) -> Result<Reply, Refused> {
+    pub(super) async fn kubernetes(&self, run: &Arc<RunContext>, ask: &Ask) -> Result<Reply, Refused> {
         use KubernetesAccess as Needs;
         let slot = ask.slot();
         match ask.verb() {
@@ -496,7 +496,7 @@ impl World {
         }
     }
 
-    async fn exec(&self, run: &Arc<RunContext>, ask: &mut Ask, slot: &str) -> Result<Reply, Refused> {
+    async fn exec(&self, run: &Arc<RunContext>, ask: &Ask, slot: &str) -> Result<Reply, Refused> {
         let authorized = self.authorise::<Kubernetes>(&run.gate, "kubernetes.exec", slot, &[KubernetesAccess::Exec])?;
         let command = ask.arguments.get("command").cloned().unwrap_or_default();
         let words: Vec<String> = command
@@ -612,8 +612,7 @@ impl World {
                 self.conclude(ask, permit, result, |()| "taken".to_owned()).await?;
             }
         }
-        let (object, name) = (key.shown(), key.name.clone());
-        self.hold(ask.number, Held::Lock { slot: slot.to_owned(), object, name });
+        self.hold(ask.number, Held::Lock { slot: slot.to_owned(), object: key.shown() });
         Ok(Reply::nothing())
     }
 

@@ -141,9 +141,9 @@ fn put(object: &mut Value, path: &str, value: Value, add: bool) -> Result<(), Er
         Value::Array(all) if add && last == "-" => all.push(value),
         Value::Array(all) => {
             let index: usize = last.parse().map_err(|_| nothing(path))?;
-            match (add, all.get_mut(index)) {
-                (false, Some(place)) => *place = value,
-                (true, _) if index <= all.len() => all.insert(index, value),
+            match all.len() {
+                count if add && index <= count => all.insert(index, value),
+                count if !add && index < count => all[index] = value,
                 _ => return Err(nothing(path)),
             }
         }

@@ -42,7 +42,7 @@ pub(crate) enum Held {
     /// A cluster.
     Cluster { slot: String },
     /// A lock of a cluster: the object, and in a plan nothing else.
-    Lock { slot: String, object: String, name: String },
+    Lock { slot: String, object: String },
     /// A JetStream session.
     Queue { slot: String },
     /// What runs.
@@ -312,7 +312,7 @@ impl World {
     }
 
     /// Answer a call.
-    async fn call(&self, run: &Arc<RunContext>, ask: &mut Ask) -> Result<Reply, Refused> {
+    async fn call(&self, run: &Arc<RunContext>, ask: &Ask) -> Result<Reply, Refused> {
         let reply = match ask.interface() {
             "sql" => self.sql(run, ask).await,
             "storage" => self.storage(run, ask).await,

@@ -106,7 +106,7 @@ impl World {
         Ok(self.child(ask, child))
     }
 
-    pub(super) async fn tools(&self, run: &Arc<RunContext>, ask: &mut Ask) -> Result<Reply, Refused> {
+    pub(super) async fn tools(&self, run: &Arc<RunContext>, ask: &Ask) -> Result<Reply, Refused> {
         let slot = ask.slot();
         if ask.verb() == "info" {
             self.authorise::<Tool>(&run.gate, "tools.info", &slot, &[ToolAccess::Run])?;
@@ -161,12 +161,12 @@ impl World {
     }
 
     /// What is decrypted is what the case answers, or the bytes themselves: a bucket of a case holds what it says, without a lock on it.
-    pub(super) async fn decrypt(&self, run: &Arc<RunContext>, ask: &mut Ask) -> Result<Reply, Refused> {
+    pub(super) async fn decrypt(&self, run: &Arc<RunContext>, ask: &Ask) -> Result<Reply, Refused> {
         let slot = ask.slot();
         self.authorise::<Key>(&run.gate, "bytes.decrypt", &slot, &[KeyAccess::Decrypt])?;
         let answer = self.told(run, ask).await?;
         // The bytes go by as they come: it answers before there are any.
-        let incoming = ask.incoming.take();
+        let incoming = ask.incoming();
         Ok(Reply::Filtered(match (&answer, incoming) {
             (Some(answer), _) if answer.text.is_some() || answer.base64.is_some() => cut(sql::content(answer)?, answer),
             (_, Some(incoming)) => incoming.reader,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 impl World {
-    pub(super) async fn jetstream(&self, run: &Arc<RunContext>, ask: &mut Ask) -> Result<Reply, Refused> {
+    pub(super) async fn jetstream(&self, run: &Arc<RunContext>, ask: &Ask) -> Result<Reply, Refused> {
         let slot = ask.slot();
         let operation: &'static str = match ask.verb() {
             "open" => {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 const BACKEND: u32 = 4242;
 
 impl World {
-    pub(super) async fn sql(&self, run: &Arc<RunContext>, ask: &mut Ask) -> Result<Reply, Refused> {
+    pub(super) async fn sql(&self, run: &Arc<RunContext>, ask: &Ask) -> Result<Reply, Refused> {
         let (gate, slot) = (&run.gate, ask.slot());
         match ask.verb() {
             "open" => {
@@ -203,7 +203,7 @@ impl World {
         bytes_of(&answer, Value::Null)
     }
 
-    async fn copy_in(&self, run: &Arc<RunContext>, ask: &mut Ask, slot: &str) -> Result<Reply, Refused> {
+    async fn copy_in(&self, run: &Arc<RunContext>, ask: &Ask, slot: &str) -> Result<Reply, Refused> {
         let statement = ask.text("statement");
         let judged = judge::copy(&run.gate, "sql.copy-in", slot, &statement, CopyDirection::In).await?;
         self.saw(slot, &judged);
