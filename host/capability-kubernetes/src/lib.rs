@@ -50,3 +50,11 @@ pub use host::{Cluster, HeldLock, KubernetesCapability};
 pub use pending::settled;
 pub use place::Places;
 pub use review::rbac_of;
+
+/// What is known of objects without a cluster.
+pub mod objects {
+    pub use crate::difference::difference;
+    pub use crate::host::kubernetes::{Condition, Rollout};
+    pub use crate::rollout::rollout;
+    pub use crate::secrets::{are_used_by, hide};
+}

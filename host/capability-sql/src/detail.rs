@@ -28,7 +28,7 @@ pub fn statement_detail(statement: &str, parameters: &[Value]) -> String {
 }
 
 /// The statement and its parameters, whole.
-pub(crate) fn exact(statement: &str, parameters: &[Value]) -> Exact {
+pub fn exact(statement: &str, parameters: &[Value]) -> Exact {
     Exact::of([statement.to_owned()].into_iter().chain(parameters.iter().map(|value| format!("{value:?}"))))
 }
 

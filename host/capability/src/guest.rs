@@ -5,6 +5,7 @@ use crate::limits::{LimitExceeded, Limiter, Limits};
 use crate::observer::{LogLevel, MetricKind, Observer};
 use crate::services::Services;
 use crate::streams::{Reader, run_over};
+use crate::tape::{Handles, Placeholder, Tape};
 use rota_authority::{Denied, EffectRefused, Gate, Mode};
 use rota_contract::Error;
 use std::io;
@@ -69,6 +70,10 @@ pub struct RunContext {
     pub observer: Arc<dyn Observer>,
     /// Where its steps and compensations are kept.
     pub durable: Arc<dyn Durable>,
+    /// What becomes of its calls.
+    pub tape: Tape,
+    /// Which call gave what the guest holds; empty where the tape is live.
+    pub(crate) handles: Handles,
     calls: AtomicUsize,
     log: LogBudget,
     artifact_bytes: AtomicU64,
@@ -87,6 +92,18 @@ impl RunContext {
         observer: Arc<dyn Observer>,
         durable: Arc<dyn Durable>,
     ) -> Arc<Self> {
+        Self::taped(gate, facts, limits, observer, durable, Tape::Live)
+    }
+
+    /// The same, of a run whose calls are kept, or answered.
+    pub fn taped(
+        gate: Arc<Gate>,
+        facts: RunFacts,
+        limits: Limits,
+        observer: Arc<dyn Observer>,
+        durable: Arc<dyn Durable>,
+        tape: Tape,
+    ) -> Arc<Self> {
         let log = LogBudget::new(&limits);
         let durable = if gate.mode() == Mode::Plan { Arc::new(Transient::default()) } else { durable };
         Arc::new(Self {
@@ -95,6 +112,8 @@ impl RunContext {
             limits,
             observer,
             durable,
+            tape,
+            handles: Handles::default(),
             calls: AtomicUsize::new(0),
             log,
             artifact_bytes: AtomicU64::new(0),
@@ -328,6 +347,36 @@ impl Guest {
             ResourceTableError::Full => LimitExceeded::new("handles", self.run.limits.handles, "handles held").into(),
             other => other.into(),
         })
+    }
+}
+
+impl Guest {
+    /// Let go of a resource that the guest drops, whether a call made it or it only stands for one.
+    ///
+    /// # Errors
+    /// When the guest does not hold it, or others still need it.
+    pub fn release<R: Send + 'static>(&mut self, resource: Resource<R>) -> wasmtime::Result<()> {
+        let rep = resource.rep();
+        match &self.run.tape {
+            Tape::Live => {
+                self.table.delete(resource)?;
+            }
+            Tape::Recording(record) => {
+                if let Some(call) = self.run.handles.forget(rep) {
+                    record.note(call, crate::tape::Event::Released);
+                }
+                self.table.delete(resource)?;
+            }
+            Tape::Answering(answers) => {
+                if let Some(call) = self.run.handles.forget(rep) {
+                    answers.released(call);
+                    self.table.delete(Resource::<Placeholder>::new_own(rep))?;
+                } else {
+                    self.table.delete(resource)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

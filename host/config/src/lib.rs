@@ -55,7 +55,7 @@ pub use binding::{
 pub use config::{Checked, Config, check};
 pub use difference::{Change, Difference};
 pub use duration::{Duration, DurationError};
-pub use job::{After, AfterEnd, FailOn, Job, JobError, PluginRef, Retries, RetryOn, SlotBinding, Undo};
+pub use job::{After, AfterEnd, FailOn, Job, JobError, PluginRef, Record, Retries, RetryOn, SlotBinding, Undo};
 pub use labels::{LabelError, LabelValue, Labels, matches};
 pub use limits::{LimitOverrides, Limits};
 pub use name::{BindingName, JobName, LabelName, NameError, SlotName};

@@ -89,6 +89,8 @@ limits! {
     compensation_state_bytes: ByteSize = ByteSize::mib(1), within(ByteSize::bytes(64), ByteSize::mib(64));
     /// The most bytes of step results and compensation states that one attempt records.
     durable_bytes: ByteSize = ByteSize::mib(64), within(ByteSize::kib(4), ByteSize::gib(4));
+    /// The most bytes of the recording of one attempt, compressed; one that would be larger ends there, and the run goes on.
+    record_bytes: ByteSize = ByteSize::mib(64), within(ByteSize::kib(64), ByteSize::gib(16));
 }
 
 #[cfg(test)]

@@ -69,6 +69,22 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             host.close().await;
             status
         }
+        Command::Plugin(PluginCommand::Test(args)) if args.from_run.is_some() => {
+            let config = settings::load(&cli.common)?;
+            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            let settings = Settings::from_config(&config)?;
+            let store = open_store(&settings).await?;
+            let (records, artifacts) = (RunRecords::new(store.clone()), Artifacts::new(&settings));
+            let status = commands::plugin::from_run(&catalog, &records, &artifacts, &args).await;
+            store.close().await;
+            status
+        }
+        Command::Plugin(PluginCommand::Test(args)) if args.real => {
+            let host = host(&cli.common).await?;
+            let status = commands::plugin::test_real(&host, &args, printing).await;
+            host.close().await;
+            status
+        }
         Command::Plugin(command) => {
             let config = settings::load(&cli.common)?;
             let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
@@ -78,6 +94,18 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             let host = host(&cli.common).await?;
             let status = commands::run::again(&host, &run, queue, printing).await;
             host.close().await;
+            status
+        }
+        Command::Runs(RunsCommand::Replay { run, with, until, attempt }) => {
+            let config = settings::load(&cli.common)?;
+            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            let settings = Settings::from_config(&config)?;
+            let store = open_store(&settings).await?;
+            let request = rota_runs::ReplayRequest { run, with, until, attempt };
+            let records = RunRecords::new(store.clone());
+            let status =
+                commands::replay::replay(&catalog, &records, &Artifacts::new(&settings), &request, printing).await;
+            store.close().await;
             status
         }
         Command::Runs(command) => {
@@ -190,6 +218,7 @@ fn exit_status(error: &anyhow::Error) -> u8 {
         || error.is::<rota_config::TargetError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, JobError::Store(_)))
         || error.is::<settings::UsageError>()
-        || matches!(error.downcast_ref(), Some(rota_runs::RecordsError::Filter(_)));
+        || matches!(error.downcast_ref(), Some(rota_runs::RecordsError::Filter(_)))
+        || matches!(error.downcast_ref(), Some(rota_runs::ReplayError::Catalog(_)));
     if usage { USAGE } else { FAILED }
 }

@@ -10,6 +10,7 @@ use crate::observer::{Recorder, Watcher};
 use crate::patient::PatientLedger;
 use crate::prepare::Prepared;
 use rota_authority::{Gate, Mode, Quotas, RunIdentity};
+use rota_capability::tape::Tape;
 use rota_capability::{LogLevel, RunContext, RunFacts};
 use rota_contract::Report;
 use rota_protocol::{AfterAttempt, AttemptEnd, End, LOST_ATTEMPTS, RunState};
@@ -35,7 +36,9 @@ impl Host {
         let Doing { claimed, prepared, held, .. } = doing;
         let recorder = self.recorder(doing);
         let durable = Arc::new(Durable::of_attempt(self, doing));
-        let context = self.context(claimed, prepared, held, recorder.clone(), durable);
+        let recording = self.begin_recording(doing, &recorder).await;
+        let tape = recording.as_ref().map_or(Tape::Live, |recording| recording.tape());
+        let context = self.context(claimed, prepared, held, recorder.clone(), durable, tape);
         let sandbox = self.plugins().sandbox();
         let finished = sandbox.run(&prepared.loaded.plugin, context.clone(), &prepared.parameters, &held.cancel).await;
         // What was dropped with the store tells its targets now.
@@ -43,6 +46,7 @@ impl Host {
         if let Some(publisher) = &recorder.publisher {
             self.metrics().published_all(publisher);
         }
+        let told = recording.is_some().then(|| crate::recording::end_of(&finished));
         let mut end = end_of(finished, held.stopped(), &context, prepared);
         // Asking costs a commit on each lane of the store: what had no effect, in this attempt and before it, is not asked about.
         if end.end == AttemptEnd::Reported && (held.may_have_effects() || claimed.attempt > 1) {
@@ -61,6 +65,10 @@ impl Host {
         }
         if let Some(error) = &end.error {
             context.log(LogLevel::Error, "host", &rota_telemetry::mask(&error.message), &[]);
+        }
+        if let (Some(recording), Some(told)) = (recording, told) {
+            let succeeded = end.end == AttemptEnd::Reported && bad.is_none();
+            recording.finish(&told, succeeded, &context).await;
         }
         let mut record = record(claimed, end, recorder.dropped.load(Ordering::Relaxed));
         if bad.is_some() {
@@ -200,6 +208,7 @@ impl Host {
         held: &Arc<Held>,
         recorder: Arc<Recorder>,
         durable: Arc<Durable>,
+        tape: Tape,
     ) -> Arc<RunContext> {
         let run = &claimed.row.run;
         let descriptor = &prepared.loaded.descriptor;
@@ -225,7 +234,7 @@ impl Host {
         };
         let mut limits = prepared.limits.clone();
         limits.wall = limits.wall.min(left(&claimed.row).unwrap_or(limits.wall));
-        RunContext::new(gate, facts, limits, recorder, durable)
+        RunContext::taped(gate, facts, limits, recorder, durable, tape)
     }
 }
 
@@ -275,7 +284,7 @@ fn masked(report: &Report) -> Option<String> {
     serde_json::to_string(&value).ok()
 }
 
-fn mask_texts(value: &mut serde_json::Value) {
+pub(crate) fn mask_texts(value: &mut serde_json::Value) {
     use serde_json::Value;
     match value {
         Value::String(text) => {

@@ -239,6 +239,7 @@ impl Host {
             timeout: None,
             limits: Vec::new(),
             trigger: Trigger::Manual,
+            record: None,
         };
         prepare(settings, &self.catalog, &request).await.map(|prepared| prepared.wanted)
     }

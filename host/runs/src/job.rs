@@ -6,7 +6,7 @@ use crate::prepare::{PrepareError, Prepared};
 use crate::settings::Settings;
 use rota_authority::{Agreement, Grant, Mode};
 use rota_capability::{Limits, Trigger};
-use rota_config::Binding;
+use rota_config::{Binding, Record};
 use rota_protocol::{Span, WaitReason};
 use rota_sandbox::Plugin;
 use rota_store::{ConcurrencyKey, NewRun, RunPolicy};
@@ -230,6 +230,7 @@ impl Host {
             wanted: Vec::new(),
             ad_hoc: Vec::new(),
             agreement: Agreement::None,
+            record: run.job.as_ref().and_then(|job| settings.jobs.get(job)).map_or(Record::Never, |job| job.record),
         })
     }
 

@@ -9,6 +9,7 @@ use crate::settings::{JobSettings, Settings};
 use rota_authority::{Agreement, Grant, Mode};
 use rota_capability::{Limits, Trigger};
 use rota_catalog::{Catalog, CatalogError, Loaded};
+use rota_config::Record;
 use rota_contract::reports::Slot;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct Request {
     pub limits: Vec<String>,
     /// What set it off.
     pub trigger: Trigger,
+    /// Whether it is recorded, where that is said otherwise than by its job.
+    pub record: Option<Record>,
 }
 
 /// A run that may begin.
@@ -58,6 +61,8 @@ pub struct Prepared {
     pub ad_hoc: Vec<String>,
     /// Whether the run's effects are noted, or held to a plan that somebody agreed to. Undoing what it began is not held: the function that undoes was agreed to.
     pub agreement: Agreement,
+    /// Whether it is recorded.
+    pub record: Record,
 }
 
 /// Accesses that a plugin declares and a run does not have.
@@ -212,6 +217,7 @@ pub(crate) async fn prepare(
         wanted,
         ad_hoc,
         agreement: Agreement::None,
+        record: request.record.or(job.map(|job| job.record)).unwrap_or(Record::Never),
     })
 }
 

@@ -84,6 +84,8 @@ pub struct JobSettings {
     pub approval: bool,
     /// How bad a report must be for its run to count as failed.
     pub fail_on: rota_config::FailOn,
+    /// Which of its runs are recorded.
+    pub record: rota_config::Record,
     /// Whether something follows the end of its runs: another job, or a pause after failures. Known beforehand: it is asked for with each run.
     pub followed: bool,
 }
@@ -173,6 +175,7 @@ impl JobSettings {
             exclusive: job.exclusive,
             approval: job.approval,
             fail_on: job.fail_on,
+            record: job.record,
             followed: waited_for || job.schedule.as_ref().is_some_and(|schedule| schedule.pause_after_failures > 0),
         }
     }
@@ -199,5 +202,6 @@ pub(crate) fn limits(limits: &rota_config::Limits) -> Limits {
         compensations: u64::from(limits.compensations),
         compensation_state: limits.compensation_state_bytes.as_usize(),
         durable: limits.durable_bytes.as_u64(),
+        record: limits.record_bytes.as_u64(),
     }
 }

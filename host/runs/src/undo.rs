@@ -9,6 +9,8 @@ use crate::patient::patiently;
 use crate::prepare::Prepared;
 use rota_authority::Agreement;
 use rota_capability::LogLevel;
+use rota_capability::tape::Tape;
+use rota_config::Record;
 use rota_protocol::{AfterCompensation, RunState, Span};
 use rota_sandbox::Ended;
 use rota_store::{Claimed, CompensationRow, NextUndo, StoreError};
@@ -101,7 +103,7 @@ impl Host {
         };
         let recorder = self.recorder(doing);
         let durable = Arc::new(Durable::of_compensation(self, doing, compensation));
-        let context = self.context(claimed, &prepared, held, recorder, durable);
+        let context = self.context(claimed, &prepared, held, recorder, durable, Tape::Live);
         context.log(
             LogLevel::Warn,
             "host",
@@ -149,6 +151,8 @@ impl Host {
             ad_hoc: prepared.ad_hoc.clone(),
             // The function that undoes was agreed to when it was registered; what it does is in no plan.
             agreement: Agreement::None,
+            // What a run did is recorded, not what undoes it.
+            record: Record::Never,
         }
     }
 }

@@ -208,14 +208,14 @@ impl Sandbox {
         let limits = context.limits.clone();
         let meter = Meter::new(limits.cpu);
         let stdio = [LogStream::new(context.clone(), "stdout"), LogStream::new(context.clone(), "stderr")];
-        let wasi = WasiCtxBuilder::new()
-            .stdout(stdio[0].clone())
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(stdio[0].clone())
             .stderr(stdio[1].clone())
             .allow_tcp(false)
             .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .build();
-        let guest = Guest::new(context, self.services.clone(), wasi).undoing(undoing);
+            .allow_ip_name_lookup(false);
+        context.tape.prepare(&mut wasi);
+        let guest = Guest::new(context, self.services.clone(), wasi.build()).undoing(undoing);
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(limits.call_bytes);

@@ -68,6 +68,7 @@ impl InProcess {
             timeout: None,
             limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
             trigger: Trigger::Manual,
+            record: None,
         };
         let prepared = self.host.prepare(&request).await?;
         let view = self.host.execute(prepared, Arc::new(Unwatched), &Cancel::default()).await;

@@ -1,5 +1,6 @@
 //! An author's way: `rota plugin new`, `build`, `check`, `wit` and `dev`, with the real cargo and a real server.
 
+mod cases;
 mod javascript;
 
 use crate::cli::schema;

@@ -29,6 +29,7 @@ mod generated {
             "rota:runbook/kubernetes.lock": super::HeldLock,
         },
         imports: { default: trappable },
+        additional_derives: [serde::Serialize, serde::Deserialize],
     });
 }
 

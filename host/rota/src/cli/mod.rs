@@ -3,7 +3,7 @@
 mod author;
 mod operate;
 
-pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand};
+pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand, TestArgs};
 pub(crate) use operate::{
     ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand,
 };
@@ -114,12 +114,22 @@ pub(crate) struct Means {
     /// Set a limit for this run (memory=512MiB, cpu=5m, ...)
     #[arg(long, value_name = "LIMIT=VALUE")]
     pub(crate) limit: Vec<String>,
+    /// Record the run, so that `rota runs replay` can run it again without reaching anything: always (the default of the flag), on-failure or never [default: the job's `record`, never]
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always", value_parser = recorded())]
+    pub(crate) record: Option<rota_config::Record>,
     /// Do not ask on the terminal: what is not granted, or not agreed to, is denied
     #[arg(long)]
     pub(crate) no_input: bool,
     /// Say nothing while it runs
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// The words for which runs are recorded.
+fn recorded() -> impl clap::builder::TypedValueParser<Value = rota_config::Record> {
+    use clap::builder::TypedValueParser as _;
+    let words: Vec<_> = rota_config::Record::ALL.iter().map(|record| record.as_str()).collect();
+    clap::builder::PossibleValuesParser::new(words).try_map(|word| word.parse::<rota_config::Record>())
 }
 
 /// `rota run`.

@@ -38,6 +38,8 @@ pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> any
     let noted: Arc<Mutex<Vec<PlannedEffect>>> = Arc::default();
     let mut planning = host.prepare(&request).await?;
     planning.agreement = Agreement::Noted(noted.clone());
+    // What is recorded is what is done.
+    planning.record = rota_config::Record::Never;
     let plan = once(host, planning, &args, printing, Lines::Dropped, None).await?;
     // A plan that goes on after an error of a statement, and says so, is none that a run could keep.
     let is_bad = plan.report.as_ref().is_some_and(|told| told.status == rota_contract::Severity::Critical);

@@ -8,6 +8,7 @@ pub(crate) mod hosts;
 pub(crate) mod jobs;
 pub(crate) mod plugin;
 pub(crate) mod plugins;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod store;

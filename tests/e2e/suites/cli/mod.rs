@@ -7,6 +7,7 @@ mod exec;
 mod exit_codes;
 mod human;
 mod interrupted;
+mod replay;
 pub(crate) mod schema;
 
 use rota_tests::{Rota, Said, probe};

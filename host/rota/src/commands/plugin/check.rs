@@ -31,6 +31,9 @@ pub(crate) async fn check(catalog: &Catalog, what: &Path, printing: Printing) ->
     let size = bytes.len() as u64;
     let digest = rota_sandbox::digest(&bytes);
     let descriptor = look(catalog, bytes, size, &mut findings).await;
+    if what.is_dir() && descriptor.is_some() {
+        cases(catalog, what, &file, &mut findings).await;
+    }
     if let Some(descriptor) = &descriptor
         && file.file_stem().is_some_and(|stem| stem != descriptor.name.as_str())
     {
@@ -108,6 +111,30 @@ fn refused(error: &LoadError) -> Finding {
         LoadError::Link(_) => ("contract", "run `rota plugin wit` and build again"),
     };
     Finding::error(rule, error.to_string(), to_do)
+}
+
+/// What the plugin's cases say of it: those that fail, and accesses that it asks for and no case used.
+async fn cases(catalog: &Catalog, folder: &Path, file: &Path, findings: &mut Vec<Finding>) {
+    let Ok(loaded) = catalog.load(&reference(file)).await else { return };
+    let ran = match super::test::run_cases(catalog, folder, &loaded).await {
+        Ok(ran) => ran,
+        Err(error) => {
+            findings.push(Finding::error("cases", format!("its cases cannot be run: {error}"), "mend the file"));
+            return;
+        }
+    };
+    if ran.tally.failed > 0 {
+        let of = ran.tally.passed + ran.tally.failed;
+        let found = format!("{} of its {of} cases fail", ran.tally.failed);
+        findings.push(Finding::error("cases", found, "`rota plugin test` shows how they differ"));
+    }
+    for (slot, access) in &ran.unused {
+        findings.push(Finding::warning(
+            "access",
+            format!("it asks for `{access}` on the slot `{slot}`, and no case used it"),
+            "take the access out of the slot, write a case that needs it, or say `uncovered = [\"SLOT: ACCESS\"]` in a case file",
+        ));
+    }
 }
 
 /// What is to be said of the folder.

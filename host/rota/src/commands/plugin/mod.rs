@@ -9,20 +9,29 @@
 //! | `cargo` | builds one |
 //! | `python` | the files of a new plugin in Python, and how it is built |
 //! | `sdk` | the contract and the SDK, as this binary has them |
+//! | `test`, `test_real` | runs cases, without any server or on bindings |
+//! | `from_run` | makes a case of a recorded run |
+//! | `first_case` | the case that a new plugin begins with |
 //! | `check` | what is wrong, and what to do |
 //! | `dev` | builds and plans at each save |
 
 mod cargo;
 mod check;
 mod dev;
+mod first_case;
+mod from_run;
 mod javascript;
 mod language;
 mod python;
 mod rust;
 mod sdk;
 mod spec;
+pub(crate) mod test;
+mod test_real;
 
 pub(crate) use dev::dev;
+pub(crate) use from_run::from_run;
+pub(crate) use test_real::test_real;
 
 use super::{Printing, print, print_json};
 use crate::cli::{BuildArgs, Language, NewArgs, PluginCommand};
@@ -42,6 +51,7 @@ pub(crate) async fn plugin(catalog: &Catalog, command: PluginCommand, printing: 
             built.show(printing)?;
             Ok(0)
         }
+        PluginCommand::Test(args) => test::test(catalog, &args, printing).await,
         PluginCommand::Check { what } => check::check(catalog, &what, printing).await,
         PluginCommand::Wit { folder } => wit(folder, printing),
         // It needs a host; the caller knows it by its own name.
@@ -69,7 +79,8 @@ impl File {
 
 fn new(catalog: &Catalog, args: &NewArgs, printing: Printing) -> anyhow::Result<u8> {
     let spec = spec::Spec::read(&args.name, &args.slots, catalog)?;
-    let files = args.language.files(&spec)?;
+    let mut files = args.language.files(&spec)?;
+    files.push(first_case::file(&spec, args.language));
     let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&spec.name));
     // Made here and by nobody else: what is there already is never written to.
     std::fs::create_dir(&folder).map_err(|error| match error.kind() {
