@@ -34,6 +34,9 @@ mod remedy;
 mod run_interface;
 mod scheduler;
 mod settings;
+mod share;
+mod team_view;
+mod teams;
 mod unable;
 mod undo;
 mod view;
@@ -57,6 +60,7 @@ pub use remedy::RemedyError;
 pub use run_interface::Run;
 pub use scheduler::Scheduler;
 pub use settings::{JobSettings, Settings, StoreChoice};
+pub use team_view::{Amount, TeamView};
 pub use view::{ArtifactView, AttemptView, CompensationView, EffectView, ErrorView, RunView, SlotView, StepView};
 pub use worker::{Worker, WorkerOptions};
 

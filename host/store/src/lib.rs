@@ -41,7 +41,8 @@ pub use rows::{
     AfterRun, ArtifactRow, AttemptEnded, AttemptRecord, AttemptRow, BackupSummary, Beat, BeatAnswer, CancelWish, Claim,
     Claimed, CompensationRow, ConcurrencyKey, Decision, DecisionOutcome, EffectRow, EndedRow, Filter, FireRow, Hint,
     HostRow, Keep, Load, LogRow, NewHost, NewLogLine, NewRun, NextUndo, Pause, RunPolicy, RunRow, ScheduleChanges,
-    ScheduleDefinition, ScheduleRow, StepRow, StoreStatus, TableStatus, date, shard_of,
+    ScheduleDefinition, ScheduleRow, StepRow, StoreStatus, TableStatus, TeamQuota, TeamQuotas, TeamShare, TeamUsage, date,
+    shard_of, team_key,
 };
 pub use sqlite::{Sqlite, SqliteOptions, SqliteStore};
 pub use store::Store;

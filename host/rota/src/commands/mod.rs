@@ -11,6 +11,7 @@ pub(crate) mod plugins;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod store;
+pub(crate) mod teams;
 
 use crate::cli::Output;
 use serde_json::Value;

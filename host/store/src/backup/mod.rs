@@ -4,7 +4,7 @@
 //! them, without which it is not whole.
 //!
 //! ```json
-//! {"rota":"backup","format":1,"schema":2}
+//! {"rota":"backup","format":1,"schema":3}
 //! {"t":"runs","v":{"id":"0198...","job":"nightly", ...}}
 //! {"end":{"runs":1, ...}}
 //! ```
@@ -23,7 +23,7 @@ use std::path::Path;
 use tables::{Kind, TABLES, Table};
 
 /// The schema that this version writes, the same in both engines.
-pub(crate) const SCHEMA: i64 = 2;
+pub(crate) const SCHEMA: i64 = 3;
 
 /// Rows at once.
 const PAGE: usize = 500;

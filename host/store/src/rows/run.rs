@@ -69,6 +69,12 @@ pub struct RunPolicy {
     pub followed: bool,
     /// Limits of the sandbox, which the store does not read.
     pub limits: serde_json::Value,
+    /// The team whose job it is, which the store does not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// What the job of a team called the plugin, which the store does not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 /// A run that is over and whose end somebody waits for.
