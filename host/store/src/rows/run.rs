@@ -108,6 +108,8 @@ pub struct RunRow {
     pub state: RunState,
     /// What holds it back.
     pub wait: Option<WaitReason>,
+    /// The concurrency key that was taken when it was last looked at; known only where one run was asked for.
+    pub blocked: Option<String>,
     /// The number of its last attempt; 0 when it had none.
     pub attempt: u32,
     /// The name of the last host that took it; empty when none did.
@@ -145,6 +147,7 @@ impl RunRow {
         Self {
             state: if run.hold.is_some() { RunState::Waiting } else { RunState::Queued },
             wait: run.hold,
+            blocked: None,
             attempt: 0,
             host: String::new(),
             lease: None,
