@@ -3,8 +3,8 @@
 use crate::durable::{Durable, Transient};
 use crate::limits::{LimitExceeded, Limiter, Limits};
 use crate::observer::{LogLevel, MetricKind, Observer};
-use crate::services::Services;
 use crate::sending::Counted;
+use crate::services::Services;
 use crate::streams::{Reader, run_over};
 use rota_authority::{AllowanceError, Denied, EffectRefused, Gate, LedgerError, Mode};
 use rota_contract::Error;

@@ -100,8 +100,7 @@ mod tests {
         Counted::new(Box::pin(std::io::Cursor::new(data.clone())), left.clone()).read_to_end(&mut whole).await.unwrap();
         assert!(whole == data && left.0.load(Ordering::Relaxed) == 0, "to the last byte, and no further");
         let mut none = Vec::new();
-        let error =
-            Counted::new(Box::pin(std::io::Cursor::new(data)), left).read_to_end(&mut none).await.unwrap_err();
+        let error = Counted::new(Box::pin(std::io::Cursor::new(data)), left).read_to_end(&mut none).await.unwrap_err();
         assert!(none.is_empty());
         let Error::Quota(said) = error_of(&error) else { panic!("{error:?}") };
         assert!(said.contains("teams.growth.quotas.bytes_out_per_day"), "{said}");

@@ -101,13 +101,7 @@ impl Host {
     }
 
     /// The run is not begun: its team may not do that, or no more of it today. No other host would.
-    pub(crate) async fn deny(
-        &self,
-        claimed: &Claimed,
-        held: &Held,
-        kind: &str,
-        said: &str,
-    ) -> Option<AttemptEnded> {
+    pub(crate) async fn deny(&self, claimed: &Claimed, held: &Held, kind: &str, said: &str) -> Option<AttemptEnded> {
         let hint = Some("rota teams show says what the team may, and what it has used".into());
         let end = EndOfAttempt { end: AttemptEnd::Denied, report: None, error: Some(error(kind, said, hint)) };
         self.end(held, record(claimed, end, 0)).await

@@ -116,9 +116,7 @@ fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
     let (team, reference) =
         prepared.team.as_ref().map(|(team, reference)| (team.name.clone(), reference.clone())).unzip();
     match job {
-        None => {
-            RunPolicy { idempotent, limits, keys, alone: alone(prepared), team, reference, ..RunPolicy::default() }
-        }
+        None => RunPolicy { idempotent, limits, keys, alone: alone(prepared), team, reference, ..RunPolicy::default() },
         Some(job) => RunPolicy {
             idempotent,
             retry: job.retry.clone(),

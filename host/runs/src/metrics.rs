@@ -89,7 +89,11 @@ impl Default for Metrics {
         let refused = Gauge::default();
         registry.register("stale_writes_refused", "Writes that came after their lease was lost", refused.clone());
         let used_up = Family::default();
-        registry.register("team_quota_refusals", "Runs that a quota of their team did not let begin here", used_up.clone());
+        registry.register(
+            "team_quota_refusals",
+            "Runs that a quota of their team did not let begin here",
+            used_up.clone(),
+        );
         let published = Arc::new(Published::default());
         registry.register_collector(Box::new(PublishedCollector(published.clone())));
         Self { registry, held, ended, seconds, pickup, fires, lateness, refused, used_up, published }

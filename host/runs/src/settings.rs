@@ -153,9 +153,10 @@ impl JobSettings {
         team: Option<&rota_config::LimitOverrides>,
         waited_for: bool,
     ) -> Self {
-        let most = |all: &rota_config::Limits| team.map_or_else(|| all.clone(), |team| all.within(team));
-        let mut limits = limits(&most(&config.limits.with(&job.limits)));
-        limits.wall = limits.wall.min(job.longest_attempt(&config.limits).into());
+        // What the job does not say itself is no more than its team may have.
+        let mut own = config.limits.with(&job.limits);
+        own.wall = job.longest_attempt(&config.limits);
+        let limits = limits(&team.map_or_else(|| own.clone(), |team| own.within(team)));
         let labels = |labels: &rota_config::Labels| {
             labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
         };

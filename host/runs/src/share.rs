@@ -208,7 +208,9 @@ fn used_up(team: &TeamOf, quota: TeamQuota) -> UsedUp {
     let (setting, limit, what) = match quota {
         TeamQuota::Runs => ("runs_per_day", shown(quotas.runs_per_day.map(|n| n.to_string())), "runs"),
         TeamQuota::Cpu => ("cpu_per_day", shown(quotas.cpu_per_day.map(|n| n.to_string())), "of CPU time"),
-        TeamQuota::BytesOut => ("bytes_out_per_day", shown(quotas.bytes_out_per_day.map(|n| n.to_string())), "sent out"),
+        TeamQuota::BytesOut => {
+            ("bytes_out_per_day", shown(quotas.bytes_out_per_day.map(|n| n.to_string())), "sent out")
+        }
         TeamQuota::Effects => ("effects_per_day", shown(quotas.effects_per_day.map(|n| n.to_string())), "effects"),
     };
     UsedUp { team: team.name.clone(), setting, limit, what }

@@ -3,7 +3,7 @@
 use crate::settings::Settings;
 use rota_authority::Grant;
 use rota_capability::Limits;
-use rota_config::{Beyond, LimitOverrides, Team};
+use rota_config::{Beyond, ByteSize, LimitOverrides, Team};
 use rota_store::TeamQuotas;
 use std::sync::Arc;
 
@@ -31,11 +31,13 @@ impl TeamOf {
     }
 
     /// The team of a run that is on record: the one that has its job now. One that was made for a team is never done without.
-    pub(crate) fn of_run(settings: &Settings, job: Option<&str>, made_for: Option<&str>) -> Result<Option<Self>, Beyond> {
+    pub(crate) fn of_run(
+        settings: &Settings,
+        job: Option<&str>,
+        made_for: Option<&str>,
+    ) -> Result<Option<Self>, Beyond> {
         match (Self::of(settings, job)?, made_for) {
-            (None, Some(team)) => {
-                Err(Beyond::Gone { team: team.to_owned(), job: job.unwrap_or_default().to_owned() })
-            }
+            (None, Some(team)) => Err(Beyond::Gone { team: team.to_owned(), job: job.unwrap_or_default().to_owned() }),
             (team, _) => Ok(team),
         }
     }
@@ -71,12 +73,12 @@ impl TeamOf {
         let most = most_of(&self.team.limits);
         let mut beyond = None;
         macro_rules! cap {
-            ($($field:ident / $key:ident),* $(,)?) => { $(
+            ($($field:ident / $key:ident as $shown:ident),* $(,)?) => { $(
                 if self.team.limits.$key.is_some() && limits.$field > most.$field {
                     beyond.get_or_insert_with(|| Beyond::Limit {
                         team: self.name.clone(),
                         limit: stringify!($key).to_owned(),
-                        asked: format!("{:?}", limits.$field),
+                        asked: $shown(limits.$field),
                         most: self.team.limits.$key.map(|most| most.to_string()).unwrap_or_default(),
                     });
                     limits.$field = most.$field;
@@ -84,24 +86,24 @@ impl TeamOf {
             )* };
         }
         cap!(
-            memory / memory,
-            table_elements / table_elements,
-            cpu / cpu,
-            wall / wall,
-            grace / grace,
-            calls_in_flight / host_calls_in_flight,
-            handles / handles,
-            call_bytes / host_call_bytes,
-            log_lines_per_second / log_lines_per_second,
-            log_bytes / log_bytes,
-            report / report_bytes,
-            artifacts / artifact_bytes,
-            effects / effects,
-            steps / steps,
-            step_result / step_result_bytes,
-            compensations / compensations,
-            compensation_state / compensation_state_bytes,
-            durable / durable_bytes,
+            memory / memory as size,
+            table_elements / table_elements as count,
+            cpu / cpu as time,
+            wall / wall as time,
+            grace / grace as time,
+            calls_in_flight / host_calls_in_flight as count,
+            handles / handles as count,
+            call_bytes / host_call_bytes as length,
+            log_lines_per_second / log_lines_per_second as count,
+            log_bytes / log_bytes as size,
+            report / report_bytes as length,
+            artifacts / artifact_bytes as size,
+            effects / effects as count,
+            steps / steps as count,
+            step_result / step_result_bytes as length,
+            compensations / compensations as count,
+            compensation_state / compensation_state_bytes as length,
+            durable / durable_bytes as size,
         );
         beyond
     }
@@ -118,6 +120,22 @@ impl TeamOf {
     }
 }
 
+fn size(bytes: u64) -> String {
+    ByteSize::bytes(bytes).to_string()
+}
+
+fn length(bytes: usize) -> String {
+    size(bytes as u64)
+}
+
+fn time(time: std::time::Duration) -> String {
+    format!("{time:?}")
+}
+
+fn count(count: impl ToString) -> String {
+    count.to_string()
+}
+
 /// Limits as a run takes them; those that are not set are the defaults, which nobody looks at.
 fn most_of(overrides: &LimitOverrides) -> Limits {
     crate::settings::limits(&rota_config::Limits::default().with(overrides))
@@ -126,7 +144,7 @@ fn most_of(overrides: &LimitOverrides) -> Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rota_config::{ByteSize, Config, Source};
+    use rota_config::{Config, Source};
     use std::time::Duration;
 
     fn growth(rest: &str) -> TeamOf {
@@ -141,7 +159,12 @@ mod tests {
         let mut limits = Limits { memory: 1 << 30, cpu: Duration::from_secs(10), ..Limits::default() };
         let Some(Beyond::Limit { limit, most, .. }) = team.cap(&mut limits) else { panic!() };
         assert_eq!((limit.as_str(), most.as_str()), ("memory", "64MiB"));
-        let expected = Limits { memory: ByteSize::mib(64).as_u64(), cpu: Duration::from_secs(10), calls_in_flight: 8, ..Limits::default() };
+        let expected = Limits {
+            memory: ByteSize::mib(64).as_u64(),
+            cpu: Duration::from_secs(10),
+            calls_in_flight: 8,
+            ..Limits::default()
+        };
         assert_eq!(limits, expected);
         assert_eq!(team.cap(&mut limits), None);
     }

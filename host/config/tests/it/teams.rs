@@ -23,7 +23,9 @@ fn every_key_of_a_team_is_read() {
     let config = config(&with(
         "limits = { memory = \"128MiB\", wall = \"10m\", cpu = \"30s\" }\ndescription = \"Growth\"\n\
          quotas = { runs_at_once = 3, runs_per_day = 200, cpu_per_day = \"1h\", bytes_out_per_day = \"10GiB\", effects_per_day = 0 }",
-        &job("slots.database = { binding = \"kosmos\", access = [\"read\", \"write\"] }\nlimits.memory = \"64MiB\"\ntimeout = \"10m\""),
+        &job(
+            "slots.database = { binding = \"kosmos\", access = [\"read\", \"write\"] }\nlimits.memory = \"64MiB\"\ntimeout = \"10m\"",
+        ),
     ));
     let team = &config.teams["growth"];
     assert_eq!(team.description.as_deref(), Some("Growth"));
@@ -47,7 +49,10 @@ fn what_a_team_cannot_be_is_refused() {
             "quotas.runs_a_day = 3",
             "rota.toml:12:8: teams.growth.quotas.runs_a_day is not a key of [teams.growth.quotas] (did you mean \"runs_per_day\"?)",
         ),
-        ("quotas.runs_at_once = 0", "rota.toml:12:23: teams.growth.quotas.runs_at_once must be between 1 and 10000, not 0"),
+        (
+            "quotas.runs_at_once = 0",
+            "rota.toml:12:23: teams.growth.quotas.runs_at_once must be between 1 and 10000, not 0",
+        ),
         (
             "quotas.cpu_per_day = 60",
             "rota.toml:12:22: teams.growth.quotas.cpu_per_day is a number without a unit (write for example \"60s\")",
@@ -65,7 +70,10 @@ fn what_a_team_cannot_be_is_refused() {
             "bindings.mir.access = [\"read\", \"write\"]",
             "rota.toml:12:23: teams.growth.bindings.mir.access: \"write\" is more than bindings.mir.access allows (it has read)",
         ),
-        ("limits.memroy = \"1MiB\"", "rota.toml:12:8: teams.growth.limits.memroy is not a key of [teams.growth.limits] (did you mean \"memory\"?)"),
+        (
+            "limits.memroy = \"1MiB\"",
+            "rota.toml:12:8: teams.growth.limits.memroy is not a key of [teams.growth.limits] (did you mean \"memory\"?)",
+        ),
     ] {
         let told = errors(&with(team, ""));
         assert!(told.len() == 1 && strip(&told[0]) == strip(line), "{told:?}\n{line}");
@@ -158,16 +166,23 @@ fn a_job_of_two_teams_names_both() {
 
 #[test]
 fn what_runs_in_a_teams_namespace_without_being_its_job_is_a_warning() {
-    let warned = config(&with("", "[jobs.nightly]\nplugin = \"growth-export\"\nslots.a = { binding = \"mir\" }\nslots.b = { binding = \"kosmos\" }\n"));
+    let warned = config(&with(
+        "",
+        "[jobs.nightly]\nplugin = \"growth-export\"\nslots.a = { binding = \"mir\" }\nslots.b = { binding = \"kosmos\" }\n",
+    ));
     let told = lines(warned.warnings());
     assert!(
         told.len() == 1
-            && told[0].contains("jobs.nightly runs a plugin that teams.growth.plugins names, and is not a job of that team")
+            && told[0]
+                .contains("jobs.nightly runs a plugin that teams.growth.plugins names, and is not a job of that team")
             && told[0].ends_with("(teams.growth.jobs names \"growth-*\")"),
         "{told:?}"
     );
     // A plugin that a team may run as others do is nobody's namespace.
-    let quiet = config(&with("", "[jobs.nightly]\nplugin = \"postgres-health\"\nslots.a = { binding = \"mir\" }\nslots.b = { binding = \"kosmos\" }\n"));
+    let quiet = config(&with(
+        "",
+        "[jobs.nightly]\nplugin = \"postgres-health\"\nslots.a = { binding = \"mir\" }\nslots.b = { binding = \"kosmos\" }\n",
+    ));
     assert!(quiet.warnings().is_empty(), "{:?}", lines(quiet.warnings()));
 }
 

@@ -52,7 +52,10 @@ fn list(teams: &[TeamView], printing: Printing) -> anyhow::Result<u8> {
         row
     };
     let rows: Vec<Vec<String>> = teams.iter().map(row).collect();
-    print(&table::plain(&["team", "jobs", "runs now", "runs today", "CPU today", "sent today", "effects today"], &rows))?;
+    print(&table::plain(
+        &["team", "jobs", "runs now", "runs today", "CPU today", "sent today", "effects today"],
+        &rows,
+    ))?;
     Ok(0)
 }
 

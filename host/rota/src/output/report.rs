@@ -61,7 +61,12 @@ fn headline(view: &RunView) -> String {
     let mode = if view.mode == "plan" { " plan" } else { "" };
     let took = view.duration_ms.map(|ms| format!(" in {}", format::seconds(ms as f64 / 1000.0))).unwrap_or_default();
     let waits = view.waiting_for.as_deref().map(|reason| waits(reason, view.waiting_on.as_deref())).unwrap_or_default();
-    format!("{}{mode}: {}{waits}{took}  {}", bold(&what), coloured(&view.status), dim(&safe(&format!("run {}", view.id))))
+    format!(
+        "{}{mode}: {}{waits}{took}  {}",
+        bold(&what),
+        coloured(&view.status),
+        dim(&safe(&format!("run {}", view.id)))
+    )
 }
 
 /// What a run waits for.

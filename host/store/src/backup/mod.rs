@@ -22,7 +22,8 @@ use serde_json::{Map, Value as Json, json};
 use std::path::Path;
 use tables::{Kind, TABLES, Table};
 
-/// The schema that this version writes, the same in both engines.
+/// The schema that this version writes, the same in both engines. It grows with each table, also with those that were added beside the
+/// history: whoever does not know one cannot bring it back.
 pub(crate) const SCHEMA: i64 = 3;
 
 /// Rows at once.

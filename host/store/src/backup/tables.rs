@@ -156,14 +156,8 @@ const EFFECTS: Columns = &[
     ("lease", Number),
 ];
 
-const TEAM_USAGE: Columns = &[
-    ("team", Text),
-    ("day", Number),
-    ("runs", Number),
-    ("cpu", Number),
-    ("bytes_out", Number),
-    ("effects", Number),
-];
+const TEAM_USAGE: Columns =
+    &[("team", Text), ("day", Number), ("runs", Number), ("cpu", Number), ("bytes_out", Number), ("effects", Number)];
 
 const STEPS: Columns = &[
     ("run", Text),

@@ -83,13 +83,7 @@ impl Used {
         }
     }
 
-    async fn add(
-        &self,
-        session: &mut Session<'_>,
-        team: &str,
-        runs: u64,
-        share: &TeamShare,
-    ) -> Result<(), StoreError> {
+    async fn add(&self, session: &mut Session<'_>, team: &str, runs: u64, share: &TeamShare) -> Result<(), StoreError> {
         session
             .run(
                 sql!(

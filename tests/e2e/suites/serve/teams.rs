@@ -40,8 +40,16 @@ async fn a_job_beyond_its_teams_ceiling_is_refused_when_it_is_written() {
     let serving = Serving::new("beyond", &with("")).await;
     assert_eq!(serving.rota.run(&["config", "check"]).await.unwrap().status, Some(0));
     for (from, to, words) in [
-        ("access = [\"read\", \"write\"] }\nconcurrency", "access = [\"read\", \"ddl\"] }\nconcurrency", "`ddl` on the binding `shop` is more than the team `growth`"),
-        ("concurrency = 20", "limits.memory = \"1GiB\"", "the limit `memory` is 1GiB, more than the team `growth` may have (128MiB)"),
+        (
+            "access = [\"read\", \"write\"] }\nconcurrency",
+            "access = [\"read\", \"ddl\"] }\nconcurrency",
+            "`ddl` on the binding `shop` is more than the team `growth`",
+        ),
+        (
+            "concurrency = 20",
+            "limits.memory = \"1GiB\"",
+            "the limit `memory` is 1GiB, more than the team `growth` may have (128MiB)",
+        ),
         ("plugins = [\"PROBE\"]", "plugins = [\"growth-*\"]", "the team `growth` may not run the plugin"),
         ("bindings.shop = { access = [\"read\", \"write\"] }", "", "the team `growth` may not use the binding `shop`"),
     ] {
@@ -84,7 +92,12 @@ async fn a_queued_run_is_denied_where_its_team_may_no_more_have_what_it_was_made
     let host = serving.serve().await;
     let denied = serving.becomes(&writes, &["denied"]).await;
     let message = denied["error"]["message"].as_str().unwrap();
-    assert!(message.contains("`write` on the binding `shop` is more than the team `growth` may be granted there; that is: read"), "{denied:#}");
+    assert!(
+        message.contains(
+            "`write` on the binding `shop` is more than the team `growth` may be granted there; that is: read"
+        ),
+        "{denied:#}"
+    );
     assert!(message.contains("teams.growth.bindings.shop.access"), "{message}");
     assert_eq!((&denied["error"]["kind"], &denied["effects"]), (&json!("denied"), &json!([])), "{denied:#}");
     assert_eq!((serving.done(&writes).await.len(), serving.fences(&writes).await), (0, 0), "nothing was reached");
@@ -98,7 +111,10 @@ async fn a_queued_run_is_denied_where_its_team_may_no_more_have_what_it_was_made
     // The plugin is not the team's any more, or the job is not: neither is done without its ceiling.
     for (change, words) in [
         (("plugins = [\"PROBE\"]", "plugins = [\"postgres-health\"]"), "may not run the plugin"),
-        (("\"growth-*\"", "\"growing-*\""), "was made for the team `growth`, which does not have the job `growth-work` any more"),
+        (
+            ("\"growth-*\"", "\"growing-*\""),
+            "was made for the team `growth`, which does not have the job `growth-work` any more",
+        ),
     ] {
         serving.configure(&with(""), "");
         let run = serving.queue("growth-work", &[]).await;
@@ -167,7 +183,10 @@ async fn runs_of_a_day_are_counted_across_two_hosts_and_those_beyond_are_denied(
     let team = growth(&other).await;
     assert_eq!((used(&team, "runs_per_day"), used(&team, "runs_at_once")), (7.0, 0.0), "{team:#}");
     assert_eq!(used(&team, "effects_per_day"), 7.0 * 3.0, "the fence and two rows of each");
-    assert!(used(&team, "cpu_per_day") > 0.0 && used(&team, "cpu_per_day") < 7.0, "what was not used is given back: {team:#}");
+    assert!(
+        used(&team, "cpu_per_day") > 0.0 && used(&team, "cpu_per_day") < 7.0,
+        "what was not used is given back: {team:#}"
+    );
     // By hand, too; nothing is reached, and it says why.
     let said = serving.rota.run(&["run", "growth-work"]).await.unwrap();
     assert_eq!(said.status, Some(3), "{said:?}");
@@ -219,7 +238,10 @@ async fn what_is_sent_out_is_counted_to_the_byte_and_refused_beyond_the_quota() 
     assert!(answers[0]["error"].is_null() && answers[1]["error"].is_null(), "{answers:?}");
     assert_eq!(answers[2]["error"], "quota", "{answers:?}");
     let text = answers[2]["text"].as_str().unwrap();
-    assert!(text.contains("quota of 1MB sent out a day") || text.contains("teams.growth.quotas.bytes_out_per_day"), "{text}");
+    assert!(
+        text.contains("quota of 1MB sent out a day") || text.contains("teams.growth.quotas.bytes_out_per_day"),
+        "{text}"
+    );
     assert!(answers[3]["error"].is_null(), "what still fits is sent: {answers:?}");
     assert!(!folder.join("2.bin").exists(), "nothing half");
     assert_eq!(used(&growth(&rota).await, "bytes_out_per_day"), 1_000_000.0);
@@ -257,7 +279,11 @@ async fn a_run_that_would_use_more_cpu_time_than_its_team_has_is_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn teams_are_shown_with_what_they_may_and_what_they_used() {
-    let serving = Serving::new("shown", &with("quotas = { runs_per_day = 200, cpu_per_day = \"1h\", bytes_out_per_day = \"10GiB\" }")).await;
+    let serving = Serving::new(
+        "shown",
+        &with("quotas = { runs_per_day = 200, cpu_per_day = \"1h\", bytes_out_per_day = \"10GiB\" }"),
+    )
+    .await;
     assert_eq!(serving.rota.run(&["run", "growth-work"]).await.unwrap().status, Some(0));
     let list = serving.rota.json(&["teams", "list"]).await.unwrap();
     assert_eq!((list.as_array().unwrap().len(), &list[0]["name"]), (1, &json!("growth")));

@@ -1,4 +1,4 @@
--- What the runs of a team have used in a day. The tables are those of PostgreSQL's 0003.
+-- What the runs of a team have used in a day. The tables are those of PostgreSQL's.
 
 create table team_usage (
     team text not null,
