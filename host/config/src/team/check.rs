@@ -93,6 +93,13 @@ impl Look<'_> {
                 refuse(&format!("slots.{slot}.{key}"), &beyond);
             }
         }
+        if job.priority > team.priority {
+            let (team, asked, most) = (team_name.to_owned(), job.priority, team.priority);
+            refuse("priority", &Beyond::Priority { team, asked, most });
+        }
+        if job.exclusive == Some(false) {
+            refuse("exclusive", &Beyond::Shared { team: team_name.to_owned() });
+        }
         let beyond = |limit: &str, asked: String, most: String| Beyond::Limit {
             team: team_name.to_owned(),
             limit: limit.to_owned(),

@@ -29,6 +29,8 @@ record! {
         pub bindings: BTreeMap<BindingName, TeamBinding> = BTreeMap::new();
         /// The most that limits of its jobs may allow. What a job does not say is no more than this.
         pub limits: LimitOverrides = LimitOverrides::default();
+        /// The highest priority of its jobs.
+        pub priority: i32 = 0, within(-100, 100);
         /// What all its runs together may use, on all hosts.
         pub quotas: TeamQuotas = TeamQuotas::default();
     }
@@ -109,6 +111,24 @@ pub enum Beyond {
         /// What the team may have.
         most: String,
     },
+    /// The priority.
+    #[error("the priority is {asked}, higher than the team `{team}` may have ({most})")]
+    Priority {
+        /// The team.
+        team: String,
+        /// What is asked for.
+        asked: i32,
+        /// What the team may have.
+        most: i32,
+    },
+    /// The job is not to have its targets to itself, though what it is granted asks for it.
+    #[error(
+        "the team `{team}` may not have `exclusive = false`: others rely on what is granted there being one's alone"
+    )]
+    Shared {
+        /// The team.
+        team: String,
+    },
     /// The job is not the team's any more.
     #[error("the run was made for the team `{team}`, which does not have the job `{job}` any more")]
     Gone {
@@ -139,7 +159,8 @@ impl Beyond {
             Self::Binding { team, .. } => format!("teams.{team}.bindings"),
             Self::Access { team, binding, .. } => format!("teams.{team}.bindings.{binding}.access"),
             Self::Limit { team, limit, .. } => format!("teams.{team}.limits.{limit}"),
-            Self::Gone { .. } | Self::Several { .. } => String::new(),
+            Self::Priority { team, .. } => format!("teams.{team}.priority"),
+            Self::Shared { .. } | Self::Gone { .. } | Self::Several { .. } => String::new(),
         }
     }
 

@@ -92,6 +92,12 @@ fn strip(line: &str) -> &str {
 #[test]
 fn a_job_beyond_its_teams_ceiling_is_refused() {
     let limits = "limits = { memory = \"128MiB\", wall = \"10m\" }";
+    refused(
+        &with(limits, &job("priority = 1")),
+        "rota.toml:15:12: jobs.growth-export: the priority is 1, higher than the team `growth` may have (0) (whoever runs the hosts can allow it in teams.growth.priority)",
+    );
+    let told = errors(&with(limits, &job("exclusive = false")));
+    assert!(told.len() == 1 && told[0].contains("may not have `exclusive = false`"), "{told:?}");
     for (rest, place, message) in [
         (
             "slots.database = { binding = \"kosmos\", access = [\"read\", \"ddl\"] }",
