@@ -166,6 +166,9 @@ impl Beyond {
 
     /// Who can allow it, and where.
     pub fn advice(&self) -> String {
+        if let Self::Shared { .. } = self {
+            return "leave it out".to_owned();
+        }
         match self.key() {
             key if key.is_empty() => "whoever runs the hosts can change [teams]".to_owned(),
             key => format!("whoever runs the hosts can allow it in {key}"),
