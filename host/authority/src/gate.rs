@@ -1,5 +1,6 @@
 //! Slot -> binding -> grant -> token.
 
+use crate::allowance::Allowance;
 use crate::effect::{Agreed, Agreement, PlannedEffect};
 use crate::kind::{Access, Kind, Sql};
 use crate::ledger::Ledger;
@@ -7,7 +8,7 @@ use rota_classifier::SqlAccess;
 use rota_config::Binding;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Whether effects happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +180,8 @@ pub struct Gate {
     pub(crate) noted: Option<Arc<Mutex<Vec<PlannedEffect>>>>,
     /// The plan that the run is held to.
     pub(crate) agreed: Option<Mutex<Agreed>>,
+    /// What it shares with the other runs of its team.
+    allowance: OnceLock<Arc<dyn Allowance>>,
 }
 
 /// How many denials a run keeps with their text; more are only counted.
@@ -231,7 +234,19 @@ impl Gate {
             closed: AtomicBool::new(false),
             noted,
             agreed,
+            allowance: OnceLock::new(),
         })
+    }
+
+    /// From now on, what the run sends out is counted for its team. Said once, before the run begins.
+    pub fn share(&self, allowance: Arc<dyn Allowance>) {
+        // A second one would be a run of two teams, which there is not.
+        let _ = self.allowance.set(allowance);
+    }
+
+    /// What it shares with the other runs of its team; none where it is no team's.
+    pub fn allowance(&self) -> Option<&Arc<dyn Allowance>> {
+        self.allowance.get()
     }
 
     /// Who runs.

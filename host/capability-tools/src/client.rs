@@ -150,6 +150,7 @@ impl Client {
         let Some(program) = program else {
             return self.spawn_there(name, authorized, checked, target, warrant).await;
         };
+        let stdin = stdin.map(|reader| self.run.sending(reader));
         let start = match self.prepare(&authorized, program, checked, target, stdin).await {
             Ok(start) => start,
             Err(error) => return Err(warrant.unused(error).await),

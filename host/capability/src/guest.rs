@@ -3,10 +3,11 @@
 use crate::durable::{Durable, Transient};
 use crate::limits::{LimitExceeded, Limiter, Limits};
 use crate::observer::{LogLevel, MetricKind, Observer};
+use crate::sending::Counted;
 use crate::services::Services;
 use crate::streams::{Reader, run_over};
 use crate::tape::{Handles, Placeholder, Tape};
-use rota_authority::{Denied, EffectRefused, Gate, Mode};
+use rota_authority::{AllowanceError, Denied, EffectRefused, Gate, LedgerError, Mode};
 use rota_contract::Error;
 use std::io;
 use std::pin::Pin;
@@ -160,6 +161,15 @@ impl RunContext {
     /// A reader that breaks off when what is under way is to end.
     pub fn until_stopped(&self, reader: impl AsyncRead + Send + 'static) -> impl AsyncRead + Send + 'static {
         Breaking { reader: Some(Box::pin(reader)), stopped: Box::pin(self.stopped()) }
+    }
+
+    /// A reader whose bytes go to a target: they are counted for the run's team before they are handed on, and it breaks off with `quota`
+    /// when no more may leave.
+    pub fn sending(&self, reader: Reader) -> Reader {
+        match self.gate.allowance() {
+            Some(allowance) => Box::pin(Counted::new(reader, allowance.clone())),
+            None => reader,
+        }
     }
 
     /// Write a line to the run's log, within its rate and size; the text must be masked and sanitised by the caller.
@@ -474,7 +484,17 @@ pub fn refused(refused: EffectRefused) -> Error {
         EffectRefused::Quota { .. } => Error::Quota(refused.to_string()),
         EffectRefused::Stopped => Error::Cancelled,
         EffectRefused::NotPlanned(_) => Error::Denied(refused.to_string()),
+        EffectRefused::Ledger(LedgerError::UsedUp(_)) => Error::Quota(refused.to_string()),
         EffectRefused::Ledger(_) => Error::Unavailable(refused.to_string()),
+        EffectRefused::UsedUp(error) => not_allowed(error),
+    }
+}
+
+/// What a run may not have of what its team shares, as the guest sees it.
+pub(crate) fn not_allowed(error: AllowanceError) -> Error {
+    match error {
+        AllowanceError::UsedUp(used_up) => Error::Quota(used_up.to_string()),
+        AllowanceError::Away(_) => Error::Unavailable(error.to_string()),
     }
 }
 

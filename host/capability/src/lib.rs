@@ -11,6 +11,7 @@ mod items;
 mod limits;
 mod observer;
 mod remote;
+mod sending;
 mod services;
 pub mod streams;
 pub mod tape;

@@ -21,7 +21,8 @@ impl Shown {
 
     /// How many lines end before this byte.
     fn lines_before(&self, at: usize) -> usize {
-        let ends = self.line_ends.get_or_init(|| self.text.inner().as_str().match_indices('\n').map(|(end, _)| end).collect());
+        let ends =
+            self.line_ends.get_or_init(|| self.text.inner().as_str().match_indices('\n').map(|(end, _)| end).collect());
         ends.partition_point(|end| *end < at)
     }
 }

@@ -18,6 +18,8 @@ use std::process::ExitCode;
 const USAGE: u8 = 2;
 /// Anything that failed before a run could say how it ended.
 const FAILED: u8 = 1;
+/// What was more than its team may.
+const DENIED: u8 = 3;
 /// The exit status of what waits for an approval.
 const NEEDS_APPROVAL: u8 = 4;
 
@@ -135,6 +137,13 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             store.close().await;
             status
         }
+        Command::Teams(command) => {
+            let settings = Settings::from_config(&settings::load(&cli.common)?)?;
+            let store = open_store(&settings).await?;
+            let status = commands::teams::teams(&settings, store.as_ref(), command, printing).await;
+            store.close().await;
+            status
+        }
         Command::Store(command) => {
             let settings = Settings::from_config(&settings::load(&cli.common)?)?;
             commands::store::store(&settings, command, printing).await
@@ -210,6 +219,9 @@ fn report_error(error: &anyhow::Error, printing: Printing) -> u8 {
 fn exit_status(error: &anyhow::Error) -> u8 {
     if matches!(error.downcast_ref(), Some(rota_runs::ExecuteError::NeedsApproval(_))) {
         return NEEDS_APPROVAL;
+    }
+    if let Some(rota_runs::AgainError::Revive(rota_runs::ReviveError::Team(_))) = error.downcast_ref() {
+        return DENIED;
     }
     let usage = error.is::<rota_runs::PrepareError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, rota_runs::RemedyError::Run(_)))

@@ -36,6 +36,9 @@ mod replay;
 mod run_interface;
 mod scheduler;
 mod settings;
+mod share;
+mod team_view;
+mod teams;
 mod unable;
 mod undo;
 mod view;
@@ -61,6 +64,7 @@ pub use rota_recording::{Difference, Ending};
 pub use run_interface::Run;
 pub use scheduler::Scheduler;
 pub use settings::{JobSettings, Settings, StoreChoice};
+pub use team_view::{Amount, TeamView};
 pub use view::{ArtifactView, AttemptView, CompensationView, EffectView, ErrorView, RunView, SlotView, StepView};
 pub use worker::{Worker, WorkerOptions};
 

@@ -7,6 +7,7 @@ use crate::held::Stop;
 use crate::host::Host;
 use crate::patient::patiently;
 use crate::prepare::Prepared;
+use crate::share::Share;
 use rota_authority::Agreement;
 use rota_capability::LogLevel;
 use rota_capability::tape::Tape;
@@ -103,7 +104,8 @@ impl Host {
         };
         let recorder = self.recorder(doing);
         let durable = Arc::new(Durable::of_compensation(self, doing, compensation));
-        let context = self.context(claimed, &prepared, held, recorder, durable, Tape::Live);
+        let share = prepared.team.clone().map(|(team, _)| Share::of_undo(self.store().clone(), team));
+        let context = self.context(claimed, &prepared, held, recorder, durable, Tape::Live, share.as_ref());
         context.log(
             LogLevel::Warn,
             "host",
@@ -115,11 +117,16 @@ impl Host {
             .sandbox()
             .compensate(&plugin, context.clone(), &compensation.name, &compensation.state, &held.cancel_undo)
             .await;
+        if let Some(share) = &share {
+            share.settle(finished.cpu).await;
+        }
         self.settle().await;
         let error = match finished.ended {
             Ended::Reported(_) => None,
             Ended::Failed(failure) => Some(failure.message),
             Ended::Limit(limit) => Some(limit.to_string()),
+            // An undo is not held to its team's quotas.
+            Ended::UsedUp(used_up) => Some(used_up.to_string()),
             Ended::Trapped(said) => Some(format!("the plugin broke off: {said}")),
             Ended::TimedOut(limit) => Some(format!("it was ended after {limit:?} (setting `undo.timeout` of the job)")),
             Ended::Cancelled(_) => Some("its host stopped it".into()),
@@ -148,6 +155,7 @@ impl Host {
             mode: prepared.mode,
             trigger: prepared.trigger,
             wanted: Vec::new(),
+            team: prepared.team.clone(),
             ad_hoc: prepared.ad_hoc.clone(),
             // The function that undoes was agreed to when it was registered; what it does is in no plan.
             agreement: Agreement::None,

@@ -46,12 +46,7 @@ impl Judged {
     ///
     /// # Errors
     /// When the run's effects are used up, or it is not in the plan that the run is held to.
-    pub async fn decide(
-        &self,
-        database: Option<&str>,
-        detail: String,
-        exact: Exact,
-    ) -> Result<Decision<Sql>, Error> {
+    pub async fn decide(&self, database: Option<&str>, detail: String, exact: Exact) -> Result<Decision<Sql>, Error> {
         let class = match self.statement.effect {
             rota_classifier::EffectClass::Destructive => EffectClass::Destructive,
             _ => EffectClass::Write,
@@ -69,12 +64,7 @@ impl Judged {
 ///
 /// # Errors
 /// `invalid-argument` for what is no statement, `denied` for what is not granted.
-pub async fn statement(
-    gate: &Arc<Gate>,
-    operation: &'static str,
-    slot: &str,
-    text: &str,
-) -> Result<Judged, Error> {
+pub async fn statement(gate: &Arc<Gate>, operation: &'static str, slot: &str, text: &str) -> Result<Judged, Error> {
     judge(gate, operation, slot, parse(text, classify).await)
 }
 

@@ -5,7 +5,7 @@ mod operate;
 
 pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand, TestArgs};
 pub(crate) use operate::{
-    ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand,
+    ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand, TeamsCommand,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -75,6 +75,9 @@ pub(crate) enum Command {
     /// Runs that wait for somebody's approval (jobs with `approval = true`)
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
+    /// The teams that have jobs here: what they may, and what they have used today
+    #[command(subcommand)]
+    Teams(TeamsCommand),
     /// The hosts that serve
     #[command(subcommand)]
     Hosts(HostsCommand),

@@ -12,6 +12,7 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod store;
+pub(crate) mod teams;
 
 use crate::cli::Output;
 use serde_json::Value;
