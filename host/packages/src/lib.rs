@@ -15,6 +15,7 @@
 mod answer;
 pub mod artifact;
 mod blobs;
+mod changes;
 mod credentials;
 mod digest;
 mod error;
@@ -29,6 +30,7 @@ mod registry;
 mod token;
 
 pub use blobs::{BlobError, Blobs, Incoming};
+pub use changes::{Change, changes};
 pub use credentials::{Credentials, CredentialsError, Docker};
 pub use digest::Digest;
 pub use error::{PackageError, RegistryError};
@@ -42,3 +44,9 @@ pub use registry::Registry;
 
 /// The largest component that is pulled or pushed, bytes: a Python guest has about 20 MB.
 pub const LARGEST_COMPONENT: u64 = 256 << 20;
+
+/// An instant as the lock has it: seconds since 1970 in UTC, RFC 3339.
+pub fn rfc3339(seconds: u64) -> String {
+    let instant = i64::try_from(seconds).ok().and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
+    instant.unwrap_or_default().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}

@@ -75,6 +75,11 @@ impl PackageRef {
         Self { registry: registry.into(), repository: repository.into(), wanted }
     }
 
+    /// Whether a text is meant as a package of a registry, and not as a file or a plugin's name; see [`rota_config::PluginRef::is_package`].
+    pub fn is_meant(text: &str) -> bool {
+        rota_config::PluginRef::is_package(text)
+    }
+
     /// The registry: a host, with a port where it has one.
     pub fn registry(&self) -> &str {
         &self.registry

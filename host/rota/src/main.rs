@@ -26,6 +26,9 @@ fn main() -> ExitCode {
     if let Some(code) = rota_capability_tools::launch::run_if_asked() {
         return code;
     }
+    if let Some(code) = rota_sandbox::compile_if_asked() {
+        return code;
+    }
     rota_telemetry::install_panic_hook();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -160,6 +163,8 @@ fn sandbox(config: &Config) -> SandboxOptions {
         max_memory: config.sandbox.pool_memory.as_u64(),
         stack: config.sandbox.stack.as_usize(),
         cache: Some(config.cache_dir()),
+        // What is not ours is compiled in a process of its own.
+        compiler: Some(rota_sandbox::Compiler::of_this_process()),
     }
 }
 
