@@ -170,7 +170,12 @@ impl Catalog {
             if let (Some(found), Some(locked)) = (found, &locked) {
                 drift(entry, locked, found, resolved.manifest.digest.as_str())?;
             }
-            self.fetch(packages, &package).await?.1
+            let build = self.fetch(packages, &package).await?.1;
+            // A tag such as `latest` tells no version; the plugin does.
+            if let (Ok(found), Some(locked)) = (Version::parse(&build.version), &locked) {
+                drift(entry, locked, &found, resolved.manifest.digest.as_str())?;
+            }
+            build
         } else {
             self.in_folder(entry).await?
         };
@@ -215,7 +220,7 @@ impl Catalog {
         if update.step.is_wider() && !accepted {
             return Err(wider_than(entry, build, changes.clone()));
         }
-        self.set(entry, (**build).clone(), |entry| entry.kept = false)
+        self.set(entry, (**build).clone(), |entry| (entry.pinned, entry.kept) = (false, false))
     }
 
     fn set(&self, entry: &Entry, build: Build, change: impl FnOnce(&mut Entry)) -> Result<Entry, Refusal> {
@@ -292,11 +297,18 @@ impl Catalog {
     }
 }
 
+/// Whether a version was moved or is older: against what is locked, and what was before.
 fn drift(entry: &Entry, locked: &Version, found: &Version, digest: &str) -> Result<(), Refusal> {
     let reference = entry.reference.clone();
-    if found == locked {
-        let before = entry.build.manifest.as_ref().map(ToString::to_string).unwrap_or_default();
-        return Err(Refusal::Moved { reference, version: found.to_string(), locked: before, found: digest.into() });
+    let builds = std::iter::once(&entry.build).chain(&entry.previous);
+    let same = builds.filter(|build| build.version == found.to_string()).find_map(|build| build.manifest.as_ref());
+    if let Some(before) = same.filter(|before| before.as_str() != digest) {
+        return Err(Refusal::Moved {
+            reference,
+            version: found.to_string(),
+            locked: before.to_string(),
+            found: digest.into(),
+        });
     }
     if found < locked {
         return Err(Refusal::Downgrade { reference, locked: locked.to_string(), found: found.to_string() });

@@ -63,8 +63,8 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
         Command::Config(ConfigCommand::Check) => commands::config::check(&cli.common, printing).await,
         Command::Plugins(command) => {
             let config = settings::load(&cli.common)?;
-            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
-            commands::plugins::plugins(&catalog, command, printing).await
+            let catalog = catalog(&config)?;
+            commands::plugins::plugins(&catalog, &config, command, printing).await
         }
         Command::Plugin(PluginCommand::Dev(args)) => {
             let host = host(&cli.common).await?;
@@ -74,7 +74,7 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
         }
         Command::Plugin(command) => {
             let config = settings::load(&cli.common)?;
-            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            let catalog = catalog(&config)?;
             commands::plugin::plugin(&catalog, command, printing).await
         }
         Command::Runs(RunsCommand::Retry { run, undo: false, queue }) => {
@@ -154,7 +154,14 @@ async fn host(common: &Common) -> anyhow::Result<Host> {
 
 async fn open(config: &Config) -> anyhow::Result<Host> {
     let settings = Settings::from_config(config)?;
-    Ok(Host::open(settings, sandbox(config), settings::plugin_folder(config)).await?)
+    let host = Host::open(settings, sandbox(config), settings::plugin_folder(config)).await?;
+    Ok(host.with_packages(settings::packages(config)))
+}
+
+/// The plugins alone, for what needs no records.
+fn catalog(config: &Config) -> anyhow::Result<rota_catalog::Catalog> {
+    let catalog = Host::catalog(sandbox(config), settings::plugin_folder(config))?;
+    Ok(catalog.with_packages(settings::packages(config)))
 }
 
 fn sandbox(config: &Config) -> SandboxOptions {
@@ -188,9 +195,13 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if matches!(error.downcast_ref(), Some(rota_runs::ExecuteError::NeedsApproval(_))) {
         return NEEDS_APPROVAL;
     }
+    if matches!(error.downcast_ref(), Some(rota_catalog::Refusal::Wider { .. })) {
+        return NEEDS_APPROVAL;
+    }
     let usage = error.is::<rota_runs::PrepareError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, rota_runs::RemedyError::Run(_)))
         || error.is::<rota_catalog::CatalogError>()
+        || matches!(error.downcast_ref(), Some(rota_catalog::Refusal::NotLocked { .. } | rota_catalog::Refusal::NotTaken { .. }))
         || error.is::<rota_config::ConfigError>()
         || error.is::<rota_config::TargetError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, JobError::Store(_)))

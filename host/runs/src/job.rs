@@ -180,13 +180,17 @@ impl Host {
     /// Why it cannot be done here.
     pub async fn revive(&self, run: &NewRun, undo: bool) -> Result<Prepared, ReviveError> {
         let settings = self.settings();
-        // The store is asked only where this host has another build than the one that the run was made for.
+        // Others are asked only where this host has another build than the one that the run was made for: the lock, which knows some that were
+        // before, and the store.
         let here = self.plugins().load(&self.reference_of(run)).await;
         let loaded = match here {
             Ok(loaded) if loaded.plugin.digest() == run.digest => loaded,
-            here => match self.component_of(&run.digest).await {
-                Some(component) => self.plugins().load_bytes(&run.plugin, component).await?,
-                None => here?,
+            here => match self.plugins().build(&run.digest).await {
+                Some(before) => before,
+                None => match self.component_of(&run.digest).await {
+                    Some(component) => self.plugins().load_bytes(&run.plugin, component).await?,
+                    None => here?,
+                },
             },
         };
         if loaded.plugin.digest() != run.digest && !undo {

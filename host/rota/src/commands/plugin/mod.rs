@@ -11,12 +11,14 @@
 //! | `sdk` | the contract and the SDK, as this binary has them |
 //! | `check` | what is wrong, and what to do |
 //! | `dev` | builds and plans at each save |
+//! | `publish` | checks, runs the cases, puts it into a registry, signs it |
 
 mod cargo;
-mod check;
+pub(crate) mod check;
 mod dev;
 mod javascript;
 mod language;
+mod publish;
 mod python;
 mod rust;
 mod sdk;
@@ -44,6 +46,7 @@ pub(crate) async fn plugin(catalog: &Catalog, command: PluginCommand, printing: 
         }
         PluginCommand::Check { what } => check::check(catalog, &what, printing).await,
         PluginCommand::Wit { folder } => wit(folder, printing),
+        PluginCommand::Publish(args) => publish::publish(catalog, &args, printing).await,
         // It needs a host; the caller knows it by its own name.
         PluginCommand::Dev(_) => Err(UsageError("dev needs a host".into()).into()),
     }
@@ -173,6 +176,17 @@ pub(crate) async fn build(catalog: &Catalog, folder: &Path, locked: bool, printi
         )
     })?;
     Ok(Built { loaded, language: Language::of(folder)?, file, compiler: made.compiler, took })
+}
+
+/// The component of a file or a plugin's folder, which is built first where that is needed.
+pub(crate) async fn file_of(what: &Path, printing: Printing) -> anyhow::Result<PathBuf> {
+    if !what.is_dir() {
+        return Ok(what.to_owned());
+    }
+    match check::fresh(what, Language::of(what)?) {
+        Some(file) => Ok(file),
+        None => Ok(component(what, false, printing).await?.0),
+    }
 }
 
 /// A file as a plugin is named: never taken for the name of one.
