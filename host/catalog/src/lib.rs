@@ -126,7 +126,9 @@ pub enum CatalogError {
     #[error("`{0}` is a package of a registry, and this catalog has plugins of the binary and of files only")]
     NoPackages(String),
     /// A package says that it is another version than its tag.
-    #[error("{reference} was published as {tag}, and the plugin in it says that it is {says}: one of them is wrong, and it is not used")]
+    #[error(
+        "{reference} was published as {tag}, and the plugin in it says that it is {says}: one of them is wrong, and it is not used"
+    )]
     OtherVersion {
         /// What was asked for.
         reference: String,
@@ -136,7 +138,7 @@ pub enum CatalogError {
         says: String,
     },
     /// The plugin folder holds another build than the locked one.
-    #[error("the file {} is another build of `{name}` (sha-256 {found}) than the lock says for `{reference}` ({version}, sha-256 {locked}); `rota plugins update {reference}` takes the new one and shows what differs, `rota plugins pin {name}@{version}` goes on with the locked one", .path.display())]
+    #[error("the file {} is another build of `{name}` than {version}, which is locked for `{reference}`; `rota plugins update {reference}` takes it and shows what differs, `rota plugins pin {name}@{version}` goes on with the locked one", .path.display())]
     OtherBuild {
         /// The file.
         path: PathBuf,
@@ -146,13 +148,11 @@ pub enum CatalogError {
         reference: String,
         /// The locked version.
         version: String,
-        /// The locked digest.
-        locked: String,
-        /// The file's digest.
-        found: String,
     },
     /// What the lock says is not here any more.
-    #[error("the lock says {version} for `{reference}`, and that build (sha-256 {component}) is neither in the cache nor in a registry; `rota plugins update {reference}` takes what is there now")]
+    #[error(
+        "the lock says {version} for `{reference}`, and that build (sha-256 {component}) is neither in the cache nor in a registry; `rota plugins update {reference}` takes what is there now"
+    )]
     Gone {
         /// What is locked.
         reference: String,

@@ -94,7 +94,11 @@ impl Catalog {
     }
 
     /// What a reference means in its registry now: pulled, let in, loaded; not locked.
-    pub(crate) async fn fetch(&self, packages: &Packages, package: &PackageRef) -> Result<(Loaded, Build), CatalogError> {
+    pub(crate) async fn fetch(
+        &self,
+        packages: &Packages,
+        package: &PackageRef,
+    ) -> Result<(Loaded, Build), CatalogError> {
         let resolved = packages.resolve(package).await?;
         let mut pulled = packages.pull(package, &resolved).await?;
         let loaded = self.load_pulled(&package.to_string(), &mut pulled).await?;
@@ -118,7 +122,12 @@ impl Catalog {
     }
 
     /// A build of an entry: the locked one, or one before it.
-    pub(crate) async fn load_build(&self, packages: &Packages, entry: &Entry, build: &Build) -> Result<Loaded, CatalogError> {
+    pub(crate) async fn load_build(
+        &self,
+        packages: &Packages,
+        entry: &Entry,
+        build: &Build,
+    ) -> Result<Loaded, CatalogError> {
         let origin = Origin::Package { reference: entry.reference.clone(), component: build.component.hex().into() };
         // Taken before it is judged: other rules judge it again.
         let stamp = Stamp::Rules(packages.rules());
@@ -136,7 +145,11 @@ impl Catalog {
             }
             None => {
                 let bytes = packages.kept(&build.component).await?.ok_or_else(|| gone(entry, build))?;
-                packages.judge(&entry.name, &Subject { manifest: None, component: &bytes }, &packages.bundles_of(build).await?)?;
+                packages.judge(
+                    &entry.name,
+                    &Subject { manifest: None, component: &bytes },
+                    &packages.bundles_of(build).await?,
+                )?;
                 self.load_component(&entry.reference, bytes, origin).await?
             }
         };
@@ -155,7 +168,12 @@ impl Catalog {
     }
 
     /// Whether a plugin of the folder that was asked for with a version is the build that is locked; where none is, it is locked now.
-    pub(crate) fn held_to_the_lock(&self, reference: &str, loaded: &Loaded, locking: Locking) -> Result<(), CatalogError> {
+    pub(crate) fn held_to_the_lock(
+        &self,
+        reference: &str,
+        loaded: &Loaded,
+        locking: Locking,
+    ) -> Result<(), CatalogError> {
         let (Some(packages), Origin::File(path)) = (&self.packages, &loaded.origin) else { return Ok(()) };
         if !is_versioned(reference) {
             return Ok(());
@@ -171,8 +189,6 @@ impl Catalog {
                 name: loaded.descriptor.name.clone(),
                 reference: reference.into(),
                 version: entry.build.version.clone(),
-                locked: entry.build.component.hex().into(),
-                found: digest.hex().into(),
             });
         }
         if locking == Locking::Lock {

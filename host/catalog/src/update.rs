@@ -51,7 +51,9 @@ pub enum Refusal {
         nearest: Option<String>,
     },
     /// A version is two things.
-    #[error("the version {version} of {reference} was moved: its tag led to {locked} when it was locked, and leads to {found} now. A version that is published does not change: ask who moved it. The locked one goes on running; to take the other all the same, `rota plugins remove {reference}` and pull it again")]
+    #[error(
+        "the version {version} of {reference} was moved: its tag led to {locked} when it was locked, and leads to {found} now. A version that is published does not change: ask who moved it. The locked one goes on running; to take the other all the same, `rota plugins remove {reference}` and pull it again"
+    )]
     Moved {
         /// The entry.
         reference: String,
@@ -63,7 +65,9 @@ pub enum Refusal {
         found: String,
     },
     /// The highest version there is lower than the locked one.
-    #[error("{reference} would go back from {locked} to {found}, which an update does not do: older versions have the holes that newer ones mended. On purpose: rota plugins pin {reference}@{found}")]
+    #[error(
+        "{reference} would go back from {locked} to {found}, which an update does not do: older versions have the holes that newer ones mended. On purpose: rota plugins pin {reference}@{found}"
+    )]
     Downgrade {
         /// The entry.
         reference: String,
@@ -81,7 +85,9 @@ pub enum Refusal {
         version: String,
     },
     /// Of the plugin folder only what was kept can be gone back to.
-    #[error("the version {version} of `{reference}` was never locked here, so it is not kept; put its file into the plugin folder and run `rota plugins update {reference}`")]
+    #[error(
+        "the version {version} of `{reference}` was never locked here, so it is not kept; put its file into the plugin folder and run `rota plugins update {reference}`"
+    )]
     NotKept {
         /// The entry.
         reference: String,
@@ -92,14 +98,12 @@ pub enum Refusal {
     #[error("`{0}` was never anything else: there is nothing to go back to")]
     NothingBefore(String),
     /// It asks for more.
-    #[error("{reference} {version} asks for more than {locked}: {}; nothing is changed. To take it: --accept-wider {name}. (What its jobs are granted stays what the configuration says.)", wider(.changes))]
+    #[error("what there is for {reference} asks for more than {locked}: {}; nothing is changed. To take it: --accept-wider {name}. (What its jobs are granted stays what the configuration says.)", wider(.changes))]
     Wider {
         /// The entry.
         reference: String,
         /// The plugin.
         name: String,
-        /// The new version.
-        version: String,
         /// The locked version.
         locked: String,
         /// What differs.
@@ -145,7 +149,8 @@ impl Catalog {
         let named = lock.named(name);
         if named.is_empty() {
             let names = lock.entries().iter().flat_map(|entry| [entry.name.as_str(), entry.reference.as_str()]);
-            let likely = names.map(|one| (strsim::jaro_winkler(one, name), one)).filter(|(likeness, _)| *likeness > 0.75);
+            let likely =
+                names.map(|one| (strsim::jaro_winkler(one, name), one)).filter(|(likeness, _)| *likeness > 0.75);
             let nearest = likely.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name.to_owned());
             return Err(Refusal::NotLocked { name: name.into(), nearest });
         }
@@ -218,7 +223,7 @@ impl Catalog {
         let Step::New { build, changes } = &update.step else { return Ok(update.entry.clone()) };
         let entry = &update.entry;
         if update.step.is_wider() && !accepted {
-            return Err(wider_than(entry, build, changes.clone()));
+            return Err(wider_than(entry, changes.clone()));
         }
         self.set(entry, (**build).clone(), |entry| (entry.pinned, entry.kept) = (false, false))
     }
@@ -239,7 +244,8 @@ impl Catalog {
     pub async fn pin(&self, entry: &Entry, version: &Version, accepted: bool) -> Result<Entry, Refusal> {
         let packages = self.with_lock()?;
         let not_taken = || Refusal::NotTaken { reference: entry.reference.clone(), version: version.to_string() };
-        let known = std::iter::once(&entry.build).chain(&entry.previous).find(|build| build.version == version.to_string());
+        let known =
+            std::iter::once(&entry.build).chain(&entry.previous).find(|build| build.version == version.to_string());
         let is_package = entry.is_package();
         let stay = |entry: &mut Entry| (entry.pinned, entry.kept) = (true, !is_package);
         if let Some(build) = known {
@@ -258,7 +264,7 @@ impl Catalog {
         let (_, build) = self.fetch(packages, &at).await?;
         let changes = changes(&entry.build, &build);
         if changes.iter().any(|change| change.wider) && !accepted {
-            return Err(wider_than(entry, &build, changes));
+            return Err(wider_than(entry, changes));
         }
         self.set(entry, build, stay)
     }
@@ -287,7 +293,9 @@ impl Catalog {
         });
         let needed = needed.map_err(PackageError::from)?;
         let builds = std::iter::once(&entry.build).chain(&entry.previous);
-        let digests = builds.flat_map(|build| [Some(&build.component), build.manifest.as_ref()].into_iter().flatten().chain(&build.bundles));
+        let digests = builds.flat_map(|build| {
+            [Some(&build.component), build.manifest.as_ref()].into_iter().flatten().chain(&build.bundles)
+        });
         let mut freed = 0;
         for digest in digests.filter(|digest| !needed.contains(digest)) {
             freed += std::fs::metadata(packages.blobs().path(digest)).map_or(0, |file| file.len());
@@ -316,11 +324,10 @@ fn drift(entry: &Entry, locked: &Version, found: &Version, digest: &str) -> Resu
     Ok(())
 }
 
-fn wider_than(entry: &Entry, build: &Build, changes: Vec<Change>) -> Refusal {
+fn wider_than(entry: &Entry, changes: Vec<Change>) -> Refusal {
     Refusal::Wider {
         reference: entry.reference.clone(),
         name: entry.name.clone(),
-        version: build.version.clone(),
         locked: entry.build.version.clone(),
         changes,
     }

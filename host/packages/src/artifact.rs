@@ -45,7 +45,9 @@ pub enum NotAPackage {
     #[error("it has {0} layers; a plugin is exactly one")]
     Layers(usize),
     /// Compressed.
-    #[error("its layer is compressed (`{0}`), and no layer is decompressed here: a plugin is stored as it is, as {COMPONENT}")]
+    #[error(
+        "its layer is compressed (`{0}`), and no layer is decompressed here: a plugin is stored as it is, as {COMPONENT}"
+    )]
     Compressed(String),
     /// Another kind of layer.
     #[error("its layer is of the media type `{0}`, not {COMPONENT}")]

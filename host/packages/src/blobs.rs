@@ -77,10 +77,8 @@ impl Blobs {
     pub fn get(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, BlobError> {
         let path = self.path(digest);
         let failed = |error| BlobError::Read { path: path.clone(), error };
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&path);
+        let opened =
+            OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(&path);
         let file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -277,7 +275,8 @@ mod tests {
     fn a_sweep_keeps_what_is_named_and_what_is_young() {
         let folder = folder();
         let blobs = Blobs::new(&folder);
-        let (kept, old, young) = (blobs.put(b"kept").unwrap(), blobs.put(b"old!").unwrap(), blobs.put(b"young").unwrap());
+        let (kept, old, young) =
+            (blobs.put(b"kept").unwrap(), blobs.put(b"old!").unwrap(), blobs.put(b"young").unwrap());
         let partial = folder.join("sha256/.partial");
         std::fs::write(&partial, "x").unwrap();
         let long_ago = SystemTime::now() - 2 * YOUNG;

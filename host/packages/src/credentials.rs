@@ -150,7 +150,9 @@ impl Docker {
 /// Under which names docker and its like keep a registry.
 fn keys(registry: &str) -> Vec<String> {
     let mut keys = vec![registry.to_owned()];
-    for (head, tail) in [("https://", ""), ("https://", "/"), ("https://", "/v1/"), ("https://", "/v2/"), ("http://", "")] {
+    for (head, tail) in
+        [("https://", ""), ("https://", "/"), ("https://", "/v1/"), ("https://", "/v2/"), ("http://", "")]
+    {
         keys.push(format!("{head}{registry}{tail}"));
     }
     if registry == "docker.io" {
@@ -173,7 +175,9 @@ fn read(path: &Path) -> Result<Option<File>, CredentialsError> {
         return Err(wrong("it is larger than 1 MiB".into()));
     }
     // The parser's own words may quote what stands there.
-    let place = |error: serde_json::Error| wrong(format!("it is not as docker writes it (line {}, column {})", error.line(), error.column()));
+    let place = |error: serde_json::Error| {
+        wrong(format!("it is not as docker writes it (line {}, column {})", error.line(), error.column()))
+    };
     serde_json::from_slice(&bytes).map(Some).map_err(place)
 }
 

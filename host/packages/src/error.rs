@@ -151,7 +151,9 @@ pub enum PackageError {
         reason: String,
     },
     /// What is published already is not published again with another content.
-    #[error("{name}:{tag} is published already with another content ({there}); publish what is new under a new version")]
+    #[error(
+        "{name}:{tag} is published already with another content ({there}); publish what is new under a new version"
+    )]
     Published {
         /// The package.
         name: String,

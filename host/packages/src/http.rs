@@ -35,7 +35,8 @@ impl Place {
         let scheme = if loopback { "http" } else { "https" };
         // Docker's own registry is not where its name says.
         let host = if name == "docker.io" { "registry-1.docker.io" } else { name };
-        let unreachable = |_| RegistryError::Unreachable { registry: name.into(), reason: "its name is no address".into() };
+        let unreachable =
+            |_| RegistryError::Unreachable { registry: name.into(), reason: "its name is no address".into() };
         let base = Url::parse(&format!("{scheme}://{host}/")).map_err(unreachable)?;
         Ok(Self { name: name.into(), base, loopback })
     }
@@ -54,7 +55,8 @@ impl Place {
             }
             Some(url::Host::Ipv6(address)) => {
                 let first = address.segments()[0];
-                let own = (first & 0xfe00) == 0xfc00 || (first & 0xffc0) == 0xfe80 || address.to_ipv4_mapped().is_some();
+                let own =
+                    (first & 0xfe00) == 0xfc00 || (first & 0xffc0) == 0xfe80 || address.to_ipv4_mapped().is_some();
                 !(address.is_loopback() || address.is_unspecified() || own)
             }
             None => false,
@@ -131,11 +133,8 @@ fn failed(place: &Place, error: &reqwest::Error) -> RegistryError {
     if error.is_timeout() && !error.is_connect() {
         return RegistryError::TimedOut(place.name.clone());
     }
-    let reason = if error.is_timeout() {
-        format!("no connection within {} s", CONNECT.as_secs())
-    } else {
-        root_of(error)
-    };
+    let reason =
+        if error.is_timeout() { format!("no connection within {} s", CONNECT.as_secs()) } else { root_of(error) };
     RegistryError::Unreachable { registry: place.name.clone(), reason }
 }
 

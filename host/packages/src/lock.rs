@@ -275,7 +275,10 @@ mod tests {
         lock.set(REFERENCE, "x", build("1.7.0"));
         let entry = lock.get(REFERENCE).unwrap();
         let versions: Vec<&str> = entry.previous.iter().map(|build| build.version.as_str()).collect();
-        assert_eq!((entry.build.version.as_str(), versions), ("1.7.0", vec!["1.8.0", "1.6.0", "1.5.0", "1.4.0", "1.3.0"]));
+        assert_eq!(
+            (entry.build.version.as_str(), versions),
+            ("1.7.0", vec!["1.8.0", "1.6.0", "1.5.0", "1.4.0", "1.3.0"])
+        );
         let (_, old) = lock.build_of(build("1.4.0").component.hex()).unwrap();
         assert_eq!(old.version, "1.4.0");
         assert_eq!(lock.needed().len(), 12, "a component and a manifest each");

@@ -226,11 +226,14 @@ impl Packages {
     ///
     /// # Errors
     /// When it is not let in.
-    pub fn judge(&self, name: &str, subject: &Subject<'_>, bundles: &[Vec<u8>]) -> Result<Option<String>, PackageError> {
+    pub fn judge(
+        &self,
+        name: &str,
+        subject: &Subject<'_>,
+        bundles: &[Vec<u8>],
+    ) -> Result<Option<String>, PackageError> {
         let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner).clone();
-        policy
-            .judge(name, subject, bundles)
-            .map_err(|reason| PackageError::Untrusted { name: name.into(), reason })
+        policy.judge(name, subject, bundles).map_err(|reason| PackageError::Untrusted { name: name.into(), reason })
     }
 
     /// What is attached to a manifest as a signature.
@@ -278,7 +281,8 @@ impl Packages {
     async fn cached(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, PackageError> {
         let (blobs, wanted) = (self.blobs.clone(), digest.clone());
         let read = tokio::task::spawn_blocking(move || blobs.get(&wanted, limit)).await;
-        let broken = |error| crate::BlobError::Read { path: self.blobs.path(digest), error: std::io::Error::other(error) };
+        let broken =
+            |error| crate::BlobError::Read { path: self.blobs.path(digest), error: std::io::Error::other(error) };
         Ok(read.map_err(broken)??)
     }
 }

@@ -80,7 +80,8 @@ impl Registry {
         let begin = at(Method::POST, self.url(&format!("{repository}/blobs/uploads/")), Some(Bytes::new()));
         let begun = self.call(&begin).await?;
         let to = begun.headers().get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| begun.url().join(to).ok());
-        let nowhere = || RegistryError::Answer { what: what.clone(), reason: "it does not say where to upload to".into() };
+        let nowhere =
+            || RegistryError::Answer { what: what.clone(), reason: "it does not say where to upload to".into() };
         let mut to = to.ok_or_else(nowhere)?;
         if !self.place.is_at(&to) {
             return Err(RegistryError::Redirect { what: what.clone(), to: crate::http::origin(&to) });

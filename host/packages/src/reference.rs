@@ -261,9 +261,15 @@ mod tests {
     fn what_can_be_written() {
         let package = parsed("registry.example/growth/expired-sessions@1");
         assert_eq!((package.registry(), package.repository()), ("registry.example", "growth/expired-sessions"));
-        assert_eq!((package.name().as_str(), package.last()), ("registry.example/growth/expired-sessions", "expired-sessions"));
+        assert_eq!(
+            (package.name().as_str(), package.last()),
+            ("registry.example/growth/expired-sessions", "expired-sessions")
+        );
         assert!(package.takes(&Version::new(1, 9, 0)) && !package.takes(&Version::new(2, 0, 0)));
-        assert!(!package.takes(&Version::parse("1.0.0-rc.1").unwrap()), "one that is not finished is asked for by name");
+        assert!(
+            !package.takes(&Version::parse("1.0.0-rc.1").unwrap()),
+            "one that is not finished is asked for by name"
+        );
         assert!(parsed("registry.example/x").takes(&Version::new(7, 0, 0)));
         assert_eq!(parsed("localhost/x:1.2.3").wanted(), &Wanted::Tag("1.2.3".into()));
         assert_eq!(parsed("[::1]:5000/x:latest").registry(), "[::1]:5000");
@@ -271,7 +277,9 @@ mod tests {
         for text in [format!("r.example:443/x@{digest}"), format!("r.example:443/x:1.2.3@{digest}")] {
             assert_eq!(parsed(&text).wanted(), &Wanted::Digest(digest.clone()));
         }
-        for text in ["r.example/x", "r.example/x@1", "r.example/x@1.2", "r.example/x:1.2.3", "127.0.0.1:5000/a/b_c.d@0.3.1"] {
+        for text in
+            ["r.example/x", "r.example/x@1", "r.example/x@1.2", "r.example/x:1.2.3", "127.0.0.1:5000/a/b_c.d@0.3.1"]
+        {
             assert_eq!(parsed(text).to_string(), text);
         }
     }

@@ -85,7 +85,8 @@ impl Registry {
             }
             Err(error) => return Err(error),
         };
-        let wrong = |error: serde_json::Error| RegistryError::Answer { what, reason: crate::answer::shown(&error.to_string()) };
+        let wrong =
+            |error: serde_json::Error| RegistryError::Answer { what, reason: crate::answer::shown(&error.to_string()) };
         Ok(serde_json::from_slice::<Index>(&answer).map_err(wrong)?.manifests)
     }
 
@@ -176,7 +177,10 @@ impl Registry {
             let index = json!({ "schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE, "manifests": manifests });
             let index = index.to_string();
             if index.len() as u64 > LARGEST_MANIFEST {
-                return Err(RegistryError::TooLarge { what: format!("the list {tag} of {repository}"), limit: LARGEST_MANIFEST });
+                return Err(RegistryError::TooLarge {
+                    what: format!("the list {tag} of {repository}"),
+                    limit: LARGEST_MANIFEST,
+                });
             }
             self.put_manifest(repository, &tag, Bytes::from(index), OCI_IMAGE_INDEX_MEDIA_TYPE).await?;
         }

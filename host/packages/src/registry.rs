@@ -78,8 +78,10 @@ impl Registry {
     /// When no client can be made, for want of trusted roots for example.
     pub fn new(name: &str, docker: Docker) -> Result<Self, RegistryError> {
         let place = Place::of(name)?;
-        let unreachable =
-            |error: reqwest::Error| RegistryError::Unreachable { registry: name.into(), reason: crate::answer::root_of(&error) };
+        let unreachable = |error: reqwest::Error| RegistryError::Unreachable {
+            registry: name.into(),
+            reason: crate::answer::root_of(&error),
+        };
         let client = client(place.loopback).map_err(unreachable)?;
         Ok(Self { place, client, docker, credentials: OnceCell::new(), asks: Mutex::default() })
     }
@@ -110,7 +112,10 @@ impl Registry {
             let next = response.headers().get(LINK).and_then(|link| link.to_str().ok()).and_then(next_page);
             let next = next.and_then(|next| url.join(&next).ok());
             let bytes = body(response, &what, LARGEST_TAGS).await?;
-            let wrong = |error: serde_json::Error| RegistryError::Answer { what: what.clone(), reason: shown(&error.to_string()) };
+            let wrong = |error: serde_json::Error| RegistryError::Answer {
+                what: what.clone(),
+                reason: shown(&error.to_string()),
+            };
             let page: Tags = serde_json::from_slice(&bytes).map_err(wrong)?;
             all.extend(page.tags.unwrap_or_default().into_iter().filter(|tag| tag.len() <= 128));
             match next {
@@ -167,7 +172,11 @@ impl Registry {
         }
         // The file is synchronised to the disk: not on the threads that runs are driven by.
         let finished = tokio::task::spawn_blocking(move || incoming.finish()).await;
-        finished.unwrap_or_else(|error| Err(BlobError::Write { path: into.path(digest), error: std::io::Error::other(error) })).map_err(told)
+        finished
+            .unwrap_or_else(|error| {
+                Err(BlobError::Write { path: into.path(digest), error: std::io::Error::other(error) })
+            })
+            .map_err(told)
     }
 
     /// An address below `/v2/`. Its parts were checked when they were read.
@@ -204,8 +213,12 @@ impl Registry {
         self.forget(&scope);
         let Some(challenge) = challenge(response.headers()) else { return self.judged(response, call).await };
         match challenge {
-            Challenge::Basic if self.credentials().await?.are_there() => self.lock().basic = true,
-            Challenge::Basic => return self.judged(response, call).await,
+            Challenge::Basic => {
+                if !self.credentials().await?.are_there() {
+                    return self.judged(response, call).await;
+                }
+                self.lock().basic = true;
+            }
             Challenge::Bearer { .. } => {
                 let token = match self.credentials().await? {
                     Credentials::Token(token) => token.clone(),
@@ -276,7 +289,11 @@ impl Registry {
     }
 
     /// A manifest, where there is one.
-    pub(crate) async fn manifest_if_there(&self, repository: &str, reference: &str) -> Result<Option<Manifest>, RegistryError> {
+    pub(crate) async fn manifest_if_there(
+        &self,
+        repository: &str,
+        reference: &str,
+    ) -> Result<Option<Manifest>, RegistryError> {
         match self.manifest(repository, reference).await {
             Ok(manifest) => Ok(Some(manifest)),
             Err(RegistryError::NotFound { .. }) => Ok(None),

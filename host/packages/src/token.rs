@@ -105,7 +105,9 @@ pub(crate) async fn token(
         _ => {
             url.query_pairs_mut().append_pair("service", service).append_pair("scope", scope);
             let with = |url: Url, own: bool| match credentials {
-                Credentials::Basic { user, password } if own => client.get(url).basic_auth(user, Some(password.expose())),
+                Credentials::Basic { user, password } if own => {
+                    client.get(url).basic_auth(user, Some(password.expose()))
+                }
                 _ => client.get(url),
             };
             send(&service_place, url, &asked, with).await?
@@ -131,7 +133,8 @@ pub(crate) async fn token(
         access_token: Option<String>,
     }
     // The error of a parser may quote what it read.
-    let answer: Answer = serde_json::from_slice(&bytes).map_err(|_| refused("its token service's answer is no JSON".into()))?;
+    let answer: Answer =
+        serde_json::from_slice(&bytes).map_err(|_| refused("its token service's answer is no JSON".into()))?;
     let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty());
     let token = Secret::new(token.ok_or_else(|| refused("its token service gave none".into()))?);
     bearer(&token).ok_or_else(|| refused("its token has characters that none has".into()))?;
@@ -162,7 +165,10 @@ fn may_issue(place: &Place, url: &Url) -> bool {
         labels.join(".").to_ascii_lowercase()
     };
     let same = service.eq_ignore_ascii_case(registry)
-        || (!is_address(service) && !is_address(registry) && service.contains('.') && domain(service) == domain(registry));
+        || (!is_address(service)
+            && !is_address(registry)
+            && service.contains('.')
+            && domain(service) == domain(registry));
     url.scheme() == "https" && same
 }
 
@@ -181,7 +187,11 @@ mod tests {
     #[test]
     fn challenges() {
         let bearer = |realm: &str, service: Option<&str>, scope: Option<&str>| {
-            Some(Challenge::Bearer { realm: realm.into(), service: service.map(Into::into), scope: scope.map(Into::into) })
+            Some(Challenge::Bearer {
+                realm: realm.into(),
+                service: service.map(Into::into),
+                scope: scope.map(Into::into),
+            })
         };
         assert_eq!(
             of(&[r#"Bearer realm="https://auth.example/token",service="registry",scope="repository:a/b:pull,push""#]),

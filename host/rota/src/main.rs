@@ -198,10 +198,18 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if matches!(error.downcast_ref(), Some(rota_catalog::Refusal::Wider { .. })) {
         return NEEDS_APPROVAL;
     }
+    if let Some(rota_catalog::CatalogError::Package(error)) = error.downcast_ref()
+        && matches!(error, rota_packages::PackageError::Registry(_) | rota_packages::PackageError::Blob(_))
+    {
+        return FAILED;
+    }
     let usage = error.is::<rota_runs::PrepareError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, rota_runs::RemedyError::Run(_)))
         || error.is::<rota_catalog::CatalogError>()
-        || matches!(error.downcast_ref(), Some(rota_catalog::Refusal::NotLocked { .. } | rota_catalog::Refusal::NotTaken { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(rota_catalog::Refusal::NotLocked { .. } | rota_catalog::Refusal::NotTaken { .. })
+        )
         || error.is::<rota_config::ConfigError>()
         || error.is::<rota_config::TargetError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, JobError::Store(_)))

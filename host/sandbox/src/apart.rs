@@ -42,7 +42,8 @@ impl Compiler {
 
     /// Compile a component apart from this process. It blocks.
     pub(crate) fn compile(&self, component: &[u8], stack: usize) -> Result<Vec<u8>, LoadError> {
-        let broken = |error: std::io::Error| LoadError::Compile(format!("the compiler's process could not be used: {error}"));
+        let broken =
+            |error: std::io::Error| LoadError::Compile(format!("the compiler's process could not be used: {error}"));
         let mut command = Command::new(&self.program);
         command.args([WORD, &self.memory.to_string(), &self.seconds.to_string(), &stack.to_string()]);
         command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -98,8 +99,13 @@ impl Compiler {
         match status.signal() {
             _ if status.code() == Some(i32::from(REFUSED)) => LoadError::Compile(line.to_owned()),
             _ if too_large => LoadError::TooCostly(format!("more than {} MiB of compiled code", LARGEST >> 20)),
-            Some(XCPU | KILL) if late || status.signal() == Some(XCPU) => LoadError::TooCostly(format!("more than {} s", self.seconds)),
-            Some(KILL) => LoadError::TooCostly(format!("more than {} s of the processor, or the system ended it for want of memory", self.seconds)),
+            Some(XCPU | KILL) if late || status.signal() == Some(XCPU) => {
+                LoadError::TooCostly(format!("more than {} s", self.seconds))
+            }
+            Some(KILL) => LoadError::TooCostly(format!(
+                "more than {} s of the processor, or the system ended it for want of memory",
+                self.seconds
+            )),
             _ if line.contains("memory allocation of") || line.contains("Cannot allocate memory") => {
                 LoadError::TooCostly(format!("more than {} MiB of memory", self.memory >> 20))
             }
@@ -156,7 +162,9 @@ fn compile(numbers: &[u64]) -> Result<(), String> {
     let artifact = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
     drop(component);
     let mut out = std::io::stdout().lock();
-    out.write_all(&artifact).and_then(|()| out.flush()).map_err(|error| format!("the compiled component could not be given back: {error}"))
+    out.write_all(&artifact)
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("the compiled component could not be given back: {error}"))
 }
 
 fn bound(memory: u64, seconds: u64) -> rustix::io::Result<()> {

@@ -48,7 +48,8 @@ impl FromStr for PluginRef {
     fn from_str(text: &str) -> Result<Self, JobError> {
         if Self::is_package(text) {
             if text.len() > 600 || !text.chars().all(|c| c.is_ascii_graphic()) {
-                let message = "is not a package; write REGISTRY/NAME@VERSION, as registry.example/growth/expired-sessions@1";
+                let message =
+                    "is not a package; write REGISTRY/NAME@VERSION, as registry.example/growth/expired-sessions@1";
                 return Err(JobError(format!("{} {message}", quoted(text))));
             }
             return Ok(Self::Package(text.to_owned()));
@@ -142,7 +143,12 @@ mod tests {
         }
         for text in ["registry.example/a\u{202e}b@1", "registry.example/a b", "registry.example/a\u{1b}[31m"] {
             let refused = text.parse::<PluginRef>().unwrap_err().to_string();
-            assert!(refused.ends_with("is not a package; write REGISTRY/NAME@VERSION, as registry.example/growth/expired-sessions@1"), "{refused}");
+            assert!(
+                refused.ends_with(
+                    "is not a package; write REGISTRY/NAME@VERSION, as registry.example/growth/expired-sessions@1"
+                ),
+                "{refused}"
+            );
         }
     }
 }

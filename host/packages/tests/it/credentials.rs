@@ -48,7 +48,8 @@ async fn asked() {
         Docker::of_folder(folder.path()).credentials(name).await
     };
     let store = |name: &str| format!(r#"{{"credsStore":"{name}"}}"#);
-    let basic = |address: &str| Credentials::Basic { user: "me".into(), password: Secret::new(format!("from-{address}")) };
+    let basic =
+        |address: &str| Credentials::Basic { user: "me".into(), password: Secret::new(format!("from-{address}")) };
     assert_eq!(of("r.example:5000", &store("good")).await.unwrap(), basic("r.example:5000"));
     assert_eq!(of("docker.io", &store("good")).await.unwrap(), basic("https://index.docker.io/v1/"));
     let json = r#"{"credsStore":"fails","credHelpers":{"r.example":"good"}}"#;
@@ -57,7 +58,9 @@ async fn asked() {
     assert_eq!(of("r.example", &store("none")).await.unwrap(), Credentials::None);
     let json = r#"{"credsStore":"none","auths":{"r.example":{"username":"u","password":"p4ssword"}}}"#;
     assert!(of("r.example", json).await.unwrap().are_there(), "what the helper does not know stands in the file");
-    for (name, said) in [("fails", "failed (exit status: 1)"), ("rubbish", "answers no JSON"), ("endless", "answers no JSON")] {
+    for (name, said) in
+        [("fails", "failed (exit status: 1)"), ("rubbish", "answers no JSON"), ("endless", "answers no JSON")]
+    {
         let begun = Instant::now();
         let error = of("r.example", &store(name)).await.unwrap_err().to_string();
         assert!(error.contains(said) || name == "endless", "{error}");

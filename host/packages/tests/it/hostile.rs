@@ -131,9 +131,15 @@ async fn what_is_no_plugin_is_refused_before_anything_of_it_is_fetched() {
     let cases: [(Change, &str); 9] = [
         (|m| m["layers"] = json!([m["layers"][0], m["layers"][0]]), "has 2 layers; a plugin is exactly one"),
         (|m| m["layers"] = json!([]), "has 0 layers"),
-        (|m| m["layers"][0]["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+gzip"), "no layer is decompressed here"),
+        (
+            |m| m["layers"][0]["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+gzip"),
+            "no layer is decompressed here",
+        ),
         (|m| m["layers"][0]["mediaType"] = json!("application/wasm+zstd"), "no layer is decompressed here"),
-        (|m| m["layers"][0]["mediaType"] = json!("application/x-\u{1b}[31mexecutable"), "its layer is of the media type"),
+        (
+            |m| m["layers"][0]["mediaType"] = json!("application/x-\u{1b}[31mexecutable"),
+            "its layer is of the media type",
+        ),
         (|m| m["config"]["mediaType"] = json!("application/vnd.oci.image.config.v1+json"), "no WebAssembly package"),
         (|m| m["layers"][0]["urls"] = json!(["http://169.254.169.254/latest"]), "stored elsewhere"),
         (|m| m["layers"][0]["digest"] = json!("sha256:../../../etc/passwd"), "digest of its layer"),
@@ -153,7 +159,10 @@ async fn other_content_than_the_digest_says() {
     other[5] ^= 1;
     let server = registry(manifest(), move |_| Answer::ok(other.clone())).await;
     let error = refused(&server).await;
-    assert!(matches!(&error, PackageError::Registry(RegistryError::Digest { wanted, .. }) if *wanted == Digest::of(COMPONENT)), "{error}");
+    assert!(
+        matches!(&error, PackageError::Registry(RegistryError::Digest { wanted, .. }) if *wanted == Digest::of(COMPONENT)),
+        "{error}"
+    );
     // A manifest that is asked for by its digest.
     let server = registry(manifest(), |_| Answer::ok(COMPONENT)).await;
     let folder = tempfile::tempdir().unwrap();
@@ -173,7 +182,9 @@ async fn a_body_that_ends_early() {
     .await;
     let error = refused(&server).await.to_string();
     assert!(error.contains("ended early: 10 of 19 bytes came"), "{error}");
-    let server = registry(manifest(), move |_| Answer::raw("HTTP/1.1 200 OK\nConnection: close", Body::Bytes(half.to_vec()))).await;
+    let server =
+        registry(manifest(), move |_| Answer::raw("HTTP/1.1 200 OK\nConnection: close", Body::Bytes(half.to_vec())))
+            .await;
     let error = refused(&server).await.to_string();
     assert!(error.contains("ended early: 10 of 19 bytes came"), "{error}");
     let server = registry(manifest(), move |_| Answer::ok(half)).await;
@@ -221,7 +232,8 @@ async fn redirects_within_the_registry_are_followed_and_end() {
     .await;
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(pull(&packages(folder.path()), &server).await.unwrap(), COMPONENT);
-    let server = HandServer::start(|request| Answer::new(302, &[("Location", format!("{}/more", request.path))], "")).await;
+    let server =
+        HandServer::start(|request| Answer::new(302, &[("Location", format!("{}/more", request.path))], "")).await;
     let error = refused(&server).await.to_string();
     assert!(error.contains("more than 3 redirects"), "{error}");
     assert_eq!(server.requests().len(), 4);
@@ -232,7 +244,10 @@ async fn credentials_go_nowhere_else() {
     let collector = HandServer::start(|_| Answer::ok(r#"{"token":"t"}"#)).await;
     let auth = "dXNlcjpodW50ZXIyLXBhc3N3b3Jk"; // user:hunter2-password
     for challenge in [
-        format!("Bearer realm=\"http://collector.example:{}/token\",service=\"x\"", collector.name().rsplit(':').next().unwrap()),
+        format!(
+            "Bearer realm=\"http://collector.example:{}/token\",service=\"x\"",
+            collector.name().rsplit(':').next().unwrap()
+        ),
         "Bearer realm=\"https://169.254.169.254/token\"".to_owned(),
         "Bearer realm=\"file:///etc/passwd\"".to_owned(),
         "Bearer realm=\"http://user:pass@127.0.0.1/token\"".to_owned(),
@@ -260,7 +275,11 @@ async fn tokens_are_had_used_and_had_again() {
     let server = HandServer::start(move |request| {
         let mut count = count.lock().unwrap();
         if request.path.starts_with("/token") {
-            assert!(request.path.contains("scope=repository%3Ateam%2Fx%3Apull") && request.path.contains("service=hand"), "{}", request.path);
+            assert!(
+                request.path.contains("scope=repository%3Ateam%2Fx%3Apull") && request.path.contains("service=hand"),
+                "{}",
+                request.path
+            );
             *count = (count.0 + 1, 0);
             return Answer::ok(format!(r#"{{"token":"token-{}"}}"#, count.0));
         }
@@ -306,10 +325,13 @@ async fn what_a_registry_says_steers_no_terminal() {
     let error = refused(&server).await.to_string();
     assert!(error.contains("no") && !error.contains('\u{202e}'), "{error:?}");
     for body in ["not json", "{\"tags\": 7}", "{\"tags\": [\"1.0.0\", \"\u{1b}[31m\"]}"] {
-        let server = HandServer::start(move |request| {
-            if request.path.contains("/tags/") { Answer::ok(body) } else { Answer::not_found() }
-        })
-        .await;
+        let server =
+            HandServer::start(
+                move |request| {
+                    if request.path.contains("/tags/") { Answer::ok(body) } else { Answer::not_found() }
+                },
+            )
+            .await;
         let folder = tempfile::tempdir().unwrap();
         let package: PackageRef = format!("{}/team/x@2", server.name()).parse().unwrap();
         let error = packages(folder.path()).resolve(&package).await.unwrap_err().to_string();

@@ -51,9 +51,11 @@ async fn pushed_resolved_and_pulled() {
     for version in ["1.2.0", "1.10.0", "2.0.0", "1.11.0-rc.1", "0.9.0"] {
         push(&packages, &server, version).await;
     }
-    let versions: Vec<String> = packages.versions(&named(&server, "")).await.unwrap().iter().map(ToString::to_string).collect();
+    let versions: Vec<String> =
+        packages.versions(&named(&server, "")).await.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(versions, ["2.0.0", "1.11.0-rc.1", "1.10.0", "1.2.0", "0.9.0"], "by version, not by letters");
-    for (wanted, found) in [("", "2.0.0"), ("@1", "1.10.0"), ("@1.2", "1.10.0"), ("@0.9", "0.9.0"), (":1.2.0", "1.2.0")] {
+    for (wanted, found) in [("", "2.0.0"), ("@1", "1.10.0"), ("@1.2", "1.10.0"), ("@0.9", "0.9.0"), (":1.2.0", "1.2.0")]
+    {
         let package = named(&server, wanted);
         let resolved = packages.resolve(&package).await.unwrap();
         assert_eq!(resolved.version.as_ref().map(ToString::to_string).as_deref(), Some(found), "{wanted}");

@@ -48,7 +48,9 @@ async fn within_its_bounds_the_compilers_process_gives_what_this_process_would()
 
 #[tokio::test]
 async fn a_compiler_that_is_none_or_breaks_is_an_error() {
-    for (program, said) in [("/nonexistent/rota", "could not be used"), ("/bin/false", "the compiler broke"), ("/bin/true", "does not")] {
+    for (program, said) in
+        [("/nonexistent/rota", "could not be used"), ("/bin/false", "the compiler broke"), ("/bin/true", "does not")]
+    {
         let compiler = Compiler { program: program.into(), memory: 1 << 30, seconds: 10 };
         let options = SandboxOptions { compiler: Some(compiler), ..SandboxOptions::default() };
         let sandbox = Arc::new(Sandbox::new(options, &[]).unwrap());

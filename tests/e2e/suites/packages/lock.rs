@@ -29,7 +29,10 @@ async fn a_job_goes_on_with_what_was_locked_until_it_is_updated() {
     assert_eq!(runs(&rota, "nightly").await, "first");
     let updated = ok(&rota, &["plugins", "update"]).await;
     assert_eq!(updated[0]["outcome"], json!("updated"));
-    assert!(updated[0]["changes"].as_array().unwrap().iter().all(|change| change["wider"] == json!(false)), "{updated:#}");
+    assert!(
+        updated[0]["changes"].as_array().unwrap().iter().all(|change| change["wider"] == json!(false)),
+        "{updated:#}"
+    );
     assert_eq!(runs(&rota, "nightly").await, "second");
     assert_eq!(ok(&rota, &["plugins", "update"]).await[0]["outcome"], json!("current"));
 
@@ -71,7 +74,10 @@ async fn what_asks_for_more_needs_somebodys_word() {
         .collect();
     assert_eq!(wider, ["risk", "slot cache", "slot database"], "{answer:#}");
     let message = answer[0]["error"].as_str().unwrap();
-    assert!(message.contains("--accept-wider expired-sessions") && message.contains("sql: read -> sql: read, write"), "{message}");
+    assert!(
+        message.contains("--accept-wider expired-sessions") && message.contains("sql: read -> sql: read, write"),
+        "{message}"
+    );
     assert_eq!(runs(&rota, "nightly").await, "first");
     let message = refused(&rota, &["plugins", "pin", "expired-sessions@1.2.0"], 4).await;
     assert!(message.contains("asks for more than 1.0.0"), "{message}");
@@ -134,7 +140,6 @@ async fn overwrite(registry: &Registry, source: &Source, tag: &str) {
         (put("config", &config), put("manifest", &manifest), put("component", &source.component()));
     let script = r#"
 set -e
-import() { :; }
 base="http://$1/v2/growth/expired-sessions"
 blob() {
     location=$(curl -sf -X POST -D - -o /dev/null "$base/blobs/uploads/" | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
@@ -164,7 +169,11 @@ async fn a_version_of_the_plugin_folder_is_held_to_the_lock() {
     assert_eq!(runs(&rota, "nightly").await, "first");
     std::fs::write(&file, version("1.1.0", "second").component()).unwrap();
     let message = refused(&rota, &["run", "nightly"], 2).await;
-    assert!(message.contains("is another build of `expired-sessions`") && message.contains("rota plugins update expired-sessions@1"), "{message}");
+    assert!(
+        message.contains("is another build of `expired-sessions`")
+            && message.contains("rota plugins update expired-sessions@1"),
+        "{message}"
+    );
     // Without a version nothing is promised.
     assert_eq!(runs(&rota, "expired-sessions").await, "second");
     // The locked one, whatever lies there.
@@ -195,7 +204,10 @@ async fn removed_verified_and_named_in_several_ways() {
     assert_eq!(ok(&rota, &["plugins", "pull", &one]).await["was_locked"], json!(true));
     ok(&rota, &["plugins", "pull", &two]).await;
     let verified = ok(&rota, &["plugins", "verify"]).await;
-    assert_eq!(verified.as_array().unwrap().iter().map(|one| &one["error"]).collect::<Vec<_>>(), [&json!(null), &json!(null)]);
+    assert_eq!(
+        verified.as_array().unwrap().iter().map(|one| &one["error"]).collect::<Vec<_>>(),
+        [&json!(null), &json!(null)]
+    );
     let listed = ok(&rota, &["plugins", "list"]).await;
     assert!(listed.as_array().unwrap().iter().any(|plugin| plugin["origin"] == json!(two)), "{listed:#}");
     let message = refused(&rota, &["plugins", "remove", "expired-sessions"], 2).await;
@@ -215,7 +227,10 @@ async fn removed_verified_and_named_in_several_ways() {
     let text = std::fs::read_to_string(&lock).unwrap();
     std::fs::write(&lock, format!("{text}<<<<<<< theirs\n")).unwrap();
     let message = refused(&rota, &["run", "nightly"], 2).await;
-    assert!(message.contains("rota.lock") && message.contains(&format!("line {}", text.lines().count() + 1)), "{message}");
+    assert!(
+        message.contains("rota.lock") && message.contains(&format!("line {}", text.lines().count() + 1)),
+        "{message}"
+    );
 }
 
 #[tokio::test]

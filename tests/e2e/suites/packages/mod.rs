@@ -5,6 +5,7 @@ mod lock;
 mod many;
 mod publish;
 
+use crate::cli::schema;
 use crate::rota;
 use rota_testbed::Registry;
 use rota_tests::{Rota, Said};
@@ -88,7 +89,24 @@ async fn said(rota: &Rota, arguments: &[&str], status: i32) -> Said {
 }
 
 async fn ok(rota: &Rota, arguments: &[&str]) -> Value {
-    said(rota, arguments, 0).await.json().unwrap()
+    shaped(arguments, &said(rota, arguments, 0).await)
+}
+
+/// What a command printed, which must be what the schema says.
+fn shaped(arguments: &[&str], said: &Said) -> Value {
+    let definition = match arguments {
+        ["plugins", "pull" | "pin" | "rollback", ..] => "locked",
+        ["plugins", "verify"] => "plugins_verify",
+        ["plugins", "update", ..] => "plugins_update",
+        ["plugins", "outdated", ..] => "plugins_outdated",
+        ["plugins", "push", ..] | ["plugin", "publish", ..] => "plugins_push",
+        ["plugins", "remove", ..] => "plugins_remove",
+        ["plugins", "list"] => "plugins_list",
+        ["plugins", "verify", ..] => "plugin",
+        ["plugin", "new", ..] => "plugin_new",
+        _ => "answer",
+    };
+    schema::valid(definition, said)
 }
 
 /// What a command that is refused says.

@@ -211,7 +211,8 @@ pub(crate) fn remove(catalog: &Catalog, config: &Config, name: &str, printing: P
         .iter()
         .filter(|(_, job)| {
             let written = job.plugin.to_string();
-            written == entry.reference || written.parse::<PackageRef>().is_ok_and(|package| package.to_string() == entry.reference)
+            written == entry.reference
+                || written.parse::<PackageRef>().is_ok_and(|package| package.to_string() == entry.reference)
         })
         .map(|(name, _)| format!("`{name}`"))
         .collect();
@@ -227,7 +228,12 @@ pub(crate) fn remove(catalog: &Catalog, config: &Config, name: &str, printing: P
     }
     let freed = catalog.forget(&entry)?;
     if printing.human() {
-        print(&format!("{} {} is locked no more; {} freed", bold(&safe(&entry.reference)), safe(&entry.build.version), format::bytes(freed)))?;
+        print(&format!(
+            "{} {} is locked no more; {} freed",
+            bold(&safe(&entry.reference)),
+            safe(&entry.build.version),
+            format::bytes(freed)
+        ))?;
     } else {
         print_json(&json!({ "removed": entry_json(&entry), "freed": freed }))?;
     }

@@ -65,12 +65,20 @@ pub(crate) async fn put(catalog: &Catalog, file: &Path, reference: &str) -> anyh
         Wanted::Matching(requirement) if *requirement == semver::VersionReq::STAR => {}
         Wanted::Tag(wanted) if *wanted == tag => {}
         Wanted::Tag(wanted) => {
-            let text = format!("the plugin says that it is {version}, and is not published as `{wanted}`: leave the tag away, or build the other version");
+            let text = format!(
+                "the plugin says that it is {version}, and is not published as `{wanted}`: leave the tag away, or build the other version"
+            );
             return Err(UsageError::new(text).into());
         }
-        _ => return Err(UsageError::new(format!("`{reference}` names no place to publish to: write REGISTRY/NAME or REGISTRY/NAME:VERSION")).into()),
+        _ => {
+            return Err(UsageError::new(format!(
+                "`{reference}` names no place to publish to: write REGISTRY/NAME or REGISTRY/NAME:VERSION"
+            ))
+            .into());
+        }
     }
-    let package = package.at_tag(&tag).ok_or_else(|| UsageError::new(format!("the version {version} is too long for a tag")))?;
+    let package =
+        package.at_tag(&tag).ok_or_else(|| UsageError::new(format!("the version {version} is too long for a tag")))?;
     let contract = rota_contract::CONTRACT_VERSION;
     let about = About {
         name: descriptor.name.clone(),
@@ -85,6 +93,10 @@ pub(crate) async fn put(catalog: &Catalog, file: &Path, reference: &str) -> anyh
     };
     let Some(packages) = catalog.packages() else { anyhow::bail!("this host has no packages") };
     let component = loaded.component.to_vec().into();
-    let pushed = packages.registry(package.registry()).map_err(rota_packages::PackageError::from)?.push(&package, component, &about).await?;
+    let pushed = packages
+        .registry(package.registry())
+        .map_err(rota_packages::PackageError::from)?
+        .push(&package, component, &about)
+        .await?;
     Ok(Published { package, pushed, loaded })
 }

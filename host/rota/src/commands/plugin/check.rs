@@ -121,9 +121,10 @@ fn refused(error: &LoadError) -> Finding {
         }
         LoadError::NotAPlugin(_) => ("component", "build it with `rota plugin build`"),
         LoadError::Compile(_) => ("component", "build it again; if it stays so, look at it with `wasm-tools validate`"),
-        LoadError::TooCostly(_) => {
-            ("component", "make its functions smaller: a host gives up a component that takes minutes or gigabytes to compile")
-        }
+        LoadError::TooCostly(_) => (
+            "component",
+            "make its functions smaller: a host gives up a component that takes minutes or gigabytes to compile",
+        ),
         LoadError::Link(_) => ("contract", "run `rota plugin wit` and build again"),
     };
     Finding::error(rule, error.to_string(), to_do)

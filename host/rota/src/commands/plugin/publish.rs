@@ -28,7 +28,10 @@ pub(crate) async fn publish(catalog: &Catalog, args: &PublishArgs, printing: Pri
     };
     if printing.human() {
         print(&published.to_text())?;
-        print(&format!("  cases     {}", tested.map_or("none in the folder".into(), |cases| format!("{cases} passed"))))?;
+        print(&format!(
+            "  cases     {}",
+            tested.map_or("none in the folder".into(), |cases| format!("{cases} passed"))
+        ))?;
         print(&format!("  signature {}", signed.as_deref().map_or("none: --sign-key signs it".into(), safe)))?;
     } else {
         let mut object = published.to_json();
@@ -42,7 +45,8 @@ pub(crate) async fn publish(catalog: &Catalog, args: &PublishArgs, printing: Pri
 
 fn refused(checked: &Checked) -> String {
     let errors = checked.findings.iter().filter(|finding| finding.level == Level::Error);
-    let lines: Vec<String> = errors.map(|f| format!("  {}: {}\n    -> {}", f.rule, safe(&f.found), safe(&f.to_do))).collect();
+    let lines: Vec<String> =
+        errors.map(|f| format!("  {}: {}\n    -> {}", f.rule, safe(&f.found), safe(&f.to_do))).collect();
     format!("nothing is published: `rota plugin check` refuses it\n{}", lines.join("\n"))
 }
 
