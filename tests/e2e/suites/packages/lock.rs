@@ -4,6 +4,7 @@ use super::{FIRST, Source, WIDER, job, ok, package, refused, runs, said, version
 use crate::rota;
 use rota_testbed::Registry;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_job_goes_on_with_what_was_locked_until_it_is_updated() {
@@ -53,6 +54,42 @@ async fn a_job_goes_on_with_what_was_locked_until_it_is_updated() {
     // With nothing but the lock, the same bytes come again.
     std::fs::remove_dir_all(rota.state().join("packages")).unwrap();
     assert_eq!(runs(&rota, "nightly").await, "second");
+}
+
+#[tokio::test]
+async fn a_run_that_waited_over_an_update_is_done_by_the_build_that_it_was_made_for() {
+    let registry = Registry::start().await.unwrap();
+    let rota = rota();
+    FIRST.push(&rota, &registry).await;
+    let serving = "[server]\nlisten = \"127.0.0.1:0\"\npoll = \"100ms\"\n";
+    rota.configure(&format!("{serving}{}approval = true\n", job(&package(&registry, "@1")))).unwrap();
+    let queued = rota.json(&["jobs", "run", "nightly"]).await.unwrap();
+    let id = queued["id"].as_str().unwrap();
+    version("1.1.0", "second").push(&rota, &registry).await;
+    assert_eq!(ok(&rota, &["plugins", "update"]).await[0]["outcome"], json!("updated"));
+    // The serving host knows what was locked before, and needs no registry for it.
+    drop(registry);
+    let mut host = rota.start(&["serve"]).unwrap();
+    host.says("serving as").await.unwrap();
+    rota.json(&["approvals", "approve", id]).await.unwrap();
+    let says = rota_testbed::eventually(Duration::from_secs(30), "the run's end", async || {
+        let shown = rota.run(&["runs", "show", id]).await?.json()?;
+        Ok(shown["report"]["data"]["says"].as_str().map(str::to_owned))
+    })
+    .await
+    .unwrap();
+    assert_eq!(says, "first");
+    // Another is made for what is locked now; the serving host read the lock again by itself.
+    let queued = rota.json(&["jobs", "run", "nightly"]).await.unwrap();
+    let next = queued["id"].as_str().unwrap();
+    rota.json(&["approvals", "approve", next]).await.unwrap();
+    let says = rota_testbed::eventually(Duration::from_secs(30), "the run's end", async || {
+        let shown = rota.run(&["runs", "show", next]).await?.json()?;
+        Ok(shown["report"]["data"]["says"].as_str().map(str::to_owned))
+    })
+    .await
+    .unwrap();
+    assert_eq!(says, "second");
 }
 
 #[tokio::test]
