@@ -18,7 +18,7 @@ pub enum RegistryError {
     #[error("the registry {0} takes too long to answer")]
     TimedOut(String),
     /// It is not there.
-    #[error("{what} is not there{}", said(.said))]
+    #[error("{what} is not there{}", quote(.said))]
     NotFound {
         /// What was asked for.
         what: String,
@@ -27,7 +27,7 @@ pub enum RegistryError {
     },
     /// It wants other credentials.
     #[error(
-        "the registry {registry} does not let this be done ({what}): {}{}", if *.with_credentials { "the credentials of docker's configuration are not enough" } else { "docker's configuration has no credentials for it; `docker login` makes them" }, said(.said)
+        "the registry {registry} does not let this be done ({what}): {}{}", if *.with_credentials { "the credentials of docker's configuration are not enough" } else { "docker's configuration has no credentials for it; `docker login` makes them" }, quote(.said)
     )]
     Denied {
         /// The registry.
@@ -40,7 +40,7 @@ pub enum RegistryError {
         said: String,
     },
     /// Another status than the protocol has.
-    #[error("{what}: the registry answered with the status {status}{}", said(.said))]
+    #[error("{what}: the registry answered with the status {status}{}", quote(.said))]
     Status {
         /// What was asked for.
         what: String,
@@ -111,7 +111,7 @@ pub enum RegistryError {
     Blob(#[from] BlobError),
 }
 
-fn said(said: &str) -> String {
+fn quote(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!(" (it says: {said})") }
 }
 

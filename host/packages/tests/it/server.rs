@@ -4,10 +4,9 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A request: its first line's two words, and its headers.
+/// A request: its path, and its head.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) head: String,
 }
@@ -107,9 +106,7 @@ async fn serve(mut stream: TcpStream, handler: Handler, heard: Arc<Mutex<Vec<Req
         head.push(byte[0]);
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    let mut words = head.split(' ');
-    let word = |words: &mut std::str::Split<'_, char>| words.next().unwrap_or_default().to_owned();
-    let request = Request { method: word(&mut words), path: word(&mut words), head: head.clone() };
+    let request = Request { path: head.split(' ').nth(1).unwrap_or_default().to_owned(), head: head.clone() };
     if let Some(length) = request.header("content-length").and_then(|length| length.parse().ok()) {
         let mut body = vec![0; length];
         let _ = stream.read_exact(&mut body).await;
