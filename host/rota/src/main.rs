@@ -28,6 +28,9 @@ fn main() -> ExitCode {
     if let Some(code) = rota_capability_tools::launch::run_if_asked() {
         return code;
     }
+    if let Some(code) = rota_sandbox::compile_if_asked() {
+        return code;
+    }
     rota_telemetry::install_panic_hook();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -62,8 +65,8 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
         Command::Config(ConfigCommand::Check) => commands::config::check(&cli.common, printing).await,
         Command::Plugins(command) => {
             let config = settings::load(&cli.common)?;
-            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
-            commands::plugins::plugins(&catalog, command, printing).await
+            let catalog = catalog(&config)?;
+            commands::plugins::plugins(&catalog, &config, command, printing).await
         }
         Command::Plugin(PluginCommand::Dev(args)) => {
             let host = host(&cli.common).await?;
@@ -89,7 +92,7 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
         }
         Command::Plugin(command) => {
             let config = settings::load(&cli.common)?;
-            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            let catalog = catalog(&config)?;
             commands::plugin::plugin(&catalog, command, printing).await
         }
         Command::Runs(RunsCommand::Retry { run, undo: false, queue }) => {
@@ -188,7 +191,14 @@ async fn host(common: &Common) -> anyhow::Result<Host> {
 
 async fn open(config: &Config) -> anyhow::Result<Host> {
     let settings = Settings::from_config(config)?;
-    Ok(Host::open(settings, sandbox(config), settings::plugin_folder(config)).await?)
+    let host = Host::open(settings, sandbox(config), settings::plugin_folder(config)).await?;
+    Ok(host.with_packages(settings::packages(config)))
+}
+
+/// The plugins alone, for what needs no records.
+fn catalog(config: &Config) -> anyhow::Result<rota_catalog::Catalog> {
+    let catalog = Host::catalog(sandbox(config), settings::plugin_folder(config))?;
+    Ok(catalog.with_packages(settings::packages(config)))
 }
 
 fn sandbox(config: &Config) -> SandboxOptions {
@@ -197,6 +207,8 @@ fn sandbox(config: &Config) -> SandboxOptions {
         max_memory: config.sandbox.pool_memory.as_u64(),
         stack: config.sandbox.stack.as_usize(),
         cache: Some(config.cache_dir()),
+        // What is not ours is compiled in a process of its own.
+        compiler: Some(rota_sandbox::Compiler::of_this_process()),
     }
 }
 
@@ -223,9 +235,21 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if let Some(rota_runs::AgainError::Revive(rota_runs::ReviveError::Team(_))) = error.downcast_ref() {
         return DENIED;
     }
+    if matches!(error.downcast_ref(), Some(rota_catalog::Refusal::Wider { .. })) {
+        return NEEDS_APPROVAL;
+    }
+    if let Some(rota_catalog::CatalogError::Package(error)) = error.downcast_ref()
+        && matches!(error, rota_packages::PackageError::Registry(_) | rota_packages::PackageError::Blob(_))
+    {
+        return FAILED;
+    }
     let usage = error.is::<rota_runs::PrepareError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, rota_runs::RemedyError::Run(_)))
         || error.is::<rota_catalog::CatalogError>()
+        || matches!(
+            error.downcast_ref(),
+            Some(rota_catalog::Refusal::NotLocked { .. } | rota_catalog::Refusal::NotTaken { .. })
+        )
         || error.is::<rota_config::ConfigError>()
         || error.is::<rota_config::TargetError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, JobError::Store(_)))

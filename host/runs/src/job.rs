@@ -224,13 +224,17 @@ impl Host {
             serde_json::from_str(&run.grants).map_err(|error| ReviveError::Record(format!("its grants: {error}")))?;
         // Before anything of it is looked at: its team's ceiling, as it is now.
         let team = team_of(&settings, run, &grants, undo)?;
-        // The store is asked only where this host has another build than the one that the run was made for.
+        // Others are asked only where this host has another build than the one that the run was made for: the lock, which knows some that were
+        // before, and the store.
         let here = self.plugins().load(&self.reference_of(run)).await;
         let loaded = match here {
             Ok(loaded) if loaded.plugin.digest() == run.digest => loaded,
-            here => match self.component_of(&run.digest).await {
-                Some(component) => self.plugins().load_bytes(&run.plugin, component).await?,
-                None => here?,
+            here => match self.plugins().build(&run.digest).await {
+                Some(before) => before,
+                None => match self.component_of(&run.digest).await {
+                    Some(component) => self.plugins().load_bytes(&run.plugin, component).await?,
+                    None => here?,
+                },
             },
         };
         if loaded.plugin.digest() != run.digest && !undo {

@@ -25,6 +25,8 @@ pub(crate) enum PluginCommand {
     },
     /// Build and plan at each save, until interrupted
     Dev(DevArgs),
+    /// Check it, run its cases, put it into a registry and sign it
+    Publish(super::PublishArgs),
 }
 
 /// `rota plugin new`.

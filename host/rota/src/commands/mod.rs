@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod hosts;
 pub(crate) mod jobs;
+pub(crate) mod packages;
 pub(crate) mod plugin;
 pub(crate) mod plugins;
 pub(crate) mod replay;

@@ -15,7 +15,40 @@ use std::time::SystemTime;
 /// A README that says less than this says nothing.
 const README: u64 = 80;
 
+/// What a check found.
+pub(crate) struct Checked {
+    pub(crate) file: PathBuf,
+    pub(crate) descriptor: Option<Descriptor>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) errors: usize,
+    pub(crate) size: u64,
+    digest: String,
+}
+
 pub(crate) async fn check(catalog: &Catalog, what: &Path, printing: Printing) -> anyhow::Result<u8> {
+    let Checked { file, descriptor, findings, errors, size, digest } = examine(catalog, what, printing).await?;
+    if printing.human() {
+        show(&file, descriptor.as_ref(), &findings, errors, size)?;
+    } else {
+        let findings: Vec<_> = findings
+            .iter()
+            .map(|f| json!({ "level": f.level.as_str(), "rule": f.rule, "found": f.found, "to_do": f.to_do }))
+            .collect();
+        print_json(&json!({
+            "plugin": descriptor.as_ref().map(|d| &d.name),
+            "version": descriptor.as_ref().map(|d| &d.version),
+            "file": reference(&file),
+            "digest": digest,
+            "size": size,
+            "errors": errors,
+            "findings": findings,
+        }))?;
+    }
+    Ok(u8::from(errors > 0))
+}
+
+/// Look at a plugin's folder or component, and print nothing.
+pub(crate) async fn examine(catalog: &Catalog, what: &Path, printing: Printing) -> anyhow::Result<Checked> {
     let mut findings = Vec::new();
     let file = if what.is_dir() {
         let language = Language::of(what)?;
@@ -45,24 +78,7 @@ pub(crate) async fn check(catalog: &Catalog, what: &Path, printing: Printing) ->
     }
     findings.sort_by_key(|finding| finding.level);
     let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
-    if printing.human() {
-        show(&file, descriptor.as_ref(), &findings, errors, size)?;
-    } else {
-        let findings: Vec<_> = findings
-            .iter()
-            .map(|f| json!({ "level": f.level.as_str(), "rule": f.rule, "found": f.found, "to_do": f.to_do }))
-            .collect();
-        print_json(&json!({
-            "plugin": descriptor.as_ref().map(|d| &d.name),
-            "version": descriptor.as_ref().map(|d| &d.version),
-            "file": reference(&file),
-            "digest": digest,
-            "size": size,
-            "errors": errors,
-            "findings": findings,
-        }))?;
-    }
-    Ok(u8::from(errors > 0))
+    Ok(Checked { file, descriptor, findings, errors, size, digest })
 }
 
 /// What is to be said of a component: as far as it can be looked at.
@@ -108,6 +124,10 @@ fn refused(error: &LoadError) -> Finding {
         }
         LoadError::NotAPlugin(_) => ("component", "build it with `rota plugin build`"),
         LoadError::Compile(_) => ("component", "build it again; if it stays so, look at it with `wasm-tools validate`"),
+        LoadError::TooCostly(_) => (
+            "component",
+            "make its functions smaller: a host gives up a component that takes minutes or gigabytes to compile",
+        ),
         LoadError::Link(_) => ("contract", "run `rota plugin wit` and build again"),
     };
     Finding::error(rule, error.to_string(), to_do)
@@ -171,7 +191,7 @@ fn around(folder: &Path, language: Language, findings: &mut Vec<Finding>) {
 }
 
 /// The component in a folder, when none of the sources is younger; none where it has to be built.
-fn fresh(folder: &Path, language: Language) -> Option<PathBuf> {
+pub(crate) fn fresh(folder: &Path, language: Language) -> Option<PathBuf> {
     let components = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
     let components: Vec<PathBuf> = components.filter(|path| path.extension().is_some_and(|e| e == "wasm")).collect();
     // Where there are several, the build says which is the plugin's.

@@ -14,14 +14,16 @@
 //! | `first_case` | the case that a new plugin begins with |
 //! | `check` | what is wrong, and what to do |
 //! | `dev` | builds and plans at each save |
+//! | `publish` | checks, runs the cases, puts it into a registry, signs it |
 
 mod cargo;
-mod check;
+pub(crate) mod check;
 mod dev;
 mod first_case;
 mod from_run;
 mod javascript;
 mod language;
+mod publish;
 mod python;
 mod rust;
 mod sdk;
@@ -54,6 +56,7 @@ pub(crate) async fn plugin(catalog: &Catalog, command: PluginCommand, printing: 
         PluginCommand::Test(args) => test::test(catalog, &args, printing).await,
         PluginCommand::Check { what } => check::check(catalog, &what, printing).await,
         PluginCommand::Wit { folder } => wit(folder, printing),
+        PluginCommand::Publish(args) => publish::publish(catalog, &args, printing).await,
         // It needs a host; the caller knows it by its own name.
         PluginCommand::Dev(_) => Err(UsageError("dev needs a host".into()).into()),
     }
@@ -184,6 +187,17 @@ pub(crate) async fn build(catalog: &Catalog, folder: &Path, locked: bool, printi
         )
     })?;
     Ok(Built { loaded, language: Language::of(folder)?, file, compiler: made.compiler, took })
+}
+
+/// The component of a file or a plugin's folder, which is built first where that is needed.
+pub(crate) async fn file_of(what: &Path, printing: Printing) -> anyhow::Result<PathBuf> {
+    if !what.is_dir() {
+        return Ok(what.to_owned());
+    }
+    match check::fresh(what, Language::of(what)?) {
+        Some(file) => Ok(file),
+        None => Ok(component(what, false, printing).await?.0),
+    }
 }
 
 /// A file as a plugin is named: never taken for the name of one.
