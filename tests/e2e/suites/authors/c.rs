@@ -195,7 +195,7 @@ async fn steps_undo_streams_and_misbehaviour_are_as_in_any_language() {
         "{json_}"
     );
     let trapped = |answer: &Value| answer["run"]["status"].as_str().unwrap().to_owned();
-    for (what, says) in [("overflow", "trap"), ("abort", "trap"), ("hoard", "memory"), ("spin", "CPU")] {
+    for (what, says) in [("overflow", "trap"), ("abort", "trap"), ("hoard", "memory"), ("spin", "cpu")] {
         let what = format!("do={what}");
         let limits = ["--limit", "cpu=1s", "--limit", "memory=64MiB"];
         let arguments = [&base[..], &[what.as_str()], &limits].concat();

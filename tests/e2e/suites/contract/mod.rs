@@ -1,7 +1,7 @@
 //! Every import of the contract: denied where its access is not granted, listed and not performed in plan mode, and, so that the two
 //! can fail, performed where it is granted.
 
-mod script;
+mod languages;
 mod table;
 mod targets;
 

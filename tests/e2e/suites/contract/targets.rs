@@ -28,6 +28,8 @@ pub(super) enum Guest {
     Probe,
     /// The one in JavaScript (script.js).
     Script,
+    /// The one in Python (python/), which has what no script has.
+    Python,
 }
 
 /// What a run answered.
@@ -58,6 +60,10 @@ impl Targets {
         }
         let mut rota = crate::rota();
         rota.set("TARGETS_URL", server.url(DATABASE));
+        // For what is built in Python; without it those tests say what is missing.
+        if let Ok(programs) = rota_testbed::tool("bin") {
+            rota.set("PATH", format!("/usr/local/bin:/usr/bin:/bin:{}", programs.display()));
+        }
         // What ALTER SYSTEM may set is the configuration's to say, and no flag's.
         rota.configure(
             "[bindings.database]\nkind = \"sql\"\nurl = \"env:TARGETS_URL\"\nalter_system = [\"work_mem\"]\n",
@@ -130,6 +136,10 @@ impl Targets {
                 }
                 arguments.extend([file.display().to_string(), "-p".to_owned(), format!("calls={}", json!(calls))]);
             }
+            Guest::Python => {
+                let file = self.python().await;
+                arguments.extend([file.display().to_string(), "-p".to_owned(), format!("calls={}", json!(calls))]);
+            }
         }
         arguments.extend_from_slice(flags);
         let answer = self.rota.json(&arguments).await.unwrap();
@@ -137,6 +147,21 @@ impl Targets {
         let answers = data.as_array().or(data["answers"].as_array()).unwrap_or_else(|| panic!("{answer}")).clone();
         assert_eq!(answers.len(), cases.len());
         Ran { answers, effects: answer["effects"].as_array().unwrap().clone() }
+    }
+
+    /// The component in Python, built when it is first wanted.
+    async fn python(&self) -> std::path::PathBuf {
+        let folder = self.rota.path("work/python-calls");
+        let file = folder.join("python-calls.wasm");
+        if !file.is_file() {
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join("app.py"), include_str!("python/app.py")).unwrap();
+            std::fs::write(folder.join("world.wit"), include_str!("python/world.wit")).unwrap();
+            let build = ["plugin", "build", "python-calls"];
+            let said = self.rota.run_within(&build, Duration::from_secs(240)).await.unwrap();
+            assert_eq!(said.status, Some(0), "{said:?}");
+        }
+        file
     }
 
     /// The same calls after a run was cancelled; what each answers in the run's grace.

@@ -1,5 +1,5 @@
-//! The same table from a second language: what is denied to a guest in Rust is denied to one in JavaScript, in the same words, and nothing
-//! happens; and, so that this can fail, what is granted happens.
+//! The same table from other languages: what is denied to a guest in Rust is denied to one in JavaScript, and what that has no call for to one in
+//! Python, in the same words, and nothing happens; and, so that this can fail, what is granted happens.
 
 use super::table::{Case, Guard, cases};
 use super::targets::{Guest, Targets};
@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 
 /// Slots that a procedure in JavaScript can have.
 const SLOTS: [&str; 5] = ["database", "bucket", "cache", "stream", "cluster"];
+/// What the one in Python declares.
+const OF_PYTHON: [&str; 6] = ["database", "program", "key", "cache", "stream", "cluster"];
 /// What a procedure in JavaScript has no call for: streams of bytes, programs and keys, and verbs that no script has asked for yet.
 const UNREACHABLE: &[&str] = &[
     "bytes.compress",
@@ -85,10 +87,8 @@ async fn what_javascript_reaches_of_the_contract_is_known() {
     targets.untouched(&reachable(all)).await;
 }
 
-#[tokio::test]
-async fn what_is_denied_to_rust_is_denied_to_javascript_in_the_same_words() {
-    let targets = Targets::start().await.unwrap();
-    let all = reachable(cases(&targets.named()));
+/// Every call that needs an access, without that access: by the probe and by another guest, in the same words. How many calls were tried.
+async fn denied_alike(targets: &Targets, all: &[Case], guest: Guest, slots: &[&str]) -> usize {
     let guards: BTreeSet<(&str, Option<&str>)> = all
         .iter()
         .filter_map(|case| match case.guard {
@@ -111,25 +111,59 @@ async fn what_is_denied_to_rust_is_denied_to_javascript_in_the_same_words() {
         // Everything but this one access; nothing at all where any would do.
         let granted: Vec<&str> =
             declared(slot).iter().copied().filter(|word| access.is_some_and(|access| access != *word)).collect();
-        let mut flags = targets.bind_of(&SLOTS);
-        for other in SLOTS.into_iter().filter(|other| *other != slot) {
+        let mut flags = targets.bind_of(slots);
+        for other in slots.iter().filter(|other| **other != slot) {
             flags.extend(["--grant".to_owned(), format!("{other}={}", declared(other).join(","))]);
         }
         flags.extend(["--grant".to_owned(), format!("{slot}={}", granted.join(","))]);
         let in_rust = targets.run_by(Guest::Probe, &guarded, &flags).await;
-        let in_javascript = targets.run_by(Guest::Script, &guarded, &flags).await;
-        for ((case, rust), javascript) in guarded.iter().zip(&in_rust.answers).zip(&in_javascript.answers) {
+        let elsewhere = targets.run_by(guest, &guarded, &flags).await;
+        for ((case, rust), other) in guarded.iter().zip(&in_rust.answers).zip(&elsewhere.answers) {
             let import = case.import;
-            assert_eq!((&rust["error"], &javascript["error"]), (&json!("denied"), &json!("denied")), "{import}: {javascript}");
-            let (rust, javascript) = (rust["text"].as_str().unwrap(), javascript["text"].as_str().unwrap());
-            // The script's says in front what it was doing.
-            assert!(javascript.ends_with(rust), "{import}: `{javascript}` does not end with `{rust}`");
+            assert_eq!((&rust["error"], &other["error"]), (&json!("denied"), &json!("denied")), "{import}: {other}");
+            let (rust, other) = (rust["text"].as_str().unwrap(), other["text"].as_str().unwrap());
+            // A script's says in front what it was doing.
+            assert!(other.ends_with(rust), "{import}: `{other}` does not end with `{rust}`");
             denials += 1;
         }
-        assert_eq!(in_javascript.effects, Vec::<Value>::new(), "a denial is no effect");
+        assert_eq!(elsewhere.effects, Vec::<Value>::new(), "a denial is no effect");
         targets.untouched(&guarded).await;
     }
+    denials
+}
+
+#[tokio::test]
+async fn what_is_denied_to_rust_is_denied_to_javascript_in_the_same_words() {
+    let targets = Targets::start().await.unwrap();
+    let all = reachable(cases(&targets.named()));
+    let denials = denied_alike(&targets, &all, Guest::Script, &SLOTS).await;
     assert!(denials > 40, "{denials} calls were tried");
+}
+
+#[tokio::test]
+async fn what_no_script_can_call_is_denied_to_python_in_the_same_words_and_reached_where_it_is_granted() {
+    let targets = Targets::start().await.unwrap();
+    let all: Vec<Case> = cases(&targets.named()).into_iter().filter(|case| unreachable(case.import)).collect();
+    let denials = denied_alike(&targets, &all, Guest::Python, &OF_PYTHON).await;
+    assert!(denials > 25, "{denials} calls were tried");
+    let mut flags = targets.bind_of(&OF_PYTHON);
+    flags.extend(["--grant", "declared"].map(str::to_owned));
+    let plan: Vec<String> = flags.iter().cloned().chain(["--plan".to_owned()]).collect();
+    let planned = targets.run_by(Guest::Python, &all, &plan).await;
+    let operations: Vec<&str> = all.iter().flat_map(Case::operations).collect();
+    let recorded = |effects: &[Value]| -> Vec<String> {
+        effects.iter().map(|effect| effect["operation"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(recorded(&planned.effects), operations);
+    targets.untouched(&touching(&all)).await;
+    let ran = targets.run_by(Guest::Python, &all, &flags).await;
+    for (case, answer) in all.iter().zip(&ran.answers) {
+        // A primary cannot be promoted: the server itself says so.
+        let well = if case.import == "sql.session.promote" { answer["error"] == "failed" } else { answer["ok"] == true };
+        assert!(well, "{} with everything granted: {answer}", case.import);
+    }
+    assert_eq!(recorded(&ran.effects), operations);
+    targets.touched(&all).await;
 }
 
 #[tokio::test]
