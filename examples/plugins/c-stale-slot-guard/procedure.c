@@ -130,7 +130,7 @@ static bool drop(rota_session session, const slot *seen, rota_report *report, ou
         return true;
     }
     *became = BROKEN;
-    size_t finding = rota_finding(report, ROTA_CRITICAL, rota_format("%.*s: it is still there", ROTA_SHOW(seen->name)), rota_copy(ended.stderr));
+    size_t finding = rota_finding(report, ROTA_CRITICAL, rota_format("%.*s: it is still there", ROTA_SHOW(seen->name)), rota_copy(ended.stderr_));
     rota_remedy(report, finding, "", (rota_json){0}, rota_t("the role needs the attribute REPLICATION, and pg_hba.conf a line for replication"));
     return true;
 }

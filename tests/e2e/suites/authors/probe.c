@@ -94,7 +94,7 @@ static void json(rota_report *report) {
 static int deeper(volatile char *above) {
     volatile char room[4096];
     room[0] = above[0];
-    return deeper(room) + room[1];
+    return above[0] == 77 ? 0 : deeper(room) + room[1];
 }
 
 bool rota_run(rota_json parameters, rota_report *report, rota_failure *failure) {

@@ -47,12 +47,12 @@ bool rota_bucket_get(rota_bucket bucket, rota_text name, size_t most, rota_text 
     uint8_t part[16384];
     bool ended = false, small = true;
     while (!ended && (small = whole.len <= most)) {
-        uint32_t status = rota_done(got.f1, rota_runbook_storage_stream_u8_read(got.f1, part, sizeof(part)));
+        uint32_t status = rota_done(got.f1, rota_runbook_run_stream_u8_read(got.f1, part, sizeof(part)));
         ended = RUNBOOK_WAITABLE_STATE(status) != RUNBOOK_WAITABLE_COMPLETED;
         rota_put_bytes(&whole, part, RUNBOOK_WAITABLE_COUNT(status));
     }
     small = whole.len <= most;
-    rota_runbook_storage_stream_u8_drop_readable(got.f1);
+    rota_runbook_run_stream_u8_drop_readable(got.f1);
     rota_runbook_storage_result_u64_error_t outcome = {0};
     if (ended)
         rota_done(got.f2, rota_runbook_storage_future_result_u64_error_read(got.f2, &outcome));
@@ -81,8 +81,8 @@ static void returned(runbook_subtask_status_t status) {
 }
 
 bool rota_bucket_put(rota_bucket bucket, rota_text name, rota_text content, bool if_absent, rota_failure *failure) {
-    rota_runbook_storage_stream_u8_writer_t writer;
-    rota_runbook_storage_stream_u8_t data = rota_runbook_storage_stream_u8_new(&writer);
+    rota_runbook_run_stream_u8_writer_t writer;
+    rota_runbook_run_stream_u8_t data = rota_runbook_run_stream_u8_new(&writer);
     rota_runbook_storage_method_bucket_put_args_t call = {
         .self = rota_runbook_storage_borrow_bucket(bucket),
         .name = name,
@@ -93,11 +93,11 @@ bool rota_bucket_put(rota_bucket bucket, rota_text name, rota_text content, bool
     // The call runs while its bytes are written.
     runbook_subtask_status_t status = rota_runbook_storage_method_bucket_put(&call, &result);
     for (size_t at = 0; at < content.len;) {
-        uint32_t written = rota_done(writer, rota_runbook_storage_stream_u8_write(writer, content.ptr + at, content.len - at));
+        uint32_t written = rota_done(writer, rota_runbook_run_stream_u8_write(writer, content.ptr + at, content.len - at));
         at += RUNBOOK_WAITABLE_COUNT(written);
         if (RUNBOOK_WAITABLE_STATE(written) != RUNBOOK_WAITABLE_COMPLETED) break;
     }
-    rota_runbook_storage_stream_u8_drop_writable(writer);
+    rota_runbook_run_stream_u8_drop_writable(writer);
     returned(status);
     if (!result.is_err) return true;
     return rota_fail(failure, &result.val.err, "%.*s cannot be stored", ROTA_SHOW(name));
