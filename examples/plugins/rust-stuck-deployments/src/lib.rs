@@ -46,7 +46,6 @@ pub struct Parameters {
 
 /// What to do with one.
 #[parameters]
-#[derive(PartialEq)]
 pub enum Action {
     /// Say what is stuck, and change nothing.
     Report,

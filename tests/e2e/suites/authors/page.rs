@@ -207,7 +207,7 @@ async fn every_part_of_a_function_on_the_page_compiles() {
         // With the names that it finds; which of them it uses is its own affair.
         writeln!(
             functions,
-            "async fn line_{}(cx: Context, parameters: Parameters, bucket: Bucket, tables: Vec<Quoted>, table: Quoted, name: String, quoted: Quoted) -> Result<()> {{\n    let mut session = cx.database().open().await?;\n{}    Ok(())\n}}\n",
+            "async fn line_{}(cx: Context, parameters: Parameters, bucket: Bucket, tables: Vec<Quoted>, table: &Quoted, name: String, quoted: Quoted) -> Result<()> {{\n    let mut session = cx.database().open().await?;\n{}    Ok(())\n}}\n",
             block.line, block.text
         )
         .unwrap();
