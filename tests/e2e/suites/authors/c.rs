@@ -37,12 +37,16 @@ async fn from_nothing_to_a_plan_and_a_run_on_a_real_server() {
     assert!(built["compiler"].as_str().unwrap().starts_with("clang "), "{built}");
 
     let database = Postgres::shared().await.unwrap().fresh_database("authors_c").await.unwrap();
-    database.execute("create table orders as select generate_series(1, 1000) as n; create table \"odd \"\" name\" (n int)").await.unwrap();
+    database
+        .execute("create table orders as select generate_series(1, 1000) as n; create table \"odd \"\" name\" (n int)")
+        .await
+        .unwrap();
     std::fs::create_dir(rota.path("work/bucket")).unwrap();
     std::fs::write(rota.path("work/bucket/report \"1\".csv"), "1").unwrap();
     let binds =
         [format!("database={}", database.url()), format!("bucket=file://{}", rota.path("work/bucket").display())];
-    let run = ["run", "in-c/in-c.wasm", "--bind", &binds[0], "--bind", &binds[1], "--grant", "declared", "-p", "limit=1"];
+    let run =
+        ["run", "in-c/in-c.wasm", "--bind", &binds[0], "--bind", &binds[1], "--grant", "declared", "-p", "limit=1"];
     let planned = printed(&rota, "answer", &[&run[..], &["--plan"]].concat(), 0).await;
     assert_eq!(planned["effects"][0]["detail"], "ANALYZE public.orders", "{planned}");
     assert_eq!(planned["report"]["data"], json!({ "database": ["public.orders"], "bucket": ["report \"1\".csv"] }));
@@ -120,7 +124,12 @@ async fn an_error_in_the_source_is_shown_with_its_line() {
     assert!(human.stderr.contains(&format!("procedure.c:{line}:")), "{human:?}");
     assert_eq!(std::fs::read(rota.path("work/wrong/wrong.wasm")).unwrap(), before, "the last one that was built stays");
     // What the machine's C library has, a procedure does not.
-    edit(&rota, "wrong/procedure.c", "size_t count = 0\n", "size_t count = 0;\n    extern int getpid(void); count += (size_t)getpid();\n");
+    edit(
+        &rota,
+        "wrong/procedure.c",
+        "size_t count = 0\n",
+        "size_t count = 0;\n    extern int getpid(void); count += (size_t)getpid();\n",
+    );
     let message = refused(&rota, &["plugin", "build", "wrong"], 1).await;
     assert!(message.contains("there is no getpid") && message.contains(".rota/c"), "{message}");
     edit(&rota, "wrong/procedure.c", "#include \"rota.h\"", "#include \"rota.h\"\n#include <unistd.h>");

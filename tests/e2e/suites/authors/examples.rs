@@ -113,7 +113,10 @@ async fn the_one_in_rust_rolls_back_what_is_stuck() {
     // A plan lists the patch, as the server's dry run of it, and does nothing.
     let plan = run(&["--grant", "declared", "--plan"], 0).await;
     assert_eq!(plan["effects"].as_array().unwrap().len(), 1, "{plan:#}");
-    assert_eq!((&plan["effects"][0]["operation"], &plan["effects"][0]["outcome"]), (&json!("kubernetes.patch"), &json!("planned")));
+    assert_eq!(
+        (&plan["effects"][0]["operation"], &plan["effects"][0]["outcome"]),
+        (&json!("kubernetes.patch"), &json!("planned"))
+    );
     assert!(plan["effects"][0]["detail"].as_str().unwrap().contains("exec sleep 600"), "{plan:#}");
     assert_eq!(command(&namespace, "web").await, "exit 7");
     for bad in ["most=0", "action=undo", "wait_seconds=9999", "namespace=kube-system"] {
@@ -130,7 +133,8 @@ async fn the_one_in_rust_rolls_back_what_is_stuck() {
     assert_eq!(again["effects"], json!([]), "a second run finds nothing that it could do");
     // For what only a new try mends.
     let restarted =
-        run(&["--grant", "declared", "-p", "action=restart", "-p", "labels=app=never", "-p", "wait_seconds=0"], 0).await;
+        run(&["--grant", "declared", "-p", "action=restart", "-p", "labels=app=never", "-p", "wait_seconds=0"], 0)
+            .await;
     assert_eq!(restarted["effects"][0]["operation"], "kubernetes.restart", "{restarted:#}");
 }
 
@@ -176,7 +180,8 @@ async fn the_one_in_python_exports_each_tenant_and_reads_it_back() {
 
     let plan = run(&[&of[..], &granted, &["--plan"]].concat(), 0).await;
     assert_eq!(plan["report"]["summary"], "605 rows of 2 tenants of public.orders would be exported", "{plan:#}");
-    let planned: Vec<&str> = plan["effects"].as_array().unwrap().iter().map(|e| e["target"].as_str().unwrap()).collect();
+    let planned: Vec<&str> =
+        plan["effects"].as_array().unwrap().iter().map(|e| e["target"].as_str().unwrap()).collect();
     assert_eq!(planned.len(), 3, "{planned:?}");
     assert!(planned[2].ends_with("exports/one/manifest.json"), "{planned:?}");
     assert_eq!(objects(&rota).await, Vec::<String>::new());
@@ -198,10 +203,11 @@ async fn the_one_in_python_exports_each_tenant_and_reads_it_back() {
     let script = "print(await bucket.getText('exports/one/globex.jsonl'))";
     let read = rota.json(&["exec", "-e", script, "--bind", "bucket=exports"]).await.unwrap().to_string();
     let mut connection = database.connect().await.unwrap();
-    let wanted: Vec<String> = sqlx::query_scalar("select to_jsonb(o)::text from orders o where customer = 'globex' order by id")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
+    let wanted: Vec<String> =
+        sqlx::query_scalar("select to_jsonb(o)::text from orders o where customer = 'globex' order by id")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
     for line in wanted {
         let quoted = serde_json::to_string(&line).unwrap();
         assert!(read.contains(quoted.trim_matches('"')), "{line} is not in {read}");
@@ -218,8 +224,14 @@ async fn the_one_in_python_exports_each_tenant_and_reads_it_back() {
     assert_eq!(odd["report"]["data"]["manifest"], json!(null));
     assert_eq!(objects(&rota).await.iter().filter(|name| name.contains("two")).count(), 1);
     // Only some, one of whom there is none of.
-    let some = run(&[&of[..4], &["-p", "prefix=exports/three", "-p", r#"tenants=["globex","nobody"]"#], &granted].concat(), 0).await;
-    assert_eq!((&some["report"]["data"]["missing"], &some["report"]["status"]), (&json!(["nobody"]), &json!("warning")), "{some:#}");
+    let some =
+        run(&[&of[..4], &["-p", "prefix=exports/three", "-p", r#"tenants=["globex","nobody"]"#], &granted].concat(), 0)
+            .await;
+    assert_eq!(
+        (&some["report"]["data"]["missing"], &some["report"]["status"]),
+        (&json!(["nobody"]), &json!("warning")),
+        "{some:#}"
+    );
 
     for (bad, status, says) in [
         ("table=no_such", 1, "there is no table no_such"),
@@ -240,7 +252,8 @@ async fn the_one_in_c_drops_slots_that_nobody_uses_and_no_other() {
     let mut rota = author();
     made(&rota, "c-stale-slot-guard").await;
     let config = vec!["wal_level = logical".to_owned()];
-    let server = Postgres::start(PostgresOptions { config, pgvector: false, ..PostgresOptions::default() }).await.unwrap();
+    let server =
+        Postgres::start(PostgresOptions { config, pgvector: false, ..PostgresOptions::default() }).await.unwrap();
     server.create_database("shop").await.unwrap();
     server
         .execute(
@@ -255,11 +268,17 @@ async fn the_one_in_c_drops_slots_that_nobody_uses_and_no_other() {
     let wal = rota.path("wal");
     std::fs::create_dir(&wal).unwrap();
     let mut consumer = tokio::process::Command::new(&receivewal);
-    consumer.args(["--slot=used", "--no-loop", "--directory"]).arg(&wal).arg(format!("--dbname={}", server.url("shop")));
+    consumer
+        .args(["--slot=used", "--no-loop", "--directory"])
+        .arg(&wal)
+        .arg(format!("--dbname={}", server.url("shop")));
     let _consumer = consumer.kill_on_drop(true).spawn().unwrap();
     let slots = async || -> Vec<String> {
         let mut connection = server.connect("shop").await.unwrap();
-        sqlx::query_scalar("select slot_name::text from pg_replication_slots order by 1").fetch_all(&mut connection).await.unwrap()
+        sqlx::query_scalar("select slot_name::text from pg_replication_slots order by 1")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap()
     };
     eventually(DEADLINE, "the slot to be in use", async || {
         let mut connection = server.connect("shop").await?;
@@ -283,7 +302,11 @@ async fn the_one_in_c_drops_slots_that_nobody_uses_and_no_other() {
     let run = async |more: &[&str], status: i32| printed(&rota, "answer", &[&base[..], more].concat(), status).await;
 
     let seen = run(&["--plan"], 0).await;
-    assert_eq!((&seen["report"]["data"]["slots"], &seen["report"]["data"]["dropped"]), (&json!(3), &json!([])), "{seen:#}");
+    assert_eq!(
+        (&seen["report"]["data"]["slots"], &seen["report"]["data"]["dropped"]),
+        (&json!(3), &json!([])),
+        "{seen:#}"
+    );
     assert!(seen["report"]["data"]["stale"].as_u64().unwrap() >= 2, "{seen:#}");
     assert_eq!(seen["report"]["status"], "critical");
     assert_eq!(seen["report"]["findings"][0]["remedy"]["plugin"], "stale-slot-guard", "{seen:#}");

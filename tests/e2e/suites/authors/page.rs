@@ -116,7 +116,8 @@ async fn follow(section: &str, rota: &Rota) {
             continue;
         }
         // Where the last block left us.
-        let folder = std::fs::read_to_string(rota.path("cwd")).map_or_else(|_| rota.path("work"), |text| text.trim().into());
+        let folder =
+            std::fs::read_to_string(rota.path("cwd")).map_or_else(|_| rota.path("work"), |text| text.trim().into());
         if let Some(file) = block.comment.strip_prefix("file: ") {
             std::fs::write(folder.join(file), &block.text).unwrap();
         } else if let Some(file) = block.comment.strip_prefix("append: ") {

@@ -159,7 +159,8 @@ async fn what_no_script_can_call_is_denied_to_python_in_the_same_words_and_reach
     let ran = targets.run_by(Guest::Python, &all, &flags).await;
     for (case, answer) in all.iter().zip(&ran.answers) {
         // A primary cannot be promoted: the server itself says so.
-        let well = if case.import == "sql.session.promote" { answer["error"] == "failed" } else { answer["ok"] == true };
+        let well =
+            if case.import == "sql.session.promote" { answer["error"] == "failed" } else { answer["ok"] == true };
         assert!(well, "{} with everything granted: {answer}", case.import);
     }
     assert_eq!(recorded(&ran.effects), operations);

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::Command;
-use wit_bindgen_core::{AsyncFilterSet, Files, WorldGenerator as _};
+use wit_bindgen_core::{AsyncFilterSet, Files};
 
 /// The oldest clang that plugins are built with in our tests.
 pub(crate) const OLDEST: u32 = 14;
@@ -111,8 +111,10 @@ pub(crate) async fn build(folder: &Path, printing: Printing) -> anyhow::Result<M
     let mut said = String::new();
     // Everything at once: what does not build is told whole.
     let mut failed = false;
-    for (source, is_own) in
-        own.iter().map(|(path, _)| (path.clone(), true)).chain(kit_sources(folder)?.into_iter().map(|path| (path, false)))
+    for (source, is_own) in own
+        .iter()
+        .map(|(path, _)| (path.clone(), true))
+        .chain(kit_sources(folder)?.into_iter().map(|path| (path, false)))
     {
         let stem = source.with_extension("").display().to_string().replace(['/', '.'], "_");
         let object = if is_own { format!("target/c/{stem}.o") } else { format!("target/c/{stem}-{}.o", &kit[..16]) };
@@ -273,9 +275,9 @@ impl Tools {
     /// Find them and see that they are new enough; each that is missing is told with the command that installs it.
     async fn find() -> anyhow::Result<Self> {
         let numbered = |name: &str| {
-            std::iter::once(name.to_owned()).chain((OLDEST..=NEWEST).rev().map(|n| format!("{name}-{n}"))).find_map(
-                |name| program(&name),
-            )
+            std::iter::once(name.to_owned())
+                .chain((OLDEST..=NEWEST).rev().map(|n| format!("{name}-{n}")))
+                .find_map(|name| program(&name))
         };
         let install = "Install it with\n  apt-get install clang lld\n(Fedora: dnf install clang lld; macOS: brew install llvm lld)";
         let Some(clang) = numbered("clang") else {
@@ -286,9 +288,8 @@ impl Tools {
         };
         let mut tools = Self { linker: PathBuf::new(), version: String::new(), clang };
         let output = tools.command(&tools.clang, Path::new(".")).arg("--version").output().await;
-        let output = output.map_err(|error| {
-            UsageError(format!("{} cannot be started ({error}). {install}", tools.clang.display()))
-        })?;
+        let output = output
+            .map_err(|error| UsageError(format!("{} cannot be started ({error}). {install}", tools.clang.display())))?;
         let said = String::from_utf8_lossy(&output.stdout);
         let line = said.lines().next().unwrap_or_default();
         tools.version = line.split_once("clang version ").map_or(line, |(_, version)| version).trim().to_owned();
@@ -350,7 +351,10 @@ mod tests {
     fn the_name_is_found_and_a_folder_stands_in_for_it() {
         let own = |text: &str| vec![(PathBuf::from("procedure.c"), text.to_owned())];
         let folder = Path::new("/tmp");
-        assert_eq!(stem(folder, &own("const rota_procedure rota_declared = {\n .name = \"slot-guard\",")), "slot-guard");
+        assert_eq!(
+            stem(folder, &own("const rota_procedure rota_declared = {\n .name = \"slot-guard\",")),
+            "slot-guard"
+        );
         assert_eq!(stem(folder, &own("const rota_procedure rota_declared = { .name = \"../x\" }")), "tmp");
         assert_eq!(stem(folder, &own("")), "tmp");
     }

@@ -1,7 +1,7 @@
 //! What differs from language to language: the files of a new plugin, how it is told from others, and how it is built. A language is added here.
 
-use super::spec::Spec;
 use super::sdk::Kit;
+use super::spec::Spec;
 use super::{File, Made, Printing, c, cargo, clang, javascript, python, rust};
 use crate::cli::Language;
 use crate::settings::UsageError;

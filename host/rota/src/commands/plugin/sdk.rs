@@ -59,7 +59,8 @@ pub(crate) fn unpack(plugin: &Path, kit: Kit) -> anyhow::Result<Written> {
             put(&root.join(name), text, &mut written)?;
         }
         let known = |name: &str| {
-            files.iter().any(|(known, _)| *known == name) || (kit == Kit::C && matches!(name, "runbook.h" | "runbook.c"))
+            files.iter().any(|(known, _)| *known == name)
+                || (kit == Kit::C && matches!(name, "runbook.h" | "runbook.c"))
         };
         remove_others(&root, &root, &known, &mut written)?;
     }
