@@ -20,14 +20,14 @@ VERSION = "0.1.0"
 SUMMARY = "Exports the rows of each tenant of a table into an object of its own, and reads it back."
 DESCRIPTION = """\
 Exports the rows of each tenant of a table into an object of its own: `PREFIX/TENANT.jsonl`, one JSON object a row, all of one snapshot. Each object
-is read back in the host and its SHA-256 compared with that of the rows that were sent; last comes `PREFIX/manifest.json` with every object, its rows,
-bytes and hash. Where the manifest is, the export is whole.
+is kept only where its SHA-256 is that of the rows, which are read twice for it, and is then read back and compared. Last comes
+`PREFIX/manifest.json` with every object, its rows, bytes and hash: where the manifest is, the export is whole.
 
 It overwrites nothing: an object that is there ends the run. It refuses tenants whose name could be taken for another object's (only letters, digits,
 `.`, `_` and `-` are let through, and not a dot first), reports them, and writes no manifest then. A run that is cut off leaves the objects that were
 finished; the next one takes another prefix.
 
-A plan counts the rows of each tenant, lists each object, and writes nothing."""
+A plan reads and hashes the rows of each tenant, lists each object, and writes nothing."""
 PARAMETERS = {
     "table": {"type": "string", "minLength": 1, "maxLength": 200, "description": "The table, with its schema where it is not in the search path."},
     "tenant_column": {"type": "string", "minLength": 1, "maxLength": 63, "default": "tenant", "description": "The column that says whose a row is."},
@@ -115,12 +115,16 @@ class Table:
         statement = "select distinct {column}::text from {table} where {column} is not null order by 1 limit $1"
         return [row[0].value async for batch in self.query(statement, sql.Value_Int64(most + 1)) for row in batch]
 
-    async def count(self, tenant: str) -> int:
-        statement = "select count(*) from {table} where {column}::text = $1"
-        return [row[0].value async for batch in self.query(statement, sql.Value_Text(tenant)) for row in batch][0]
-
-    def rows(self, tenant: str):
-        return self.query("select to_jsonb(t)::text from {table} t where t.{column}::text = $1", sql.Value_Text(tenant))
+    async def lines(self, tenant: str):
+        """A tenant's rows in batches, a line of JSON each, with how many: each time the same in the same order."""
+        statement = "select to_jsonb(t)::text from {table} t where t.{column}::text = $1 order by 1"
+        batches = self.query(statement, sql.Value_Text(tenant))
+        try:
+            async for batch in batches:
+                yield "".join(row[0].value + "\n" for row in batch).encode(), len(batch)
+        finally:
+            # Whoever leaves off in the middle gives the session back now, not when the garbage collector comes by.
+            await batches.aclose()
 
 
 async def names(transaction, wanted: dict) -> tuple[str, str]:
@@ -156,63 +160,69 @@ async def export(table: Table, bucket, wanted: dict) -> reports.Report:
         if tenant in refused:
             continue
         run.progress(place, len(there), "tenants", tenant)
-        if (rows := await table.count(tenant)) == 0:
-            missing.append(tenant)
-            continue
         name = f"{wanted['prefix']}/{tenant}.jsonl"
-        exported.append({"tenant": tenant, "object": name} | await one(table, bucket, name, tenant, rows, plan))
+        if (found := await one(table, bucket, name, tenant, plan)) is None:
+            missing.append(tenant)
+        else:
+            exported.append({"tenant": tenant, "object": name} | found)
     manifest = None
     if exported and not refused:
         manifest = f"{wanted['prefix']}/manifest.json"
         text = json.dumps({"table": table.table, "column": table.column, "objects": exported}, indent=1).encode()
-        await put(bucket, manifest, text, "application/json")
+        options = storage.PutOptions(if_absent=True, size_estimate=len(text), media_type="application/json", sha256=None)
+        await put(bucket, manifest, once(text), options)
     return report(table, exported, refused, missing, manifest, plan)
 
 
-async def one(table: Table, bucket, name: str, tenant: str, rows: int, plan: bool) -> dict:
-    """Stores one tenant's rows, and proves that they are there."""
-    if plan:
-        await put(bucket, name, b"", "application/jsonl")
-        return {"rows": rows, "bytes": None, "sha256": None}
-    digest, sent = hashlib.sha256(), {"rows": 0, "bytes": 0}
-    writer, reader = wit_world.byte_stream()
+async def one(table: Table, bucket, name: str, tenant: str, plan: bool) -> dict | None:
+    """Stores one tenant's rows, and proves that they are there; none where it has no rows."""
+    # Read twice in the one snapshot: the host is told the hash beforehand, and keeps nothing that is not whole, whatever breaks off.
+    digest, rows, size = hashlib.sha256(), 0, 0
+    async for lines, count in table.lines(tenant):
+        digest.update(lines)
+        rows, size = rows + count, size + len(lines)
+    if rows == 0:
+        return None
+    whole = digest.hexdigest()
+    options = storage.PutOptions(if_absent=True, size_estimate=size, media_type="application/jsonl", sha256=whole)
+    await put(bucket, name, table.lines(tenant), options)
+    if not plan:
+        await read_back(bucket, name, whole)
+    return {"rows": rows, "bytes": size, "sha256": whole}
 
-    async def write():
-        # When the rows break off, the writer is not closed: the run fails, and an object that lacks rows is never finished.
-        async for batch in table.rows(tenant):
-            lines = "".join(row[0].value + "\n" for row in batch).encode()
-            digest.update(lines)
-            sent["rows"] += len(batch)
-            sent["bytes"] += len(lines)
-            # Fewer written than given: the reader is gone, and the put says why.
-            if await writer.write_all(lines) < len(lines):
-                break
-        writer.__exit__(None, None, None)
 
-    options = storage.PutOptions(if_absent=True, size_estimate=None, media_type="application/jsonl", sha256=None)
-    await asyncio.gather(bucket.put(name, reader, options), write())
-    # Read back without its bytes coming in here: the host hashes them.
+async def read_back(bucket, name: str, whole: str) -> None:
+    """The host hashes what the bucket has: its bytes do not come in here."""
     _object, stream, outcome = await bucket.get(name, None)
     hashed, hash_of = filters.tee_sha256(stream)
     await filters.drain(hashed)
     if isinstance(ended := await outcome.read(), Err):
         raise ended
-    passed = (await hash_of.read()).value
-    if passed.sha256 != digest.hexdigest():
+    if (await hash_of.read()).value.sha256 != whole:
         raise failure(f"{name} does not hold what was sent", "the bucket is not to be trusted: look at it before another export")
-    return sent | {"sha256": passed.sha256}
 
 
-async def put(bucket, name: str, data: bytes, media_type: str) -> None:
+async def put(bucket, name: str, parts, options) -> None:
+    """Stores what comes in parts, which is written while the call runs."""
     writer, reader = wit_world.byte_stream()
 
     async def write():
         with writer:
-            if data:
-                await writer.write_all(data)
+            async for data, _count in parts:
+                # Fewer written than given: the reader is gone, and the put says why.
+                if await writer.write_all(data) < len(data):
+                    break
+        await parts.aclose()
 
-    options = storage.PutOptions(if_absent=True, size_estimate=len(data), media_type=media_type, sha256=None)
-    await asyncio.gather(bucket.put(name, reader, options), write())
+    # Both to their ends, whichever fails: what one of them still holds cannot be given back.
+    stored, written = await asyncio.gather(bucket.put(name, reader, options), write(), return_exceptions=True)
+    for outcome in (written, stored):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+async def once(data: bytes):
+    yield data, 1
 
 
 def report(table: Table, exported: list, refused: list, missing: list, manifest, plan: bool) -> reports.Report:
@@ -227,7 +237,7 @@ def report(table: Table, exported: list, refused: list, missing: list, manifest,
         findings.append(reports.Finding(reports.Severity.WARNING, title, f"None in {table.table}.", by_hand("look whether it is spelt so")))
     rows = sum(one["rows"] for one in exported)
     kinds = {"text": reports.Cell_Text, "integer": reports.Cell_Integer, "bytes": reports.Cell_Bytes}
-    cells = [[kinds[FOUND[key]](one[key]) if one[key] is not None else reports.Cell_None_() for key in FOUND] for one in exported]
+    cells = [[kinds[FOUND[key]](one[key]) for key in FOUND] for one in exported]
     verb = "would be exported" if plan else "exported and read back"
     return reports.Report(
         reports.Severity.WARNING if findings else reports.Severity.OK,

@@ -42,7 +42,13 @@ pub(crate) fn files(spec: &Spec) -> Vec<File> {
         .iter()
         .map(|slot| {
             let accesses: Vec<String> = slot.accesses.iter().map(|access| format!("`{access}`")).collect();
-            format!("| `{}` | {} | {} | {} |", slot.name, slot.capability, accesses.join(", "), start(slot).0)
+            format!(
+                "| `{}` | {} | {} | {} |",
+                slot.name,
+                slot.capability,
+                accesses.join(", "),
+                start(slot, &spec.slots).0
+            )
         })
         .collect();
     vec![
@@ -59,7 +65,7 @@ pub(crate) fn files(spec: &Spec) -> Vec<File> {
 fn source(spec: &Spec) -> String {
     let (mut slots, mut calls, mut functions) = (String::new(), String::new(), String::new());
     for (number, slot) in spec.slots.iter().enumerate() {
-        let (purpose, body) = start(slot);
+        let (purpose, body) = start(slot, &spec.slots);
         let (name, id) = (&slot.name, slot.identifier());
         let accesses: Vec<String> = slot.accesses.iter().map(|access| format!("{access:?}")).collect();
         let _ = writeln!(
@@ -93,7 +99,7 @@ fn source(spec: &Spec) -> String {
 }
 
 /// What is done with a slot at first, and why: something that works on any target of its kind, and harms none.
-fn start(slot: &Slot) -> (&'static str, String) {
+fn start(slot: &Slot, all: &[Slot]) -> (&'static str, String) {
     let name = &slot.name;
     // A call of the contract by its own function: a session or the like is opened, asked one thing, and given back.
     let asked = |interface: &str, resource: &str, answer: &str, call: &str, then: &str| {
@@ -145,14 +151,15 @@ fn start(slot: &Slot) -> (&'static str, String) {
                  add(found, info.version);\n    return true;\n"
             ),
         ),
-        "key" => (
-            "For what is to be decrypted.",
-            format!(
-                "    // `rota_runbook_bytes_decrypt` decrypts a stream in the host: the key never comes in here.\n    \
-                 (void)failure;\n    \
-                 rota_text binding = rota_binding({name:?});\n    if (binding.len) add(found, binding);\n    return true;\n"
-            ),
-        ),
+        "key" => {
+            let bucket = all.iter().find(|other| other.capability == "storage" && other.has("read"));
+            (
+                "Proves that objects can be decrypted.",
+                template!("decrypt.c.txt")
+                    .replace("@KEY@", name)
+                    .replace("@BUCKET@", bucket.map_or("", |slot| slot.name.as_str())),
+            )
+        }
         "cache" if slot.has("read") => (
             "Asks each node whether it answers commands.",
             asked(
