@@ -59,7 +59,7 @@ pub(crate) enum Language {
     Javascript,
     /// By componentize-py.
     Python,
-    /// By clang and wit-bindgen.
+    /// By clang, with nothing else.
     C,
 }
 

@@ -174,7 +174,7 @@ fn around(folder: &Path, language: Language, findings: &mut Vec<Finding>) {
         ));
     }
     let rota = folder.join(sdk::FOLDER);
-    if rota.is_dir() && !sdk::is_current(folder, language.has_sdk()) {
+    if rota.is_dir() && !sdk::is_current(folder, language.kit()) {
         findings.push(Finding::warning(
             "contract",
             format!("{} is not that of this version of rota", rota.display()),

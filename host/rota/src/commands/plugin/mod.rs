@@ -7,6 +7,8 @@
 //! | `rust` | the files of a new plugin in Rust |
 //! | `javascript` | the same in JavaScript, and its component |
 //! | `cargo` | builds one |
+//! | `c` | the files of a new plugin in C |
+//! | `clang` | builds one |
 //! | `python` | the files of a new plugin in Python, and how it is built |
 //! | `sdk` | the contract and the SDK, as this binary has them |
 //! | `test`, `test_real` | runs cases, without any server or on bindings |
@@ -16,8 +18,10 @@
 //! | `dev` | builds and plans at each save |
 //! | `publish` | checks, runs the cases, puts it into a registry, signs it |
 
+mod c;
 mod cargo;
 pub(crate) mod check;
+mod clang;
 mod dev;
 mod first_case;
 mod from_run;
@@ -113,7 +117,7 @@ fn new(catalog: &Catalog, args: &NewArgs, printing: Printing) -> anyhow::Result<
         folder.display(),
         paths.join("\n"),
         sdk::FOLDER,
-        dim("the contract and the SDK of this version of rota"),
+        dim("the contract of this version of rota, and what goes with it"),
         folder.display(),
     ))?;
     Ok(0)
@@ -133,7 +137,7 @@ fn write(folder: &Path, files: &[File], language: Language) -> anyhow::Result<()
     if language == Language::Rust {
         cargo::format(&folder.join("src/lib.rs"));
     }
-    sdk::unpack(folder, language.has_sdk())?;
+    sdk::unpack(folder, language.kit())?;
     Ok(())
 }
 
@@ -257,8 +261,8 @@ fn wit(folder: Option<PathBuf>, printing: Printing) -> anyhow::Result<u8> {
     let is_plugin = |folder: &Path| folder.join(sdk::FOLDER).is_dir();
     let folder = folder.unwrap_or_else(|| PathBuf::from(if is_plugin(Path::new(".")) { "." } else { "wit" }));
     let (place, written) = if is_plugin(&folder) {
-        let with_sdk = Language::of(&folder).is_ok_and(Language::has_sdk);
-        (folder.join(sdk::FOLDER), sdk::unpack(&folder, with_sdk)?)
+        let kit = Language::of(&folder).map_or(sdk::Kit::None, Language::kit);
+        (folder.join(sdk::FOLDER), sdk::unpack(&folder, kit)?)
     } else {
         std::fs::create_dir_all(&folder)
             .map_err(|error| UsageError(format!("{} cannot be made: {error}", folder.display())))?;
