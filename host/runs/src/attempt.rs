@@ -36,6 +36,9 @@ impl Host {
         let recorder = self.recorder(doing);
         let durable = Arc::new(Durable::of_attempt(self, doing));
         let context = self.context(claimed, prepared, held, recorder.clone(), durable);
+        if let Some(dialogue) = &prepared.dialogue {
+            context.converse(dialogue);
+        }
         let sandbox = self.plugins().sandbox();
         let finished = sandbox.run(&prepared.loaded.plugin, context.clone(), &prepared.parameters, &held.cancel).await;
         // What was dropped with the store tells its targets now.

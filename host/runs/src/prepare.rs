@@ -7,10 +7,11 @@ use crate::limits::{LimitError, set_limit};
 use crate::parameters::{self, ParameterError};
 use crate::settings::{JobSettings, Settings};
 use rota_authority::{Agreement, Grant, Mode};
-use rota_capability::{Limits, Trigger};
+use rota_capability::{Dialogue, Limits, Trigger};
 use rota_catalog::{Catalog, CatalogError, Loaded};
 use rota_contract::reports::Slot;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is asked for.
@@ -58,6 +59,8 @@ pub struct Prepared {
     pub ad_hoc: Vec<String>,
     /// Whether the run's effects are noted, or held to a plan that somebody agreed to. Undoing what it began is not held: the function that undoes was agreed to.
     pub agreement: Agreement,
+    /// What is said with its guest while it runs: of a session of `rota shell`, and of no other run.
+    pub dialogue: Option<Arc<Dialogue>>,
 }
 
 /// Accesses that a plugin declares and a run does not have.
@@ -212,6 +215,7 @@ pub(crate) async fn prepare(
         wanted,
         ad_hoc,
         agreement: Agreement::None,
+        dialogue: None,
     })
 }
 

@@ -2,11 +2,14 @@
 
 mod author;
 mod operate;
+mod shell;
 
 pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand};
 pub(crate) use operate::{
     ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand,
 };
+
+pub(crate) use shell::ShellArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -64,6 +67,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Run a script of yours, JavaScript or SQL, in the sandbox
     Exec(Box<ExecArgs>),
+    /// A prompt that keeps one sandboxed session: SQL and JavaScript, planned before they change anything
+    Shell(Box<ShellArgs>),
     /// Past and present runs
     #[command(subcommand)]
     Runs(RunsCommand),

@@ -8,6 +8,7 @@ mod exit_codes;
 mod human;
 mod interrupted;
 pub(crate) mod schema;
+mod shell;
 
 use rota_tests::{Rota, Said, probe};
 use serde_json::Value;
