@@ -203,8 +203,9 @@ impl Gate {
             noted.lock().unwrap_or_else(PoisonError::into_inner).push(effect);
             return Ok(());
         }
-        let Some(agreed) = &self.agreed else { return Ok(()) };
-        if agreed.lock().unwrap_or_else(PoisonError::into_inner).take(&PlannedEffect::new(slot, record, exact)) {
+        let mut agreed = self.agreed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(agreed) = agreed.as_mut() else { return Ok(()) };
+        if agreed.take(&PlannedEffect::new(slot, record, exact)) {
             return Ok(());
         }
         let detail = record.detail.lines().next().unwrap_or_default().chars().take(200).collect();

@@ -174,6 +174,14 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             host.close().await;
             status
         }
+        Command::Shell(args) => {
+            let host = std::sync::Arc::new(host(&cli.common).await?);
+            let status = commands::shell::shell(&host, *args, printing).await;
+            if let Some(host) = std::sync::Arc::into_inner(host) {
+                host.close().await;
+            }
+            status
+        }
         Command::Doctor(args) => {
             let host = host(&cli.common).await?;
             let status = commands::doctor::doctor(&host, args, printing).await;

@@ -44,6 +44,9 @@ impl Host {
         let recording = self.begin_recording(doing, &recorder).await;
         let tape = recording.as_ref().map_or(Tape::Live, |recording| recording.tape());
         let context = self.context(claimed, prepared, held, recorder.clone(), durable, tape, share.as_ref());
+        if let Some(dialogue) = &prepared.dialogue {
+            context.converse(dialogue);
+        }
         let sandbox = self.plugins().sandbox();
         let finished = sandbox.run(&prepared.loaded.plugin, context.clone(), &prepared.parameters, &held.cancel).await;
         // What was dropped with the store tells its targets now.

@@ -60,9 +60,9 @@ pub enum ReviveError {
     Record(String),
 }
 
-/// Whether no other process could go on with it: it has what was given on the command line, or the plan that it is held to.
+/// Whether no other process could go on with it: it has what was given on the command line, the plan that it is held to, or somebody to talk with.
 fn alone(prepared: &Prepared) -> bool {
-    !prepared.ad_hoc.is_empty() || matches!(prepared.agreement, Agreement::Held(_))
+    !prepared.ad_hoc.is_empty() || matches!(prepared.agreement, Agreement::Held(_)) || prepared.dialogue.is_some()
 }
 
 /// A run for the record.
@@ -281,6 +281,7 @@ impl Host {
             ad_hoc: Vec::new(),
             agreement: Agreement::None,
             record: run.job.as_ref().and_then(|job| settings.jobs.get(job)).map_or(Record::Never, |job| job.record),
+            dialogue: None,
         })
     }
 

@@ -8,11 +8,12 @@ use crate::parameters::{self, ParameterError};
 use crate::settings::{JobSettings, Settings};
 use crate::teams::TeamOf;
 use rota_authority::{Agreement, Grant, Mode};
-use rota_capability::{Limits, Trigger};
+use rota_capability::{Dialogue, Limits, Trigger};
 use rota_catalog::{Catalog, CatalogError, Loaded};
 use rota_config::{Beyond, Record};
 use rota_contract::reports::Slot;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is asked for.
@@ -66,6 +67,8 @@ pub struct Prepared {
     pub agreement: Agreement,
     /// Whether it is recorded.
     pub record: Record,
+    /// What is said with its guest while it runs: of a session of `rota shell`, and of no other run.
+    pub dialogue: Option<Arc<Dialogue>>,
 }
 
 /// Accesses that a plugin declares and a run does not have.
@@ -237,6 +240,7 @@ pub(crate) async fn prepare(
         ad_hoc,
         agreement: Agreement::None,
         record: request.record.or(job.map(|job| job.record)).unwrap_or(Record::Never),
+        dialogue: None,
     })
 }
 

@@ -150,7 +150,7 @@ impl Host {
             loaded: prepared.loaded.clone(),
             job: claimed.row.run.job.clone(),
             parameters: prepared.parameters.clone(),
-            grants: prepared.grants.iter().map(crate::grants::same_grant).collect(),
+            grants: grants_now(prepared),
             limits: prepared.limits.clone(),
             mode: prepared.mode,
             trigger: prepared.trigger,
@@ -161,6 +161,20 @@ impl Host {
             agreement: Agreement::None,
             // What a run did is recorded, not what undoes it.
             record: Record::Never,
+            dialogue: None,
         }
     }
+}
+
+/// What was granted when the run began, and what somebody who talked with it granted meanwhile.
+fn grants_now(prepared: &Prepared) -> Vec<rota_authority::Grant> {
+    let mut grants: Vec<_> = prepared.grants.iter().map(crate::grants::same_grant).collect();
+    for (slot, accesses) in prepared.dialogue.iter().flat_map(|dialogue| dialogue.granted()) {
+        for grant in grants.iter_mut().filter(|grant| grant.slot == slot) {
+            let more = accesses.iter().filter(|access| !grant.accesses.contains(access)).cloned();
+            let more: Vec<String> = more.collect();
+            grant.accesses.extend(more);
+        }
+    }
+    grants
 }

@@ -13,6 +13,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime_wasi::cli::{AsyncStdinStream, AsyncStdoutStream};
+
+/// How many bytes a guest that is talked with may write before it waits until they are heard.
+const SPOKEN: usize = 64 << 10;
 
 /// How a run ended, or a compensation of it, which has nothing to report.
 #[derive(Debug)]
@@ -212,11 +216,12 @@ impl Sandbox {
         let allowance = context.gate.allowance().cloned();
         let stdio = [LogStream::new(context.clone(), "stdout"), LogStream::new(context.clone(), "stderr")];
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(stdio[0].clone())
-            .stderr(stdio[1].clone())
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false);
+        wasi.stdout(stdio[0].clone()).stderr(stdio[1].clone());
+        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        // Of a run that somebody talks with, these two are the conversation.
+        if let Some(ends) = context.dialogue().and_then(|dialogue| dialogue.take()) {
+            wasi.stdin(AsyncStdinStream::new(ends.stdin)).stdout(AsyncStdoutStream::new(SPOKEN, ends.stdout));
+        }
         context.tape.prepare(&mut wasi);
         let guest = Guest::new(context, self.services.clone(), wasi.build()).undoing(undoing);
         let mut store = Store::new(&self.engine, guest);

@@ -3,6 +3,7 @@
 mod author;
 mod operate;
 mod packages;
+mod shell;
 
 pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand, TestArgs};
 pub(crate) use operate::{
@@ -10,6 +11,7 @@ pub(crate) use operate::{
 };
 
 pub(crate) use packages::{PinArgs, PublishArgs, PushArgs, UpdateArgs};
+pub(crate) use shell::ShellArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Run a script of yours, JavaScript or SQL, in the sandbox
     Exec(Box<ExecArgs>),
+    /// A prompt that keeps one sandboxed session: SQL and JavaScript, planned before they change anything
+    Shell(Box<ShellArgs>),
     /// Past and present runs
     #[command(subcommand)]
     Runs(RunsCommand),

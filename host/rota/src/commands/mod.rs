@@ -12,6 +12,7 @@ pub(crate) mod plugins;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod shell;
 pub(crate) mod store;
 pub(crate) mod teams;
 

@@ -150,9 +150,14 @@ pub(crate) fn effects(view: &RunView) -> String {
 
 /// All effects of a plan, each with everything that is on record of it: for whoever is asked whether they may happen.
 pub(crate) fn effects_whole(view: &RunView) -> String {
-    let each = view.effects.iter().map(|effect| {
+    effects_listed(&view.effects)
+}
+
+/// The same, of some of them.
+pub(crate) fn effects_listed(effects: &[EffectView]) -> String {
+    let each = effects.iter().enumerate().map(|(place, effect)| {
         let detail: Vec<String> = effect.detail.lines().map(|line| format!("       {}", safe(line))).collect();
-        format!("  {:>3}. {} {}\n{}", effect.sequence, bold(&effect.operation), safe(&effect.target), detail.join("\n"))
+        format!("  {:>3}. {} {}\n{}", place + 1, bold(&effect.operation), safe(&effect.target), detail.join("\n"))
     });
     format!("{}\n{}", bold("Would have these effects"), each.collect::<Vec<_>>().join("\n"))
 }

@@ -84,24 +84,53 @@ impl File {
     }
 }
 
-fn new(catalog: &Catalog, args: &NewArgs, printing: Printing) -> anyhow::Result<u8> {
-    let spec = spec::Spec::read(&args.name, &args.slots, catalog)?;
-    let mut files = args.language.files(&spec)?;
-    files.push(first_case::file(&spec, args.language));
-    let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&spec.name));
+/// Make a folder of a plugin in JavaScript whose source is made out of the template's, and answer the names of its files.
+///
+/// # Errors
+/// When the name or a slot cannot be used, the folder is there already, or nothing can be written there.
+pub(crate) fn make_javascript(
+    catalog: &Catalog,
+    name: &str,
+    slots: &[String],
+    folder: &Path,
+    source: &dyn Fn(&str) -> String,
+) -> anyhow::Result<Vec<&'static str>> {
+    let spec = match slots {
+        [] => spec::Spec { slots: Vec::new(), ..spec::Spec::read(name, slots, catalog)? },
+        slots => spec::Spec::read(name, slots, catalog)?,
+    };
+    let mut files = Language::Javascript.files(&spec)?;
+    for file in files.iter_mut().filter(|file| file.path == javascript::SOURCE) {
+        file.text = source(&file.text);
+    }
+    make(folder, &files, Language::Javascript)?;
+    Ok(files.iter().map(|file| file.path).collect())
+}
+
+/// Make a plugin's folder.
+fn make(folder: &Path, files: &[File], language: Language) -> anyhow::Result<()> {
     // Made here and by nobody else: what is there already is never written to.
-    std::fs::create_dir(&folder).map_err(|error| match error.kind() {
+    std::fs::create_dir(folder).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => UsageError(format!(
             "{} is there already, and nothing was written; take it away, or choose another place with --folder",
             folder.display()
         )),
         _ => UsageError(format!("{} cannot be made: {error}", folder.display())),
     })?;
-    if let Err(error) = write(&folder, &files, args.language) {
+    if let Err(error) = write(folder, files, language) {
         // Half a plugin is worse than none.
-        let _ = std::fs::remove_dir_all(&folder);
+        let _ = std::fs::remove_dir_all(folder);
         return Err(error);
     }
+    Ok(())
+}
+
+fn new(catalog: &Catalog, args: &NewArgs, printing: Printing) -> anyhow::Result<u8> {
+    let spec = spec::Spec::read(&args.name, &args.slots, catalog)?;
+    let mut files = args.language.files(&spec)?;
+    files.push(first_case::file(&spec, args.language));
+    let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&spec.name));
+    make(&folder, &files, args.language)?;
     if !printing.human() {
         let paths: Vec<&str> = files.iter().map(|file| file.path).collect();
         print_json(
