@@ -112,7 +112,8 @@ async fn decide_put(call: &Call, name: &str, options: PutOptions) -> Result<(Nam
         object: name.as_str().to_owned(),
         detail: put.describe(),
         class,
-        exact: Exact::of([format!("{put:?}")]),
+        // The object itself is counted as it goes.
+        exact: Exact::of([format!("{put:?}")]).carrying(0),
     };
     let decision = authorized.effect(effect).await.map_err(refused)?;
     Ok((name, put, decision))
@@ -176,6 +177,7 @@ impl<T: Send + 'static> storage::HostBucketWithStore<T> for Host {
             let token = pending::tasks().token();
             let run = call.guard.run().clone();
             let stored = taken.offload(move |reader| {
+                let reader = run.sending(reader);
                 run.unless_stopped(async move {
                     // A run that ends only asks this task to end; until it has, and its permit has said so, it is not settled.
                     let _token = token;

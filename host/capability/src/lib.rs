@@ -5,17 +5,20 @@
 //! the client), `client.rs` or `client/` (the target's side: every function takes an `Authorized` token or a `Permit`).
 
 mod child;
+mod dialogue;
 mod durable;
 mod guest;
 mod items;
 mod limits;
 mod observer;
 mod remote;
+mod sending;
 mod services;
 pub mod streams;
 pub mod tape;
 
 pub use child::{Child, ChildEnded, ChildStatus, Process, taken};
+pub use dialogue::{Dialogue, Ends};
 pub use durable::{Begun, Durable, DurableError, EffectSeen, SeenOutcome, Transient, TransientCompensation};
 pub use guest::{
     CallGuard, Guest, RunContext, RunFacts, Trigger, Undoing, begin, deadline, denied, guest, refused, unless_stopped,

@@ -191,9 +191,9 @@ pub async fn replay(
     artifacts: &Artifacts,
     request: &ReplayRequest,
 ) -> Result<Replayed, ReplayError> {
-    let reading = open(records, artifacts, request).await?;
+    let reading = open_recording(records, artifacts, request).await?;
     let header = reading.header.clone();
-    let loaded = component(catalog, records, artifacts, &header, request).await?;
+    let loaded = recorded_component(catalog, records, artifacts, &header, request).await?;
     let player = Player::new(reading, request.until).map_err(ReplayError::Header)?;
     let began = Instant::now();
     let outcome = play(catalog, &loaded, &player).await?;
@@ -208,7 +208,14 @@ pub async fn replay(
 }
 
 /// The recording: of a run, or a file.
-async fn open(records: &RunRecords, artifacts: &Artifacts, request: &ReplayRequest) -> Result<Reading, ReplayError> {
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub async fn open_recording(
+    records: &RunRecords,
+    artifacts: &Artifacts,
+    request: &ReplayRequest,
+) -> Result<Reading, ReplayError> {
     let path = Path::new(&request.run);
     if request.run.contains('/') || path.is_file() {
         return Ok(Reading::open(path)?);
@@ -240,7 +247,10 @@ async fn open(records: &RunRecords, artifacts: &Artifacts, request: &ReplayReque
 }
 
 /// The build that was recorded, or the one that is given.
-async fn component(
+///
+/// # Errors
+/// When it is nowhere any more, or no host would take it.
+pub async fn recorded_component(
     catalog: &Catalog,
     records: &RunRecords,
     artifacts: &Artifacts,

@@ -116,7 +116,8 @@ impl wit::Host for &mut Guest {
                         Trigger::Api => wit::Trigger::Api,
                     },
                     started_at: micros(facts.started_at),
-                    deadline: micros(deadline(facts, &guest.run.limits)),
+                    // What is interrupted has no time left.
+                    deadline: if guest.run.is_interrupted() { 0 } else { micros(deadline(facts, &guest.run.limits)) },
                 })
             },
         )
@@ -133,11 +134,11 @@ impl wit::Host for &mut Guest {
             |guest| {
                 let run = &guest.run;
                 let info = |name: &String| {
-                    let bound = run.gate.bound().find(|(slot, _, _)| slot == name);
+                    let bound = run.gate.bound(name);
                     wit::SlotInfo {
                         name: name.clone(),
-                        binding: bound.map(|(_, binding, _)| binding.to_owned()),
-                        accesses: bound.map(|(_, _, accesses)| accesses.to_vec()).unwrap_or_default(),
+                        binding: bound.as_ref().map(|grant| grant.binding_name.clone()),
+                        accesses: bound.map(|grant| grant.accesses.clone()).unwrap_or_default(),
                     }
                 };
                 Ok(run.facts.slots.iter().map(info).collect())

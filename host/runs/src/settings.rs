@@ -7,6 +7,7 @@ use rota_telemetry::Secret;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What runs need of the configuration.
@@ -16,6 +17,8 @@ pub struct Settings {
     pub bindings: BTreeMap<String, Binding>,
     /// The jobs by name.
     pub jobs: BTreeMap<String, JobSettings>,
+    /// The teams by name.
+    pub teams: BTreeMap<String, Arc<rota_config::Team>>,
     /// The limits of a run that sets none.
     pub limits: Limits,
     /// The largest memory limit that the sandbox was set up for, bytes.
@@ -108,7 +111,8 @@ impl Settings {
             .jobs
             .iter()
             .map(|(name, job)| {
-                (name.to_string(), JobSettings::from_config(config, job, waited_for.contains(name.as_str())))
+                let team = config.teams_of(name.as_str()).next().map(|(_, team)| &team.limits);
+                (name.to_string(), JobSettings::from_config(config, job, team, waited_for.contains(name.as_str())))
             })
             .collect();
         let store = match config.store.connection()? {
@@ -125,6 +129,7 @@ impl Settings {
         Ok(Self {
             bindings,
             jobs,
+            teams: config.teams.iter().map(|(name, team)| (name.to_string(), Arc::new(team.clone()))).collect(),
             limits: limits(&config.limits),
             max_memory: config.sandbox.pool_memory.as_u64(),
             state_dir: config.state_dir(),
@@ -144,9 +149,16 @@ impl Settings {
 }
 
 impl JobSettings {
-    fn from_config(config: &rota_config::Config, job: &rota_config::Job, waited_for: bool) -> Self {
-        let mut limits = limits(&config.limits.with(&job.limits));
-        limits.wall = job.longest_attempt(&config.limits).into();
+    fn from_config(
+        config: &rota_config::Config,
+        job: &rota_config::Job,
+        team: Option<&rota_config::LimitOverrides>,
+        waited_for: bool,
+    ) -> Self {
+        // What the job does not say itself is no more than its team may have.
+        let mut own = config.limits.with(&job.limits);
+        own.wall = job.longest_attempt(&config.limits);
+        let limits = limits(&team.map_or_else(|| own.clone(), |team| own.within(team)));
         let labels = |labels: &rota_config::Labels| {
             labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
         };

@@ -33,6 +33,7 @@ impl InProcess {
             artifacts: None,
             bindings: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            teams: BTreeMap::new(),
             limits: Limits::default(),
             max_memory: MAX_MEMORY,
             state_dir: state.path().to_owned(),

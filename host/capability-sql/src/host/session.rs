@@ -213,6 +213,7 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
                     let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
                     let run = call.run().clone();
                     let copied = taken.offload(move |reader| {
+                        let reader = run.sending(reader);
                         run.unless_stopped(async move { session.copy_in(permit, statement, reader).await })
                     });
                     Ok(copied.await)

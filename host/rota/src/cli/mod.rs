@@ -2,11 +2,16 @@
 
 mod author;
 mod operate;
+mod packages;
+mod shell;
 
-pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand};
+pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand, TestArgs};
 pub(crate) use operate::{
-    ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand,
+    ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand, TeamsCommand,
 };
+
+pub(crate) use packages::{PinArgs, PublishArgs, PushArgs, UpdateArgs};
+pub(crate) use shell::ShellArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -64,6 +69,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Run a script of yours, JavaScript or SQL, in the sandbox
     Exec(Box<ExecArgs>),
+    /// A prompt that keeps one sandboxed session: SQL and JavaScript, planned before they change anything
+    Shell(Box<ShellArgs>),
     /// Past and present runs
     #[command(subcommand)]
     Runs(RunsCommand),
@@ -75,6 +82,9 @@ pub(crate) enum Command {
     /// Runs that wait for somebody's approval (jobs with `approval = true`)
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
+    /// The teams that have jobs here: what they may, and what they have used today
+    #[command(subcommand)]
+    Teams(TeamsCommand),
     /// The hosts that serve
     #[command(subcommand)]
     Hosts(HostsCommand),
@@ -240,13 +250,36 @@ pub(crate) enum PluginsCommand {
         /// Name, name@version or path
         plugin: String,
     },
-    /// Check a component: imports, descriptor, digest
+    /// Check a component: imports, descriptor, digest, signature; without a name, all that is locked
     Verify {
-        /// Name, name@version or path
-        plugin: String,
+        /// Name, name@version, package or path
+        plugin: Option<String>,
         /// The SHA-256 that it must have
         #[arg(long, value_name = "HEX")]
         digest: Option<String>,
+    },
+    /// Fetch a package from its registry and lock it
+    Pull {
+        /// REGISTRY/NAME@1 (the highest 1.x), :1.2.3 (just this), @sha256:...
+        reference: String,
+    },
+    /// Put a component into a registry as a package that other tools can read, too
+    Push(PushArgs),
+    /// Take newer versions of what is locked; says what differs, and takes what asks for more only if told so
+    Update(UpdateArgs),
+    /// What is locked, and what there would be
+    Outdated,
+    /// Forget a locked plugin, and what was kept of it
+    Remove {
+        /// The plugin's name, its package, or the whole reference
+        name: String,
+    },
+    /// Have exactly this version of a locked plugin run, until it is updated by name
+    Pin(PinArgs),
+    /// Have what was locked before run again
+    Rollback {
+        /// The plugin's name, its package, or the whole reference
+        name: String,
     },
 }
 

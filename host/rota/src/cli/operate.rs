@@ -209,6 +209,18 @@ pub(crate) enum HostsCommand {
     },
 }
 
+/// `rota teams`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TeamsCommand {
+    /// List the teams, with what each has used today of its quotas
+    List,
+    /// Show what a team may (plugins, jobs, bindings, limits), and what it has used today
+    Show {
+        /// The team; all of them without it
+        team: Option<String>,
+    },
+}
+
 /// `rota approvals`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ApprovalsCommand {

@@ -227,12 +227,8 @@ impl Script {
     fn request(&self, args: &ExecArgs) -> anyhow::Result<Request> {
         let mut given = Map::new();
         for argument in &args.arguments {
-            let Some((name, value)) = argument.split_once('=') else {
-                anyhow::bail!(UsageError::new(format!("--arg takes NAME=VALUE, this is {argument:?}")));
-            };
-            // What is JSON is taken as such; everything else is text.
-            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-            if given.insert(name.to_owned(), value).is_some() {
+            let (name, value) = self::argument(argument)?;
+            if given.insert(name.clone(), value).is_some() {
                 anyhow::bail!(UsageError::new(format!("--arg {name} is given twice")));
             }
         }
@@ -245,6 +241,15 @@ impl Script {
         parameters.extend(args.parameters.iter().cloned());
         Ok(Request { what: plugin.to_owned(), ..requested(parameters, &args.means)? })
     }
+}
+
+/// An argument of a script.
+pub(super) fn argument(argument: &str) -> anyhow::Result<(String, Value)> {
+    let Some((name, value)) = argument.split_once('=') else {
+        anyhow::bail!(UsageError::new(format!("--arg takes NAME=VALUE, this is {argument:?}")));
+    };
+    // What is JSON is taken as such; everything else is text.
+    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()))))
 }
 
 fn whole(from: &mut dyn std::io::Read, name: &str) -> anyhow::Result<String> {

@@ -9,6 +9,7 @@ mod human;
 mod interrupted;
 mod replay;
 pub(crate) mod schema;
+mod shell;
 
 use rota_tests::{Rota, Said, probe};
 use serde_json::Value;

@@ -1,6 +1,8 @@
 //! Every import of the contract: denied where its access is not granted, listed and not performed in plan mode, and, so that the two
 //! can fail, performed where it is granted.
 
+mod in_cases;
+mod languages;
 mod table;
 mod targets;
 
@@ -68,6 +70,11 @@ fn denied(case: &Case, answer: &Value, flag: &str) {
     assert_eq!(answer["error"], "denied", "{} with {}: {answer}", case.import, case.arguments);
     let text = answer["text"].as_str().unwrap();
     assert!(text.contains(flag), "{}: the text does not name `{flag}`: {text}", case.import);
+}
+
+/// Those that have an effect: of a plan they leave no trace.
+fn touching(cases: &[Case]) -> Vec<Case> {
+    cases.iter().filter(|case| case.effect.is_some()).cloned().collect()
 }
 
 #[tokio::test]
