@@ -4,7 +4,7 @@ use super::{Event, Given, Placeholder, Source, made, shown};
 use crate::Guest;
 use crate::streams::{HostBytes, Reader};
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, Stream as _};
+use futures::stream::BoxStream;
 use rota_contract::Error;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
