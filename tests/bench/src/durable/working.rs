@@ -46,6 +46,7 @@ pub(crate) async fn run_of(host: &Host, job: &str) -> anyhow::Result<NewRun> {
         timeout: None,
         limits: Vec::new(),
         trigger: Trigger::Api,
+        record: None,
     };
     let prepared = host.prepare(&request).await?;
     Ok(new_run(&prepared, &host.settings(), &Occasion { trigger: "api".into(), ..Occasion::default() }))
