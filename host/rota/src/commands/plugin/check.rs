@@ -22,11 +22,13 @@ pub(crate) struct Checked {
     pub(crate) findings: Vec<Finding>,
     pub(crate) errors: usize,
     pub(crate) size: u64,
+    /// Cases that have passed; none where it is no folder, or has none.
+    pub(crate) cases: Option<usize>,
     digest: String,
 }
 
 pub(crate) async fn check(catalog: &Catalog, what: &Path, printing: Printing) -> anyhow::Result<u8> {
-    let Checked { file, descriptor, findings, errors, size, digest } = examine(catalog, what, printing).await?;
+    let Checked { file, descriptor, findings, errors, size, digest, .. } = examine(catalog, what, printing).await?;
     if printing.human() {
         show(&file, descriptor.as_ref(), &findings, errors, size)?;
     } else {
@@ -64,8 +66,9 @@ pub(crate) async fn examine(catalog: &Catalog, what: &Path, printing: Printing) 
     let size = bytes.len() as u64;
     let digest = rota_sandbox::digest(&bytes);
     let descriptor = look(catalog, bytes, size, &mut findings).await;
+    let mut passed = None;
     if what.is_dir() && descriptor.is_some() {
-        cases(catalog, what, &file, &mut findings).await;
+        passed = cases(catalog, what, &file, &mut findings).await.filter(|passed| *passed > 0);
     }
     if let Some(descriptor) = &descriptor
         && file.file_stem().is_some_and(|stem| stem != descriptor.name.as_str())
@@ -78,7 +81,7 @@ pub(crate) async fn examine(catalog: &Catalog, what: &Path, printing: Printing) 
     }
     findings.sort_by_key(|finding| finding.level);
     let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
-    Ok(Checked { file, descriptor, findings, errors, size, digest })
+    Ok(Checked { file, descriptor, findings, errors, size, cases: passed, digest })
 }
 
 /// What is to be said of a component: as far as it can be looked at.
@@ -133,14 +136,14 @@ fn refused(error: &LoadError) -> Finding {
     Finding::error(rule, error.to_string(), to_do)
 }
 
-/// What the plugin's cases say of it: those that fail, and accesses that it asks for and no case used.
-async fn cases(catalog: &Catalog, folder: &Path, file: &Path, findings: &mut Vec<Finding>) {
-    let Ok(loaded) = catalog.load(&reference(file)).await else { return };
+/// What the plugin's cases say of it: those that fail, and accesses that it asks for and no case used. Answers how many have passed.
+async fn cases(catalog: &Catalog, folder: &Path, file: &Path, findings: &mut Vec<Finding>) -> Option<usize> {
+    let loaded = catalog.load(&reference(file)).await.ok()?;
     let ran = match super::test::run_cases(catalog, folder, &loaded).await {
         Ok(ran) => ran,
         Err(error) => {
             findings.push(Finding::error("cases", format!("its cases cannot be run: {error}"), "mend the file"));
-            return;
+            return None;
         }
     };
     if ran.tally.failed > 0 {
@@ -155,6 +158,7 @@ async fn cases(catalog: &Catalog, folder: &Path, file: &Path, findings: &mut Vec
             "take the access out of the slot, write a case that needs it, or say `uncovered = [\"SLOT: ACCESS\"]` in a case file",
         ));
     }
+    Some(ran.tally.passed)
 }
 
 /// What is to be said of the folder.
