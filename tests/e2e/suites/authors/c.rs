@@ -38,7 +38,7 @@ async fn from_nothing_to_a_plan_and_a_run_on_a_real_server() {
 
     let database = Postgres::shared().await.unwrap().fresh_database("authors_c").await.unwrap();
     database
-        .execute("create table orders as select generate_series(1, 1000) as n; create table \"odd \"\" name\" (n int)")
+        .execute("create table orders with (autovacuum_enabled = off) as select generate_series(1, 1000) as n; create table \"odd \"\" name\" (n int)")
         .await
         .unwrap();
     std::fs::create_dir(rota.path("work/bucket")).unwrap();

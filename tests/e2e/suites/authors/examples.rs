@@ -142,8 +142,8 @@ async fn the_one_in_rust_rolls_back_what_is_stuck() {
 async fn objects(rota: &Rota) -> Vec<String> {
     let script = "for await (const o of bucket.list('')) print(o.name)";
     let listed = rota.json(&["exec", "-e", script, "--bind", "bucket=exports"]).await.unwrap();
-    let output = listed["report"]["data"]["output"].as_str().or(listed["output"].as_str());
-    output.unwrap_or_else(|| panic!("{listed:#}")).lines().map(str::to_owned).collect()
+    let lines = listed["report"]["data"]["output"].as_array().unwrap_or_else(|| panic!("{listed:#}"));
+    lines.iter().map(|line| line.as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]

@@ -59,10 +59,28 @@ void exports_runbook_describe(runbook_descriptor_t *ret) {
     }
 }
 
+// From well to bad: unknown is worse than a warning, for it may hide one that is critical.
+static int weight(int severity) {
+    static const int weights[] = {0, 1, 3, 2};
+    return weights[severity & 3];
+}
+
+// The worst first, and otherwise as they were found.
+static void sort(rota_report *report) {
+    for (size_t i = 1; i < report->findings.len; i++) {
+        rota_runbook_reports_finding_t moved = report->findings.ptr[i];
+        size_t place = i;
+        for (; place > 0 && weight(report->findings.ptr[place - 1].severity) < weight(moved.severity); place--)
+            report->findings.ptr[place] = report->findings.ptr[place - 1];
+        report->findings.ptr[place] = moved;
+    }
+}
+
 bool exports_runbook_run(runbook_json_t *parameters, runbook_report_t *ret, runbook_failure_t *err) {
     rota_report report = {0};
     rota_failure failure = {0};
     bool well = rota_run(*parameters, &report, &failure);
+    sort(&report);
     if (report.summary.len == 0) report.summary = rota_t("done");
     if (report.data.len == 0) report.data = rota_t("{}");
     if (well) {
@@ -160,12 +178,6 @@ void rota_summary(rota_report *report, const char *format, ...) {
 }
 
 void rota_data(rota_report *report, rota_json data) { report->data = data; }
-
-// From well to bad: unknown is worse than a warning, for it may hide one that is critical.
-static int weight(int severity) {
-    static const int weights[] = {0, 1, 3, 2};
-    return weights[severity & 3];
-}
 
 size_t rota_finding(rota_report *report, int severity, rota_text title, rota_text detail) {
     size_t place = report->findings.len;
