@@ -53,7 +53,7 @@ pub enum ReviveError {
     )]
     OtherBuild(String),
     /// More than the team of its job may, by the configuration that is in force now.
-    #[error("{0}; {}", .0.advice())]
+    #[error("{}", .0.with_advice())]
     Team(rota_config::Beyond),
     /// The record.
     #[error("the run's record cannot be read: {0}")]

@@ -168,7 +168,7 @@ pub enum PrepareError {
         ceiling: Vec<String>,
     },
     /// More than the job's team may.
-    #[error("{0}; {}", .0.advice())]
+    #[error("{}", .0.with_advice())]
     Team(Beyond),
     /// The typed confirmation is missing or wrong.
     #[error("`{plugin}` can lose data or availability and executes only with --confirm {word}{}; --plan shows first what it would do", if *given { " (another word was given)" } else { "" })]

@@ -45,7 +45,6 @@ pub(crate) struct Share {
     asking: tokio::sync::Mutex<()>,
 }
 
-#[derive(Default)]
 struct Taken {
     day: i64,
     cpu: Span,
@@ -83,7 +82,7 @@ impl Share {
     }
 
     fn new(store: Arc<dyn Store>, team: TeamOf, most: TeamQuotas, first: &TeamShare) -> Self {
-        let taken = Taken { day: first.day, cpu: first.cpu, ..Taken::default() };
+        let taken = Taken { day: first.day, cpu: first.cpu, left: first.bytes_out, bytes: 0 };
         let covered = AtomicU64::new(micros(first.cpu));
         Self { store, team, most, covered, taken: Mutex::new(taken), asking: tokio::sync::Mutex::default() }
     }

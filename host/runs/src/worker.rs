@@ -325,8 +325,7 @@ impl Host {
                 return self.undo_fails(&claimed, &held, &said).await;
             }
             Err(ReviveError::Team(beyond)) => {
-                let said = format!("{beyond}; {}", beyond.advice());
-                return self.deny(&claimed, &held, "denied", &said).await;
+                return self.deny(&claimed, &held, "denied", &beyond.with_advice()).await;
             }
             Err(error) => return self.refuse(&claimed, &held, &error.to_string()).await,
         };

@@ -164,6 +164,11 @@ impl Beyond {
         }
     }
 
+    /// The same with who can allow it.
+    pub fn with_advice(&self) -> String {
+        format!("{self}; {}", self.advice())
+    }
+
     /// Who can allow it, and where.
     pub fn advice(&self) -> String {
         if let Self::Shared { .. } = self {
