@@ -3,6 +3,7 @@
 use crate::value::Js;
 use rota_sdk::Cell;
 use rota_sdk::prelude::*;
+use std::collections::BTreeSet;
 
 /// How many bytes of output are kept.
 const OUTPUT: usize = 4 << 20;
@@ -19,11 +20,21 @@ pub(crate) struct Told {
     pub(crate) truncated: bool,
     pub(crate) data: Option<Json>,
     pub(crate) summarised: bool,
+    /// The arguments that the script looked at.
+    pub(crate) used: BTreeSet<String>,
 }
 
 impl Default for Told {
     fn default() -> Self {
-        Self { report: Report::new(), output: Vec::new(), bytes: 0, truncated: false, data: None, summarised: false }
+        Self {
+            report: Report::new(),
+            output: Vec::new(),
+            bytes: 0,
+            truncated: false,
+            data: None,
+            summarised: false,
+            used: BTreeSet::new(),
+        }
     }
 }
 
