@@ -15,7 +15,7 @@ pub use descriptor::{
     words as access_words,
 };
 pub use javascript::{JavascriptError, LONGEST_JAVASCRIPT, is_javascript, javascript};
-pub use lint::{Finding, Level, lint};
+pub use lint::{Finding, Level, is_usable, lint};
 pub use reference::Reference;
 
 use first_party::FIRST_PARTY;

@@ -109,8 +109,7 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         ("spawn", [Js::Text(pod), Js::List(words), options, stdin]) => {
             let words = words.iter().map(flow::text).collect::<Result<Vec<_>>>();
             let words = words.map_err(|_| Error::new("a command is an array of texts"))?;
-            let mut command =
-                Command::new(pod.clone(), &words.iter().map(String::as_str).collect::<Vec<_>>());
+            let mut command = Command::new(pod.clone(), &words.iter().map(String::as_str).collect::<Vec<_>>());
             command.namespace = text(options, "namespace")?;
             command.container = text(options, "container")?;
             command.verified = flag(options, "verified");

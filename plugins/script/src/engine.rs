@@ -417,11 +417,7 @@ impl Thrown {
 
     /// What the host said where no line of the script is left to blame.
     fn of_host(error: Error) -> Self {
-        Self {
-            cause: error.cause().cloned(),
-            hint: error.hinted().map(str::to_owned),
-            ..Self::new(error.to_string())
-        }
+        Self { cause: error.cause().cloned(), hint: error.hinted().map(str::to_owned), ..Self::new(error.to_string()) }
     }
 
     /// As an error of the procedure, with the place and the line itself.

@@ -2,8 +2,8 @@
 
 use crate::cache::bytes;
 use crate::desk::{Desk, Slab};
-use crate::tool::Program;
 use crate::sql::Busy;
+use crate::tool::Program;
 use crate::value::Js;
 use crate::written::Writing;
 use rota_sdk::prelude::*;
@@ -75,7 +75,11 @@ impl Flow {
     }
 
     /// With a filter on it that is part of the source.
-    pub(crate) fn through(mut self, name: &'static str, filter: impl FnOnce(ByteStream) -> (ByteStream, Ending<Passed>)) -> Self {
+    pub(crate) fn through(
+        mut self,
+        name: &'static str,
+        filter: impl FnOnce(ByteStream) -> (ByteStream, Ending<Passed>),
+    ) -> Self {
         let (stream, ending) = filter(self.stream);
         self.stream = stream;
         self.watch.filters.push((name, Figure::default(), ending));
@@ -266,9 +270,8 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             };
             match self::codec(codec)? {
                 Codec::Zstd => flows.filtered("zstd", flow, |stream| stream.zstd(level.unwrap_or(3))),
-                Codec::Gzip => flows.filtered("gzip", flow, |stream| {
-                    stream.gzip(level.unwrap_or(6).try_into().unwrap_or(u32::MAX))
-                }),
+                Codec::Gzip => flows
+                    .filtered("gzip", flow, |stream| stream.gzip(level.unwrap_or(6).try_into().unwrap_or(u32::MAX))),
             }
         }
         ("decompress", [flow, codec]) => match self::codec(codec)? {

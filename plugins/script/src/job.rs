@@ -8,18 +8,8 @@ use rota_sdk::prelude::*;
 
 /// A job: one pod that runs one command to its end.
 pub(crate) fn job(given: &Js) -> Result<Job> {
-    const KNOWN: [&str; 10] = [
-        "name",
-        "image",
-        "command",
-        "namespace",
-        "variables",
-        "secrets",
-        "serviceAccount",
-        "seconds",
-        "memory",
-        "cpu",
-    ];
+    const KNOWN: [&str; 10] =
+        ["name", "image", "command", "namespace", "variables", "secrets", "serviceAccount", "seconds", "memory", "cpu"];
     if let Js::Object(members) = given
         && let Some((name, _)) = members.iter().find(|(name, _)| !KNOWN.contains(&name.as_str()))
     {
@@ -74,7 +64,9 @@ pub(crate) fn job(given: &Js) -> Result<Job> {
 /// What is waited for: `"exists"`, `"gone"`, `"rolled-out"`, `{ status: ["Ready", "True"] }`, `{ field: ["/status/phase", "Running"] }`.
 pub(crate) fn condition(given: &Js) -> Result<Condition> {
     let unknown = || {
-        Error::new("what is waited for is \"exists\", \"gone\", \"rolled-out\", { status: [\"Ready\", \"True\"] } or { field: [\"/status/phase\", \"Running\"] }")
+        Error::new(
+            "what is waited for is \"exists\", \"gone\", \"rolled-out\", { status: [\"Ready\", \"True\"] } or { field: [\"/status/phase\", \"Running\"] }",
+        )
     };
     match given {
         Js::Text(word) => match word.as_str() {

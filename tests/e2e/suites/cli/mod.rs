@@ -3,11 +3,13 @@
 mod bad_input;
 mod bad_targets;
 mod commands;
+mod escapes;
 mod exec;
 mod exit_codes;
 mod human;
 mod interrupted;
 pub(crate) mod schema;
+mod streams;
 
 use rota_tests::{Rota, Said, probe};
 use serde_json::Value;
