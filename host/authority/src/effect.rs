@@ -113,6 +113,15 @@ impl Exact {
         Self(Some(hash.finalize().into()))
     }
 
+    /// The same with more that is not shown; of what is shown it makes nothing.
+    #[must_use]
+    pub fn with(self, more: Option<impl AsRef<[u8]>>) -> Self {
+        match (self.0, more) {
+            (Some(parts), Some(more)) => Self::of([&parts[..], more.as_ref()]),
+            (parts, _) => Self(parts),
+        }
+    }
+
     /// What is shown is all of it.
     pub fn shown() -> Self {
         Self(None)

@@ -2,8 +2,8 @@
 
 use crate::filter::{self, Filtered, Recipients};
 use rota_authority::{Key, KeyAccess};
-use rota_capability::streams::{Reader, give_bytes, give_outcome, take_bytes};
-use rota_capability::{CallGuard, Guest, begin, denied, unless_stopped};
+use rota_capability::streams::{Reader, give_filtered, give_outcome, take_bytes};
+use rota_capability::{CallGuard, Guest, Written, begin, denied, unless_stopped};
 use rota_contract::Error;
 use wasmtime::AsContextMut as _;
 use wasmtime::component::{Access, Accessor, AccessorTask, FutureReader, HasData, Linker, StreamReader};
@@ -61,21 +61,32 @@ where
     }
 }
 
+/// What a filter works on.
+struct Source {
+    reader: Reader,
+    guard: CallGuard,
+    /// What the guest wrote, where it is of that.
+    written: Option<Written>,
+}
+
 /// Count the filter in and take the bytes. A filter counts as a host call in flight until it is done, which bounds the threads of a run.
-fn take<T: Send + 'static>(
-    access: &mut Access<'_, T, Bytes>,
-    data: StreamReader<u8>,
-) -> wasmtime::Result<(Reader, CallGuard)> {
+fn take<T: Send + 'static>(access: &mut Access<'_, T, Bytes>, data: StreamReader<u8>) -> wasmtime::Result<Source> {
     let guard = access.get().enter()?;
-    let (reader, confirmations) = take_bytes(access, data)?.split();
+    let taken = take_bytes(access, data)?;
+    let written = taken.written.clone();
+    let (reader, confirmations) = taken.split();
     if let Some(confirmations) = confirmations {
         access.spawn(Confirm(confirmations))?;
     }
-    Ok((reader, guard))
+    Ok(Source { reader, guard, written })
 }
 
-fn give<T: 'static>(access: &mut Access<'_, T, Bytes>, filtered: Filtered) -> wasmtime::Result<Answer> {
-    Ok((give_bytes(access, filtered.reader)?, give_outcome(access, filtered.outcome)?))
+fn give<T: 'static>(
+    access: &mut Access<'_, T, Bytes>,
+    filtered: Filtered,
+    written: Option<Written>,
+) -> wasmtime::Result<Answer> {
+    Ok((give_filtered(access, filtered.reader, written)?, give_outcome(access, filtered.outcome)?))
 }
 
 /// A filter that cannot begin, where the contract has no error to answer with: a stream that ends at once, and an outcome that says why.
@@ -84,7 +95,7 @@ fn give_failed<T: 'static>(access: &mut Access<'_, T, Bytes>, error: Error) -> w
     let (tell, outcome) = tokio::sync::oneshot::channel();
     // The receiver is in hand.
     let _ = tell.send(Err(error));
-    give(access, Filtered { reader: Box::pin(Failing(Some(failed))), outcome })
+    give(access, Filtered { reader: Box::pin(Failing(Some(failed))), outcome }, None)
 }
 
 /// A reader that fails.
@@ -113,9 +124,10 @@ fn refuse<T: 'static>(
 fn always<T: 'static>(
     access: &mut Access<'_, T, Bytes>,
     filtered: Result<Filtered, Error>,
+    written: Option<Written>,
 ) -> wasmtime::Result<Answer> {
     match filtered {
-        Ok(filtered) => give(access, filtered),
+        Ok(filtered) => give(access, filtered, written),
         Err(error) => give_failed(access, error),
     }
 }
@@ -123,22 +135,23 @@ fn always<T: 'static>(
 fn fallible<T: 'static>(
     access: &mut Access<'_, T, Bytes>,
     filtered: Result<Filtered, Error>,
+    written: Option<Written>,
 ) -> wasmtime::Result<Result<Answer, Error>> {
     match filtered {
-        Ok(filtered) => give(access, filtered).map(Ok),
+        Ok(filtered) => give(access, filtered, written).map(Ok),
         Err(error) => Ok(Err(error)),
     }
 }
 
 impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
     fn tee_sha256(mut access: Access<'_, T, Self>, data: StreamReader<u8>) -> wasmtime::Result<Answer> {
-        let (reader, guard) = take(&mut access, data)?;
-        always(&mut access, filter::tee_sha256(reader, guard))
+        let Source { reader, guard, written } = take(&mut access, data)?;
+        always(&mut access, filter::tee_sha256(reader, guard), written)
     }
 
     fn count(mut access: Access<'_, T, Self>, data: StreamReader<u8>) -> wasmtime::Result<Answer> {
-        let (reader, guard) = take(&mut access, data)?;
-        give(&mut access, filter::count(reader, guard))
+        let Source { reader, guard, written } = take(&mut access, data)?;
+        give(&mut access, filter::count(reader, guard), written)
     }
 
     fn compress(
@@ -146,13 +159,13 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
         data: StreamReader<u8>,
         codec: Codec,
     ) -> wasmtime::Result<Result<Answer, Error>> {
-        let (reader, guard) = take(&mut access, data)?;
-        fallible(&mut access, filter::compress(reader, codec, guard))
+        let Source { reader, guard, written } = take(&mut access, data)?;
+        fallible(&mut access, filter::compress(reader, codec, guard), written)
     }
 
     fn decompress(mut access: Access<'_, T, Self>, data: StreamReader<u8>, coding: Coding) -> wasmtime::Result<Answer> {
-        let (reader, guard) = take(&mut access, data)?;
-        always(&mut access, filter::decompress(reader, coding, guard))
+        let Source { reader, guard, written } = take(&mut access, data)?;
+        always(&mut access, filter::decompress(reader, coding, guard), written)
     }
 
     fn encrypt(
@@ -164,8 +177,8 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
             Ok(recipients) => recipients,
             Err(error) => return refuse(&mut access, data, error),
         };
-        let (reader, guard) = take(&mut access, data)?;
-        fallible(&mut access, filter::encrypt(reader, recipients, guard))
+        let Source { reader, guard, written } = take(&mut access, data)?;
+        fallible(&mut access, filter::encrypt(reader, recipients, guard), written)
     }
 
     fn decrypt(
@@ -182,8 +195,8 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
             Ok(identities) => identities,
             Err(error) => return refuse(&mut access, data, error),
         };
-        let (reader, guard) = take(&mut access, data)?;
-        fallible(&mut access, filter::decrypt(reader, identities, guard))
+        let Source { reader, guard, written } = take(&mut access, data)?;
+        fallible(&mut access, filter::decrypt(reader, identities, guard), written)
     }
 
     fn rate_limit(
@@ -191,8 +204,8 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
         data: StreamReader<u8>,
         bytes_per_second: u64,
     ) -> wasmtime::Result<Result<Answer, Error>> {
-        let (reader, guard) = take(&mut access, data)?;
-        fallible(&mut access, filter::rate_limit(reader, bytes_per_second, guard))
+        let Source { reader, guard, written } = take(&mut access, data)?;
+        fallible(&mut access, filter::rate_limit(reader, bytes_per_second, guard), written)
     }
 
     async fn drain(accessor: &Accessor<T, Self>, data: StreamReader<u8>) -> wasmtime::Result<Result<Passed, Error>> {

@@ -13,6 +13,7 @@ mod observer;
 mod remote;
 mod services;
 pub mod streams;
+mod written;
 
 pub use child::{Child, ChildEnded, ChildStatus, Process, taken};
 pub use durable::{Begun, Durable, DurableError, EffectSeen, SeenOutcome, Transient, TransientCompensation};
@@ -24,6 +25,7 @@ pub use limits::{LimitExceeded, Limiter, Limits};
 pub use observer::{LogLevel, MetricKind, Observer, Quiet};
 pub use remote::{Conclude, Forward, Local, Remote, RemoteProgram, Remotes};
 pub use services::Services;
+pub use written::{Digest, Written};
 
 use wasmtime::component::Linker;
 

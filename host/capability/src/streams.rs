@@ -8,6 +8,7 @@
 //! A reader that fails ends the guest's view of the stream, and makes whatever the bytes are handed to fail with it. How it
 //! ended is told by the outcome future that comes with each stream ([`watched`]).
 
+use crate::written::Written;
 use bytes::{Buf, Bytes};
 use rota_contract::{Error, Fault};
 use std::any::{Any, TypeId};
@@ -30,12 +31,17 @@ pub type Reader = Pin<Box<dyn AsyncRead + Send>>;
 const GUEST_CHUNK: usize = 64 * 1024;
 
 /// A `stream<u8>` that the host made.
-pub struct HostBytes(Reader);
+pub struct HostBytes(Reader, Option<Written>);
 
 impl HostBytes {
     /// From a reader.
     pub fn new(reader: impl AsyncRead + Send + 'static) -> Self {
-        Self(Box::pin(reader))
+        Self(Box::pin(reader), None)
+    }
+
+    /// The same, of something that a guest wrote.
+    fn of_written(self, written: Option<Written>) -> Self {
+        Self(self.0, written)
     }
 }
 
@@ -88,6 +94,21 @@ where
     StreamReader::new(access.as_context_mut(), HostBytes::new(reader))
 }
 
+/// Give a reader to the guest that a filter made, of something that the guest wrote itself where `written` is there.
+///
+/// # Errors
+/// When the store cannot hold another stream.
+pub fn give_filtered<T: 'static, D>(
+    access: &mut Access<'_, T, D>,
+    reader: impl AsyncRead + Send + 'static,
+    written: Option<Written>,
+) -> wasmtime::Result<StreamReader<u8>>
+where
+    D: HasData + ?Sized,
+{
+    StreamReader::new(access.as_context_mut(), HostBytes::new(reader).of_written(written))
+}
+
 /// Give the guest a future that resolves to what a channel delivers; a sender that goes away without a word is `cancelled`.
 ///
 /// # Errors
@@ -111,9 +132,16 @@ pub struct Taken {
     pub reader: Reader,
     /// Answers, from within the store, whether the run goes on. `None` for a stream that the host made.
     confirm: Option<mpsc::Receiver<oneshot::Sender<()>>>,
+    /// What the guest wrote, where the bytes come of that.
+    pub written: Option<Written>,
 }
 
 impl Taken {
+    /// Bytes that are there already.
+    pub(crate) fn whole(bytes: Vec<u8>) -> Self {
+        Self { reader: Box::pin(io::Cursor::new(bytes)), confirm: None, written: None }
+    }
+
     /// Run `work` (which owns the reader) on the runtime, so that its time is not the guest's, while the store stays
     /// responsible for it: dropped with the run, it is aborted.
     ///
@@ -188,13 +216,14 @@ where
     D: HasData + ?Sized,
 {
     match stream.try_into::<HostBytes>(access.as_context_mut()) {
-        Ok(bytes) => Ok(Taken { reader: bytes.0, confirm: None }),
+        Ok(HostBytes(reader, written)) => Ok(Taken { reader, confirm: None, written }),
         Err(stream) => {
             let (sender, receiver) = mpsc::channel(4);
             let (ask, confirm) = mpsc::channel(1);
             stream.pipe(access.as_context_mut(), GuestBytes { sender: tokio_util::sync::PollSender::new(sender) })?;
             let reader = Piped { receiver, current: Bytes::new(), ask: Some(ask), answer: None };
-            Ok(Taken { reader: Box::pin(reader), confirm: Some(confirm) })
+            let written = Written::default();
+            Ok(Taken { reader: written.reading(Box::pin(reader)), confirm: Some(confirm), written: Some(written) })
         }
     }
 }

@@ -281,9 +281,12 @@ impl<T> Slab<T> {
         }
     }
 
-    /// What is left, none of which is in the middle of a call.
-    pub(crate) fn into_things(self) -> impl Iterator<Item = T> {
-        self.things.into_values().flatten()
+    /// Take all that are not in the middle of a call, for good.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        let (idle, busy): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.things).into_iter().partition(|(_, thing)| thing.is_some());
+        self.things = busy;
+        idle.into_values().flatten().collect()
     }
 
     pub(crate) fn remove(&mut self, handle: &Js) -> Result<T> {

@@ -174,8 +174,7 @@ impl Flows {
 
     /// What was opened and never read, in words; it is over now.
     pub(crate) fn unread(&self) -> Vec<String> {
-        let flows = std::mem::take(&mut *self.flows.borrow_mut());
-        flows.into_things().map(|flow| flow.watch.name).collect()
+        self.flows.borrow_mut().drain().into_iter().map(|flow| flow.watch.name).collect()
     }
 
     /// A filter on a stream, whose figures can be asked for afterwards.

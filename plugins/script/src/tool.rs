@@ -63,9 +63,9 @@ impl Programs {
     /// # Errors
     /// When one did not end well.
     pub(crate) async fn finish(&self) -> Result<Vec<String>> {
-        let programs = std::mem::take(&mut *self.0.borrow_mut());
+        let programs = self.0.borrow_mut().drain();
         let mut unread = Vec::new();
-        for program in programs.into_things().filter(|program| !program.awaited.get()) {
+        for program in programs.iter().filter(|program| !program.awaited.get()) {
             if program.read.get() {
                 // Its output was asked for and not read to its end: it would wait for ever.
                 program.child.kill().await?;

@@ -157,36 +157,26 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
         accessor: &Accessor<T, Self>,
         session: Resource<Session>,
         statement: String,
-        mut data: StreamReader<u8>,
+        data: StreamReader<u8>,
     ) -> Answered<u64> {
         unless_stopped(accessor, async {
+            // Whatever comes of the call, the guest's end of the stream learns that nobody reads it.
             let (call, session) = enter(accessor, &session)?;
-            let decided =
-                match judge::copy(gate(&call), "sql.copy-in", session.slot(), &statement, CopyDirection::In).await {
-                    Ok(judged) => {
-                        judged
-                            .decide(session.other_database(), statement_detail(&statement, &[]), exact(&statement, &[]))
-                            .await
-                    }
-                    Err(error) => Err(error),
-                };
-            match decided {
-                Ok(Decision::Perform(permit)) => {
-                    let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
+            let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
+            let judged =
+                answer!(judge::copy(gate(&call), "sql.copy-in", session.slot(), &statement, CopyDirection::In).await);
+            let (taken, written) = answer!(taken.held(gate(&call)).await);
+            let exact = exact(&statement, &[]).with(written);
+            let decided = judged.decide(session.other_database(), statement_detail(&statement, &[]), exact).await;
+            match answer!(decided) {
+                Decision::Perform(permit) => {
                     let run = call.run().clone();
                     let copied = taken.offload(move |reader| {
                         run.unless_stopped(async move { session.copy_in(permit, statement, reader).await })
                     });
                     Ok(copied.await)
                 }
-                Ok(Decision::Planned) => {
-                    accessor.with(|access| data.close(access))?;
-                    Ok(Ok(0))
-                }
-                Err(error) => {
-                    accessor.with(|access| data.close(access))?;
-                    Ok(Err(error))
-                }
+                Decision::Planned => Ok(Ok(0)),
             }
         })
         .await
