@@ -103,7 +103,8 @@ impl Watch {
         for source in sources {
             let ended = match source {
                 Source::Counted(ending) => ending.wait().await.map(drop),
-                Source::Program(program) => program.success().await.map(drop),
+                // A program may read what another wrote.
+                Source::Program(program) => Box::pin(program.success()).await.map(drop),
             };
             if let Err(error) = ended {
                 first.get_or_insert_with(|| error.context(format!("reading {name}")));
