@@ -71,6 +71,7 @@ fn without_jobs(settings: &Settings) -> Settings {
         telemetry: settings.telemetry.clone(),
         bindings: settings.bindings.clone(),
         jobs: BTreeMap::new(),
+        teams: settings.teams.clone(),
     }
 }
 

@@ -173,6 +173,13 @@ impl Flows {
         self.flows.borrow_mut().remove(handle)
     }
 
+    /// Let go of everything.
+    pub(crate) fn forget(&self) {
+        self.flows.borrow_mut().clear();
+        self.writing.borrow_mut().clear();
+        self.figures.borrow_mut().clear();
+    }
+
     /// What was opened and never read, in words; it is over now.
     pub(crate) fn unread(&self) -> Vec<String> {
         self.flows.borrow_mut().drain().into_iter().map(|flow| flow.watch.name).collect()

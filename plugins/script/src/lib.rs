@@ -11,8 +11,10 @@ mod flow;
 mod genuine;
 mod job;
 mod program;
+mod prompt;
 mod sql;
 mod stream;
+mod talk;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -127,7 +129,7 @@ mod component {
 /// What to run.
 #[parameters]
 pub struct Parameters {
-    /// The script: JavaScript (ES2023), with `await` anywhere.
+    /// The script: JavaScript (ES2023), with `await` anywhere. Of a session, which is told what to run, nothing.
     script: String,
     /// What it is called in messages: a file's name.
     #[parameter(default = "script.js".to_owned())]
@@ -135,6 +137,9 @@ pub struct Parameters {
     /// What the script finds as `args`.
     #[parameter(default)]
     arguments: BTreeMap<String, Json>,
+    /// Whether it is a session of `rota shell`, which runs one statement after the other.
+    #[parameter(default)]
+    session: bool,
 }
 
 /// What came of it.
@@ -152,6 +157,19 @@ pub struct Data {
     unused: Vec<String>,
     /// Where it failed: message, line, column, the line, and its calls.
     error: Option<Failed>,
+    /// Of a session: its statements, the first 1,000 (of 1 MiB together).
+    statements: Vec<Stated>,
+}
+
+/// A statement of a session.
+#[data]
+pub struct Stated {
+    /// As it was typed.
+    text: String,
+    /// `done`, `failed` or `interrupted`.
+    state: String,
+    /// How long it took, in seconds.
+    seconds: f64,
 }
 
 /// Where a script failed.
@@ -184,6 +202,9 @@ fn own_slots() -> Vec<Slot> {
 }
 
 async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
+    if parameters.session {
+        return talk::session(cx, parameters.arguments).await;
+    }
     let desk = Rc::new(Desk::new(cx, own_slots()));
     let source = Source { name: &parameters.name, text: &parameters.script };
     let given: Vec<String> = parameters.arguments.keys().cloned().collect();
@@ -202,6 +223,7 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         data: told.data.unwrap_or_default(),
         unused: Vec::new(),
         error: None,
+        statements: Vec::new(),
     };
     match ended {
         Ok(result) => {

@@ -547,5 +547,5 @@
   // Plain words that a script may well have variables of.
   const plain = { bytes: filters, tool };
   for (const name of keys(plain)) defineProperty(globalThis, name, { value: plain[name], writable: false, configurable: true, enumerable: true });
-  return { shown, said: saidBy, isItems: (value) => value instanceof Items || isBytes(value) };
+  return { shown, said: saidBy, isItems: (value) => value instanceof Items, isWhole: (value) => value instanceof Items || isBytes(value), print, table };
 })

@@ -50,7 +50,8 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         if self.session.take().is_some() {
-            self.of.open.set(self.of.open.get() - 1);
+            // All may have been let go meanwhile.
+            self.of.open.set(self.of.open.get().saturating_sub(1));
         }
     }
 }
@@ -182,6 +183,15 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
 }
 
 impl Databases {
+    /// Let go of everything. True: a transaction was open, which is rolled back.
+    pub(crate) fn forget(&self) -> bool {
+        self.rows.borrow_mut().clear();
+        let was_open = self.transactions.borrow_mut().clear();
+        self.sessions.idle.borrow_mut().clear();
+        self.sessions.open.set(0);
+        was_open
+    }
+
     async fn take(&self, desk: &Desk, slot: &Js) -> Result<Busy> {
         let slot = desk.sql_slot(slot)?;
         let Sessions { idle, open } = &*self.sessions;

@@ -54,6 +54,11 @@ impl Programs {
         self.0.borrow_mut().insert(Rc::new(program))
     }
 
+    /// Let go of everything: what runs is killed.
+    pub(crate) fn forget(&self) {
+        self.0.borrow_mut().clear();
+    }
+
     fn get(&self, handle: &Js) -> Result<Rc<Program>> {
         self.0.borrow().get(handle).cloned()
     }

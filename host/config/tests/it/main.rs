@@ -14,6 +14,7 @@ mod schedules;
 mod server;
 mod sources;
 mod streams;
+mod teams;
 
 use rota_config::{Config, Problem, Source};
 

@@ -8,7 +8,9 @@ mod exec;
 mod exit_codes;
 mod human;
 mod interrupted;
+mod replay;
 pub(crate) mod schema;
+mod shell;
 mod streams;
 
 use rota_tests::{Rota, Said, probe};
