@@ -124,6 +124,15 @@ impl Exact {
         Self { hash: Some(hash.finalize().into()), bytes }
     }
 
+    /// The same with more that is not shown; of what is shown it makes nothing.
+    #[must_use]
+    pub fn with(self, more: Option<impl AsRef<[u8]>>) -> Self {
+        match (self.hash, more) {
+            (Some(parts), Some(more)) => Self { hash: Self::of([&parts[..], more.as_ref()]).hash, ..self },
+            _ => self,
+        }
+    }
+
     /// What is shown is all of it.
     pub fn shown() -> Self {
         Self::default()

@@ -197,6 +197,11 @@ impl Gate {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Whether the run is held to a plan, or is one that a run will be held to.
+    pub fn is_agreed_to(&self) -> bool {
+        self.noted.is_some() || self.agreed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// The gate of a run, with what its job grants.
     pub fn new(
         identity: RunIdentity,

@@ -2,9 +2,9 @@
 
 use crate::filter::{self, Filtered, Recipients};
 use rota_authority::{Key, KeyAccess};
-use rota_capability::streams::{Reader, give_bytes, give_outcome, take_bytes};
+use rota_capability::streams::{Reader, give_filtered, give_outcome, take_bytes};
 use rota_capability::tape::{self, Arguments, Plain, ask, ask_with, called, now_with, now_with_infallible};
-use rota_capability::{CallGuard, Guest, begin, denied};
+use rota_capability::{CallGuard, Guest, Written, begin, denied};
 use rota_contract::Error;
 use wasmtime::AsContextMut as _;
 use wasmtime::component::{Access, Accessor, AccessorTask, FutureReader, HasData, Linker, StreamReader};
@@ -62,21 +62,32 @@ where
     }
 }
 
+/// What a filter works on.
+struct Source {
+    reader: Reader,
+    guard: CallGuard,
+    /// What the guest wrote, where it is of that.
+    written: Option<Written>,
+}
+
 /// Count the filter in and take the bytes. A filter counts as a host call in flight until it is done, which bounds the threads of a run.
-fn take<T: Send + 'static>(
-    access: &mut Access<'_, T, Bytes>,
-    data: StreamReader<u8>,
-) -> wasmtime::Result<(Reader, CallGuard)> {
+fn take<T: Send + 'static>(access: &mut Access<'_, T, Bytes>, data: StreamReader<u8>) -> wasmtime::Result<Source> {
     let guard = access.get().enter()?;
-    let (reader, confirmations) = take_bytes(access, data)?.split();
+    let taken = take_bytes(access, data)?;
+    let written = taken.written.clone();
+    let (reader, confirmations) = taken.split();
     if let Some(confirmations) = confirmations {
         access.spawn(Confirm(confirmations))?;
     }
-    Ok((reader, guard))
+    Ok(Source { reader, guard, written })
 }
 
-fn give<T: 'static>(access: &mut Access<'_, T, Bytes>, filtered: Filtered) -> wasmtime::Result<Answer> {
-    Ok((give_bytes(access, filtered.reader)?, give_outcome(access, filtered.outcome)?))
+fn give<T: 'static>(
+    access: &mut Access<'_, T, Bytes>,
+    filtered: Filtered,
+    written: Option<Written>,
+) -> wasmtime::Result<Answer> {
+    Ok((give_filtered(access, filtered.reader, written)?, give_outcome(access, filtered.outcome)?))
 }
 
 /// A filter that cannot begin, where the contract has no error to answer with: a stream that ends at once, and an outcome that says why.
@@ -85,7 +96,7 @@ fn give_failed<T: 'static>(access: &mut Access<'_, T, Bytes>, error: Error) -> w
     let (tell, outcome) = tokio::sync::oneshot::channel();
     // The receiver is in hand.
     let _ = tell.send(Err(error));
-    give(access, Filtered { reader: Box::pin(Failing(Some(failed))), outcome })
+    give(access, Filtered { reader: Box::pin(Failing(Some(failed))), outcome }, None)
 }
 
 /// A reader that fails.
@@ -114,9 +125,10 @@ fn refuse<T: 'static>(
 fn always<T: 'static>(
     access: &mut Access<'_, T, Bytes>,
     filtered: Result<Filtered, Error>,
+    written: Option<Written>,
 ) -> wasmtime::Result<Answer> {
     match filtered {
-        Ok(filtered) => give(access, filtered),
+        Ok(filtered) => give(access, filtered, written),
         Err(error) => give_failed(access, error),
     }
 }
@@ -124,9 +136,10 @@ fn always<T: 'static>(
 fn fallible<T: 'static>(
     access: &mut Access<'_, T, Bytes>,
     filtered: Result<Filtered, Error>,
+    written: Option<Written>,
 ) -> wasmtime::Result<Result<Answer, Error>> {
     match filtered {
-        Ok(filtered) => give(access, filtered).map(Ok),
+        Ok(filtered) => give(access, filtered, written).map(Ok),
         Err(error) => Ok(Err(error)),
     }
 }
@@ -139,8 +152,8 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
             |asked| asked,
             data,
             |access, data| {
-                let (reader, guard) = take(access, data)?;
-                always(access, filter::tee_sha256(reader, guard))
+                let Source { reader, guard, written } = take(access, data)?;
+                always(access, filter::tee_sha256(reader, guard), written)
             },
         )
     }
@@ -152,8 +165,8 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
             |asked| asked,
             data,
             |access, data| {
-                let (reader, guard) = take(access, data)?;
-                give(access, filter::count(reader, guard))
+                let Source { reader, guard, written } = take(access, data)?;
+                give(access, filter::count(reader, guard), written)
             },
         )
     }
@@ -169,8 +182,8 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
             |asked| asked.with("codec", &codec),
             data,
             |access, data| {
-                let (reader, guard) = take(access, data)?;
-                fallible(access, filter::compress(reader, codec, guard))
+                let Source { reader, guard, written } = take(access, data)?;
+                fallible(access, filter::compress(reader, codec, guard), written)
             },
         )
     }
@@ -182,8 +195,8 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
             |asked| asked.with("coding", &coding),
             data,
             |access, data| {
-                let (reader, guard) = take(access, data)?;
-                always(access, filter::decompress(reader, coding, guard))
+                let Source { reader, guard, written } = take(access, data)?;
+                always(access, filter::decompress(reader, coding, guard), written)
             },
         )
     }
@@ -203,8 +216,8 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
                     Ok(recipients) => recipients,
                     Err(error) => return refuse(access, data, error),
                 };
-                let (reader, guard) = take(access, data)?;
-                fallible(access, filter::encrypt(reader, recipients, guard))
+                let Source { reader, guard, written } = take(access, data)?;
+                fallible(access, filter::encrypt(reader, recipients, guard), written)
             },
         )
     }
@@ -229,8 +242,8 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
                     Ok(identities) => identities,
                     Err(error) => return refuse(access, data, error),
                 };
-                let (reader, guard) = take(access, data)?;
-                fallible(access, filter::decrypt(reader, identities, guard))
+                let Source { reader, guard, written } = take(access, data)?;
+                fallible(access, filter::decrypt(reader, identities, guard), written)
             },
         )
     }
@@ -242,8 +255,8 @@ impl<T: Send + 'static> bytes::HostWithStore<T> for Bytes {
     ) -> wasmtime::Result<Result<Answer, Error>> {
         let arguments = |asked: Arguments| asked.with("bytes-per-second", &bytes_per_second);
         filters_if(access, "bytes.rate-limit", arguments, data, |access, data| {
-            let (reader, guard) = take(access, data)?;
-            fallible(access, filter::rate_limit(reader, bytes_per_second, guard))
+            let Source { reader, guard, written } = take(access, data)?;
+            fallible(access, filter::rate_limit(reader, bytes_per_second, guard), written)
         })
     }
 

@@ -7,7 +7,7 @@ use crate::put::{Put, readable};
 use rota_authority::{Authorized, Decision, Effect, EffectClass, Exact, Storage, StorageAccess};
 use rota_capability::streams::{give_bytes, give_outcome, take_bytes, watched};
 use rota_capability::tape::{self, Handle, HeadBytes, Plain, ask, called};
-use rota_capability::{CallGuard, Capability, Guest, Items, Services, begin, denied, refused};
+use rota_capability::{CallGuard, Capability, Digest, Guest, Items, Services, begin, denied, refused};
 use rota_contract::Error;
 use std::sync::Arc;
 use wasmtime::AsContextMut as _;
@@ -104,7 +104,12 @@ async fn open(guard: &CallGuard, connections: Option<Arc<Connections>>, slot: &s
 }
 
 /// What is decided about a put before a byte of it is read.
-async fn decide_put(call: &Call, name: &str, options: PutOptions) -> Result<(Name, Put, Decision<Storage>), Error> {
+async fn decide_put(
+    call: &Call,
+    name: &str,
+    options: PutOptions,
+    written: Option<Digest>,
+) -> Result<(Name, Put, Decision<Storage>), Error> {
     let authorized = call.authorise("storage.put", StorageAccess::Write)?;
     let (name, put) = (Name::parse(name)?, Put::check(options)?);
     let class = if put.if_absent { EffectClass::Write } else { EffectClass::Destructive };
@@ -113,7 +118,7 @@ async fn decide_put(call: &Call, name: &str, options: PutOptions) -> Result<(Nam
         detail: put.describe(),
         class,
         // The object itself is counted as it goes.
-        exact: Exact::of([format!("{put:?}")]).carrying(0),
+        exact: Exact::of([format!("{put:?}")]).with(written).carrying(0),
     };
     let decision = authorized.effect(effect).await.map_err(refused)?;
     Ok((name, put, decision))
@@ -164,15 +169,34 @@ impl<T: Send + 'static> storage::HostBucketWithStore<T> for Host {
             // Whatever happens to this call, the guest's end of the stream learns that nobody reads it.
             let data = data.guard(accessor);
             let call = Call::begin(accessor, &bucket)?;
-            let (name, put, permit) = match decide_put(&call, &name, options).await {
+            let gate = &call.guard.run().gate;
+            // What the guest says that it must be is held to already.
+            let (mut data, mut taken, mut written) = (Some(data), None, None);
+            if gate.is_agreed_to()
+                && options.sha256.is_none()
+                && let Some(data) = data.take()
+            {
+                let data = data.into_stream();
+                match accessor.with(|mut access| take_bytes(&mut access, data))?.held(gate).await {
+                    Ok((held, digest)) => (taken, written) = (Some(held), digest),
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            let (name, put, permit) = match decide_put(&call, &name, options, written).await {
                 Ok((name, put, Decision::Perform(permit))) => (name, put, permit),
                 Ok((_, put, Decision::Planned)) => {
                     return Ok(Ok(Stored { size: put.estimate.unwrap_or(0), sha256: String::new(), etag: None }));
                 }
                 Err(error) => return Ok(Err(error)),
             };
-            let data = data.into_stream();
-            let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
+            let taken = match (taken, data) {
+                (Some(taken), _) => taken,
+                (None, Some(data)) => {
+                    let data = data.into_stream();
+                    accessor.with(|mut access| take_bytes(&mut access, data))?
+                }
+                (None, None) => return Ok(Err(Error::Cancelled)),
+            };
             let client = call.bucket.client.clone();
             let token = pending::tasks().token();
             let run = call.guard.run().clone();

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use rota_authority::{Authorized, Decision, Effect, EffectClass, Exact, Gate, Sql, Tool, ToolAccess};
 use rota_capability::streams::Reader;
 use rota_capability::{
-    ChildEnded, Conclude, Local, Process, Remote, RemoteProgram, Remotes, RunContext, denied, refused,
+    ChildEnded, Conclude, Digest, Local, Process, Remote, RemoteProgram, Remotes, RunContext, denied, refused,
 };
 use rota_config::ToolBinding;
 use rota_contract::Error;
@@ -81,6 +81,10 @@ impl Client {
         Self { remote, ..self }
     }
 
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.run.gate
+    }
+
     /// What version the program in a slot is, and the first number of it.
     ///
     /// # Errors
@@ -127,6 +131,21 @@ impl Client {
         connection: Option<Connection>,
         stdin: Option<Reader>,
     ) -> Result<Child, Error> {
+        self.spawn_held(slot, arguments, connection, stdin, None).await
+    }
+
+    /// The same, of a run that is held to a plan by what the guest wrote into the program's input.
+    ///
+    /// # Errors
+    /// As for [`Client::spawn`].
+    pub async fn spawn_held(
+        &self,
+        slot: &str,
+        arguments: &[String],
+        connection: Option<Connection>,
+        stdin: Option<Reader>,
+        written: Option<Digest>,
+    ) -> Result<Child, Error> {
         let gate = &self.run.gate;
         let Judged { authorized, checked, target } = judge(gate, slot, arguments, connection)?;
         let placed = authorized.binding().place.is_some();
@@ -138,7 +157,12 @@ impl Client {
         }
         let program = if placed { None } else { Some(look(&authorized)?) };
         let name = program.as_ref().map_or_else(|| name_of(authorized.binding()), Program::name);
-        let effect = (!checked.only_reads).then(|| effect(&name, &checked, target.as_ref()));
+        let effect = (!checked.only_reads).then(|| {
+            // That it is given something to read is part of it as well.
+            let input = stdin.as_ref().map(|_| written.as_ref().map_or(&b"a stream"[..], |digest| &digest[..]));
+            let effect = effect(&name, &checked, target.as_ref());
+            Effect { exact: effect.exact.with(input), ..effect }
+        });
         // Everything that can be refused is refused before the effect is on record; it holds no secret yet.
         let warrant = match effect {
             None => Warrant::Reads(authorized.clone()),

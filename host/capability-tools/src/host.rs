@@ -124,6 +124,13 @@ impl<T: Send + 'static> tools::HostWithStore<T> for Tools {
             let (_guard, client) = begin(accessor, client)?;
             // Taken whatever comes of the call: a stream that is refused must tell its writer so.
             let taken = accessor.with(|mut access| stdin.map(|stream| take_bytes(&mut access, stream)).transpose())?;
+            let (taken, written) = match taken {
+                None => (None, None),
+                Some(taken) => match taken.held(client.gate()).await {
+                    Ok((taken, written)) => (Some(taken), written),
+                    Err(error) => return Ok(Err(error)),
+                },
+            };
             let (reader, confirmations) =
                 taken.map(Taken::split).map_or((None, None), |(reader, confirmations)| (Some(reader), confirmations));
             let connection =
@@ -132,7 +139,7 @@ impl<T: Send + 'static> tools::HostWithStore<T> for Tools {
             if let Some(confirmations) = confirmations {
                 accessor.spawn(Confirm(confirmations))?;
             }
-            let child = match client.spawn(&slot, &arguments, connection, reader).await {
+            let child = match client.spawn_held(&slot, &arguments, connection, reader, written).await {
                 Ok(child) => child,
                 Err(error) => return Ok(Err(error)),
             };

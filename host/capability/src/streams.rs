@@ -9,6 +9,7 @@
 //! ended is told by the outcome future that comes with each stream ([`watched`]).
 
 use crate::tape::{Hashed, Tap, current};
+use crate::written::Written;
 use bytes::{Buf, Bytes};
 use rota_contract::{Error, Fault};
 use serde::Serialize;
@@ -37,18 +38,25 @@ pub struct HostBytes {
     /// The call that gave it, where calls are kept or answered.
     call: Option<u64>,
     tap: Option<Tap>,
+    /// What the guest wrote, where the bytes come of that.
+    written: Option<Written>,
 }
 
 impl HostBytes {
     /// From a reader.
     pub fn new(reader: impl AsyncRead + Send + 'static) -> Self {
         let tap = current();
-        Self { reader: Box::pin(reader), call: tap.as_ref().map(|tap| tap.call), tap }
+        Self { reader: Box::pin(reader), call: tap.as_ref().map(|tap| tap.call), tap, written: None }
     }
 
     /// From a reader, for a call that is answered.
     pub(crate) fn of_call(reader: Reader, call: u64) -> Self {
-        Self { reader, call: Some(call), tap: None }
+        Self { reader, call: Some(call), tap: None, written: None }
+    }
+
+    /// The same, of something that a guest wrote.
+    fn of_written(self, written: Option<Written>) -> Self {
+        Self { written, ..self }
     }
 
     /// The call that gave it.
@@ -127,6 +135,21 @@ where
     StreamReader::new(access.as_context_mut(), HostBytes::new(reader))
 }
 
+/// Give a reader to the guest that a filter made, of something that the guest wrote itself where `written` is there.
+///
+/// # Errors
+/// When the store cannot hold another stream.
+pub fn give_filtered<T: 'static, D>(
+    access: &mut Access<'_, T, D>,
+    reader: impl AsyncRead + Send + 'static,
+    written: Option<Written>,
+) -> wasmtime::Result<StreamReader<u8>>
+where
+    D: HasData + ?Sized,
+{
+    StreamReader::new(access.as_context_mut(), HostBytes::new(reader).of_written(written))
+}
+
 /// Give the guest a future that resolves to what a channel delivers; a sender that goes away without a word is `cancelled`.
 ///
 /// # Errors
@@ -170,9 +193,16 @@ pub struct Taken {
     pub reader: Reader,
     /// Answers, from within the store, whether the run goes on. `None` for a stream that the host made.
     confirm: Option<mpsc::Receiver<oneshot::Sender<()>>>,
+    /// What the guest wrote, where the bytes come of that.
+    pub written: Option<Written>,
 }
 
 impl Taken {
+    /// Bytes that are there already.
+    pub(crate) fn whole(bytes: Vec<u8>) -> Self {
+        Self { reader: Box::pin(io::Cursor::new(bytes)), confirm: None, written: None }
+    }
+
     /// Run `work` (which owns the reader) on the runtime, so that its time is not the guest's, while the store stays
     /// responsible for it: dropped with the run, it is aborted.
     ///
@@ -247,7 +277,10 @@ where
     D: HasData + ?Sized,
 {
     match stream.try_into::<HostBytes>(access.as_context_mut()) {
-        Ok(bytes) => Ok(Taken { reader: bytes.into_reader(), confirm: None }),
+        Ok(bytes) => {
+            let written = bytes.written.clone();
+            Ok(Taken { reader: bytes.into_reader(), confirm: None, written })
+        }
         Err(stream) => {
             let (sender, receiver) = mpsc::channel(4);
             let (ask, confirm) = mpsc::channel(1);
@@ -257,7 +290,8 @@ where
                 Some(tap) => Box::pin(Hashed::new(Box::pin(reader), tap)),
                 None => Box::pin(reader),
             };
-            Ok(Taken { reader, confirm: Some(confirm) })
+            let written = Written::default();
+            Ok(Taken { reader: written.reading(reader), confirm: Some(confirm), written: Some(written) })
         }
     }
 }

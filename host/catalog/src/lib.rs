@@ -17,7 +17,7 @@ pub use descriptor::{
     words as access_words,
 };
 pub use javascript::{JavascriptError, LONGEST_JAVASCRIPT, is_javascript, javascript};
-pub use lint::{Finding, Level, lint};
+pub use lint::{Finding, Level, is_usable, lint};
 pub use locked::facts;
 pub use reference::Reference;
 pub use update::{Refusal, Step, Update};

@@ -1,10 +1,10 @@
 //! Where the script's calls arrive. It holds what the script has opened; the script holds numbers.
 
 use crate::value::Js;
-use crate::{bucket, cache, cluster, sql, stream, work};
+use crate::{bucket, cache, cluster, flow, sql, stream, tool, work};
 use rota_sdk::Context;
 use rota_sdk::prelude::*;
-use rota_sdk::{CacheSlot, ClusterSlot, HostError, JetstreamSlot, SqlSlot, StorageSlot};
+use rota_sdk::{CacheSlot, ClusterSlot, HostError, JetstreamSlot, KeySlot, SqlSlot, StorageSlot, ToolSlot};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,12 +17,16 @@ pub(crate) struct Desk {
     pub(crate) buckets: bucket::Buckets,
     pub(crate) caches: cache::Caches,
     pub(crate) clusters: cluster::Clusters,
+    pub(crate) flows: flow::Flows,
+    pub(crate) programs: tool::Programs,
     pub(crate) work: work::Work,
     pub(crate) told: RefCell<crate::tell::Told>,
     /// What is declared.
     pub(crate) slots: Vec<Slot>,
     /// Calls that wait for the host.
     pub(crate) calls: Cell<usize>,
+    /// Those among them that wait for somebody to read what the script writes.
+    pub(crate) writes: Cell<usize>,
     /// Whether somebody talks with the script, who may interrupt it.
     pub(crate) is_session: bool,
 }
@@ -42,10 +46,13 @@ impl Desk {
             buckets: bucket::Buckets::default(),
             caches: cache::Caches::default(),
             clusters: cluster::Clusters::default(),
+            flows: flow::Flows::default(),
+            programs: tool::Programs::default(),
             work: work::Work::default(),
             told: RefCell::default(),
             slots,
             calls: Cell::new(0),
+            writes: Cell::new(0),
             is_session: false,
         }
     }
@@ -64,6 +71,9 @@ impl Desk {
 
     /// Let go of everything that is open at targets. True: a transaction was, which is rolled back.
     pub(crate) fn forget(&self) -> bool {
+        // Before the sessions that they keep busy.
+        self.flows.forget();
+        self.programs.forget();
         self.buckets.forget();
         self.caches.forget();
         self.clusters.forget();
@@ -80,10 +90,34 @@ impl Desk {
             "db" => sql::call(self, rest, args).await,
             "cache" => cache::call(self, rest, args).await,
             "bucket" => bucket::call(self, rest, args).await,
+            "bytes" => flow::call(self, rest, args).await,
+            "tool" => tool::call(self, rest, args).await,
             "cluster" => cluster::call(self, rest, args).await,
             "stream" => stream::call(self, rest, args).await,
             "run" => work::call(self, rest, args).await,
             _ => Err(Self::unknown(what, rest)),
+        }
+    }
+
+    /// At the script's end: what it started is waited for, and what it opened and never read is told.
+    ///
+    /// # Errors
+    /// When a program that it did not wait for did not end well.
+    pub(crate) async fn finish(&self) -> Result<()> {
+        // A program whose output nobody reads could not end.
+        self.let_go();
+        for name in self.programs.finish().await? {
+            let text = format!("{name} was killed: nobody read its output to its end, or waited for its own");
+            rota_sdk::log(rota_sdk::Level::Warn, &text, &[]);
+        }
+        Ok(())
+    }
+
+    /// Let go of streams that nobody reads, and say so.
+    pub(crate) fn let_go(&self) {
+        for what in self.flows.unread() {
+            let text = format!("nobody read {what} to its end: it was opened and left");
+            rota_sdk::log(rota_sdk::Level::Warn, &text, &[]);
         }
     }
 
@@ -122,6 +156,16 @@ impl Desk {
     pub(crate) fn cluster_slot(&self, slot: &Js) -> Result<ClusterSlot> {
         let name = self.slot(slot, "kubernetes")?;
         ClusterSlot::if_bound(name).ok_or_else(|| unbound(name))
+    }
+
+    pub(crate) fn tool_slot(&self, slot: &Js) -> Result<ToolSlot> {
+        let name = self.slot(slot, "tool")?;
+        ToolSlot::if_bound(name).ok_or_else(|| unbound(name))
+    }
+
+    pub(crate) fn key_slot(&self, slot: &Js) -> Result<KeySlot> {
+        let name = self.slot(slot, "key")?;
+        KeySlot::if_bound(name).ok_or_else(|| unbound(name))
     }
 
     pub(crate) fn stream_slot(&self, slot: &Js) -> Result<JetstreamSlot> {
@@ -281,6 +325,14 @@ impl<T> Slab<T> {
         if let Ok(number) = number(handle) {
             self.things.remove(&number);
         }
+    }
+
+    /// Take all that are not in the middle of a call, for good.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        let (idle, busy): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.things).into_iter().partition(|(_, thing)| thing.is_some());
+        self.things = busy;
+        idle.into_values().flatten().collect()
     }
 
     pub(crate) fn remove(&mut self, handle: &Js) -> Result<T> {

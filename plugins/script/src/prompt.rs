@@ -1,7 +1,7 @@
 //! A session's engine: one runtime for many statements, whose variables last.
 
 use crate::desk::Desk;
-use crate::engine::{Source, Thrown, broken, prelude, thrown, unless_stuck, watch_rejections};
+use crate::engine::{Source, Thrown, broken, prelude, thrown, unless_stuck, unless_unread, watch_rejections};
 use crate::value::Js;
 use rota_sdk::prelude::*;
 use rquickjs::context::EvalOptions;
@@ -74,7 +74,7 @@ impl Prompt {
         });
         let ended = unless_stuck(ended, self.desk.clone()).await;
         // What was begun and not awaited is awaited here.
-        self.runtime.idle().await;
+        unless_unread(self.runtime.idle(), &self.desk).await;
         if self.desk.is_interrupted() {
             return Err(Thrown::new("interrupted".into()));
         }

@@ -55,6 +55,9 @@ pub(crate) async fn session(cx: Context, arguments: BTreeMap<String, Json>) -> O
         let done = session.answer(&request).await;
         say(&json!({ "done": done }));
     }
+    if let Err(error) = session.desk.finish().await {
+        rota_sdk::warn!("{error}");
+    }
     Ok(session.report())
 }
 
@@ -174,6 +177,7 @@ impl Session {
             truncated: false,
             result: Json::Null,
             data: told.data.unwrap_or_default(),
+            unused: Vec::new(),
             error: None,
             statements,
         })

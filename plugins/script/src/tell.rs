@@ -3,6 +3,7 @@
 use crate::value::Js;
 use rota_sdk::Cell;
 use rota_sdk::prelude::*;
+use std::collections::BTreeSet;
 
 /// How many bytes of output are kept.
 const OUTPUT: usize = 4 << 20;
@@ -21,6 +22,8 @@ pub(crate) struct Told {
     pub(crate) truncated: bool,
     pub(crate) data: Option<Json>,
     pub(crate) summarised: bool,
+    /// The arguments that the script looked at.
+    pub(crate) used: BTreeSet<String>,
     /// Of a session: what is told is said at once, and not kept.
     pub(crate) speaks: bool,
     findings: usize,
@@ -35,6 +38,7 @@ impl Default for Told {
             truncated: false,
             data: None,
             summarised: false,
+            used: BTreeSet::new(),
             speaks: false,
             findings: 0,
         }

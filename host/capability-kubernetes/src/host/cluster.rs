@@ -369,9 +369,16 @@ impl<T: Send + 'static> kubernetes::HostClusterWithStore<T> for Host {
             // Taken whatever comes of the call: a stream that is refused must tell its writer so.
             let taken = accessor.with(|mut access| stdin.map(|stream| take_bytes(&mut access, stream)).transpose())?;
             let call = Call::begin(accessor, &cluster)?;
+            let (taken, written) = match taken {
+                None => (None, None),
+                Some(taken) => match taken.held(&call.guard.run().gate).await {
+                    Ok((taken, written)) => (Some(taken), written),
+                    Err(error) => return Ok(Err(error)),
+                },
+            };
             let (reader, confirmations) =
                 taken.map(Taken::split).map_or((None, None), |(reader, confirmations)| (Some(reader), confirmations));
-            let child = match call.exec(command, reader).await {
+            let child = match call.exec(command, reader, written).await {
                 Ok(child) => child,
                 Err(error) => return Ok(Err(error)),
             };

@@ -196,21 +196,18 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
     ) -> Answered<u64> {
         let asking =
             ask(accessor, "sql.session.copy-in", Some(session.rep()), |asked| asked.with("statement", &statement));
-        let (asking, mut data) = accessor.with(|mut access| asking.stream(&mut access, "data", data))?;
+        let (asking, data) = accessor.with(|mut access| asking.stream(&mut access, "data", data))?;
         called(accessor, asking, Plain, async {
+            // Whatever comes of the call, the guest's end of the stream learns that nobody reads it.
             let (call, session) = enter(accessor, &session)?;
-            let decided =
-                match judge::copy(gate(&call), "sql.copy-in", session.slot(), &statement, CopyDirection::In).await {
-                    Ok(judged) => {
-                        judged
-                            .decide(session.other_database(), statement_detail(&statement, &[]), exact(&statement, &[]))
-                            .await
-                    }
-                    Err(error) => Err(error),
-                };
-            match decided {
-                Ok(Decision::Perform(permit)) => {
-                    let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
+            let taken = accessor.with(|mut access| take_bytes(&mut access, data))?;
+            let judged =
+                answer!(judge::copy(gate(&call), "sql.copy-in", session.slot(), &statement, CopyDirection::In).await);
+            let (taken, written) = answer!(taken.held(gate(&call)).await);
+            let exact = exact(&statement, &[]).with(written);
+            let decided = judged.decide(session.other_database(), statement_detail(&statement, &[]), exact).await;
+            match answer!(decided) {
+                Decision::Perform(permit) => {
                     let run = call.run().clone();
                     let copied = taken.offload(move |reader| {
                         let reader = run.sending(reader);
@@ -218,14 +215,7 @@ impl<T: Send + 'static> wit::HostSessionWithStore<T> for Sql {
                     });
                     Ok(copied.await)
                 }
-                Ok(Decision::Planned) => {
-                    accessor.with(|access| data.close(access))?;
-                    Ok(Ok(0))
-                }
-                Err(error) => {
-                    accessor.with(|access| data.close(access))?;
-                    Ok(Err(error))
-                }
+                Decision::Planned => Ok(Ok(0)),
             }
         })
         .await

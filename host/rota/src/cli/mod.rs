@@ -187,7 +187,7 @@ Examples:
   rota exec mend.sql --arg customer=42 --bind database=kosmos --grant database=read,write --plan
 
 A script finds db, standby, cache, bucket, cluster and stream (what is bound to the slots database, standby, cache, bucket, cluster and stream),
-print, table, report, step, compensate, args: docs/procedures/script.md. Without --grant it may read. With more it is planned first, its effects
+tool (programs), bytes (streams), print, table, report, step, compensate, args: docs/procedures/script.md. Without --grant it may read. With more it is planned first, its effects
 are listed and asked for, and what it then does is held to them.")]
 pub(crate) struct ExecArgs {
     /// Print what a script finds as TypeScript declarations, for an editor: rota exec --types > rota.d.ts

@@ -36,14 +36,14 @@ pub(crate) fn titled(each: &Table) -> String {
     }
 }
 
-/// Everything of a run but its tables and data, for whoever has those elsewhere.
-pub(crate) fn aside(view: &RunView) -> String {
+/// Everything of a run but its tables and data, and its effects where those are elsewhere as well.
+pub(crate) fn aside(view: &RunView, with_effects: bool) -> String {
     let mut blocks = Vec::new();
     if let Some(report) = view.report.as_ref().filter(|report| !report.findings.is_empty()) {
         let numbered = report.findings.iter().enumerate();
         blocks.push(numbered.map(|(place, each)| finding(view, place, each)).collect::<Vec<_>>().join("\n"));
     }
-    if !view.effects.is_empty() {
+    if with_effects && !view.effects.is_empty() {
         blocks.push(effects(view));
     }
     if let Some(error) = &view.error {

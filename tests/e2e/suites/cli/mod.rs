@@ -3,6 +3,7 @@
 mod bad_input;
 mod bad_targets;
 mod commands;
+mod escapes;
 mod exec;
 mod exit_codes;
 mod human;
@@ -10,6 +11,7 @@ mod interrupted;
 mod replay;
 pub(crate) mod schema;
 mod shell;
+mod streams;
 
 use rota_tests::{Rota, Said, probe};
 use serde_json::Value;

@@ -139,7 +139,7 @@ fn new(catalog: &Catalog, args: &NewArgs, printing: Printing) -> anyhow::Result<
         return Ok(0);
     }
     let paths: Vec<String> = files.iter().map(|file| format!("  {}", file.path)).collect();
-    let next = args.language.next_steps(&spec.name);
+    let next = args.language.next_steps(&spec);
     print(&format!(
         "{} in {}\n{}\n  {} {}\n\nNext:\n  cd {}\n{next}",
         bold(&spec.name),
@@ -240,8 +240,30 @@ pub(crate) fn reference(file: &Path) -> String {
 }
 
 impl Built {
+    /// What it imports. Every component in JavaScript imports what any could use: of those, what its slots can.
+    fn imports(&self) -> Vec<&str> {
+        let interfaces = self.loaded.plugin.interfaces().iter().map(String::as_str);
+        match self.language {
+            Language::Javascript => interfaces.filter(|interface| self.uses(interface)).collect(),
+            _ => interfaces.collect(),
+        }
+    }
+
+    /// Whether a slot of it is for an interface, or none is needed.
+    fn uses(&self, interface: &str) -> bool {
+        let descriptor = &self.loaded.descriptor;
+        let has = |capability: &str| descriptor.slots.iter().any(|slot| slot.capability == capability);
+        match interface {
+            // A database is where a program connects, and starts none.
+            "tools" => has("tool"),
+            "process" => has("tool") || has("kubernetes"),
+            _ => rota_catalog::is_usable(descriptor, interface),
+        }
+    }
+
     pub(crate) fn show(&self, printing: Printing) -> anyhow::Result<()> {
         let (descriptor, plugin) = (&self.loaded.descriptor, &self.loaded.plugin);
+        let imports = self.imports();
         if !printing.human() {
             let slots: Vec<_> = descriptor
                 .slots
@@ -255,7 +277,7 @@ impl Built {
                 "file": self.file,
                 "digest": plugin.digest(),
                 "size": self.loaded.size,
-                "imports": plugin.interfaces(),
+                "imports": imports,
                 "slots": slots,
                 "risk": descriptor.risk.as_str(),
                 "compiler": self.compiler,
@@ -266,7 +288,7 @@ impl Built {
             format!("{} {}  {}", bold(&safe(&descriptor.name)), safe(&descriptor.version), descriptor.risk.as_str()),
             format!("  file     {}, {}", self.file.display(), format::bytes(self.loaded.size)),
             format!("  sha-256  {}", plugin.digest()),
-            format!("  imports  rota:runbook {{ {} }}", plugin.interfaces().join(", ")),
+            format!("  imports  rota:runbook {{ {} }}", imports.join(", ")),
         ];
         for (number, slot) in descriptor.slots.iter().enumerate() {
             let head = if number == 0 { "may ask" } else { "       " };
