@@ -43,6 +43,7 @@ mod size;
 mod source;
 mod store;
 mod tree;
+mod trust;
 
 pub use access::{Access, BindingKind};
 pub use address::{Address, TargetError, UrlError};
@@ -73,3 +74,4 @@ pub use settings::{LogStyle, Sandbox, Settings, Telemetry};
 pub use size::{ByteSize, ByteSizeError};
 pub use source::Source;
 pub use store::{Keep, Store};
+pub use trust::{Namespace, NamespaceError, Trust, TrustFile, TrustRule, TrustedSigner};

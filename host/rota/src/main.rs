@@ -61,6 +61,7 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
         Command::Plugins(command) => {
             let config = settings::load(&cli.common)?;
             let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            catalog.trust(settings::policy(&config));
             commands::plugins::plugins(&catalog, command, printing).await
         }
         Command::Plugin(PluginCommand::Dev(args)) => {
@@ -151,7 +152,9 @@ async fn host(common: &Common) -> anyhow::Result<Host> {
 
 async fn open(config: &Config) -> anyhow::Result<Host> {
     let settings = Settings::from_config(config)?;
-    Ok(Host::open(settings, sandbox(config), settings::plugin_folder(config)).await?)
+    let host = Host::open(settings, sandbox(config), settings::plugin_folder(config)).await?;
+    host.plugins().trust(settings::policy(config));
+    Ok(host)
 }
 
 fn sandbox(config: &Config) -> SandboxOptions {

@@ -12,6 +12,7 @@
 //! | `kubernetes` | the cluster: what a plugin can do there, and what it cannot |
 //! | `refused` | files that are no plugin |
 //! | `serve` | hosts that serve: schedules, runs that survive, what people do meanwhile |
+//! | `signatures` | plugins signed, and refused where they are not |
 //! | `secrets` | canaries, searched for everywhere |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what they expect by unwrapping")]
@@ -27,6 +28,7 @@ mod kubernetes;
 mod refused;
 mod secrets;
 mod serve;
+mod signatures;
 
 /// The binary under test.
 fn rota() -> rota_tests::Rota {

@@ -2,11 +2,14 @@
 
 mod author;
 mod operate;
+mod signature;
 
 pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand};
 pub(crate) use operate::{
     ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand,
 };
+
+pub(crate) use signature::{KeygenArgs, SignArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -238,6 +241,10 @@ pub(crate) enum PluginsCommand {
         #[arg(long, value_name = "HEX")]
         digest: Option<String>,
     },
+    /// Sign a component or a package, so that cosign verifies it too
+    Sign(SignArgs),
+    /// Make a pair of keys for signing, without cosign
+    Keygen(KeygenArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,6 +10,7 @@ pub(crate) mod plugin;
 pub(crate) mod plugins;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod sign;
 pub(crate) mod store;
 
 use crate::cli::Output;

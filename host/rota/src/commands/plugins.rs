@@ -5,13 +5,19 @@ use crate::cli::PluginsCommand;
 use crate::output::{bold, coloured, dim, format, safe, table};
 use rota_catalog::{Catalog, Loaded};
 use rota_contract::Descriptor;
+use rota_packages::trust::Verdict;
 use serde_json::{Value, json};
 
 pub(crate) async fn plugins(catalog: &Catalog, command: PluginsCommand, printing: Printing) -> anyhow::Result<u8> {
     match command {
         PluginsCommand::List => list(catalog, printing).await,
         PluginsCommand::Show { plugin } => show(&catalog.load(&plugin).await?, printing),
-        PluginsCommand::Verify { plugin, digest } => verify(&catalog.load(&plugin).await?, digest.as_deref(), printing),
+        PluginsCommand::Verify { plugin, digest } => {
+            let loaded = catalog.load(&plugin).await?;
+            verify(&loaded, catalog.verdict(&plugin)?.as_ref(), digest.as_deref(), printing)
+        }
+        PluginsCommand::Sign(args) => super::sign::sign(args, printing).await,
+        PluginsCommand::Keygen(args) => super::sign::keygen(args, printing),
     }
 }
 
@@ -185,7 +191,7 @@ fn type_of(property: &Value, root: &Value, steps: &mut u16) -> String {
     }
 }
 
-fn verify(loaded: &Loaded, wanted: Option<&str>, printing: Printing) -> anyhow::Result<u8> {
+fn verify(loaded: &Loaded, verdict: Option<&Verdict>, wanted: Option<&str>, printing: Printing) -> anyhow::Result<u8> {
     let digest = loaded.plugin.digest();
     let matches = wanted.map(|wanted| wanted.trim_start_matches("sha256:").eq_ignore_ascii_case(digest));
     if printing.human() {
@@ -196,12 +202,16 @@ fn verify(loaded: &Loaded, wanted: Option<&str>, printing: Printing) -> anyhow::
             loaded.descriptor.version,
             coloured(if matches == Some(false) { "failed" } else { "ok" })
         ))?;
+        if let Some(verdict) = verdict {
+            print(&format!("  signature: {}", safe(&verdict.to_line())))?;
+        }
         if matches == Some(false) {
             print(&format!("  it should have the digest {}", wanted.map(safe).unwrap_or_default()))?;
         }
     } else {
         let mut object = object(loaded);
         object["digest_matches"] = json!(matches);
+        object["signature"] = json!(verdict.map(Verdict::to_json));
         print_json(&object)?;
     }
     Ok(u8::from(matches == Some(false)))
