@@ -93,8 +93,10 @@ impl Read {
                     let signed = format!("sha256:{}", hex::encode(digest.digest.as_bytes()));
                     if signed == here { Ok(()) } else { Err(Reason::OtherBytes { signed, here }) }
                 }
-                // Not said, or by another hash: the signature itself tells.
-                _ => Ok(()),
+                // By another hash: the signature itself tells.
+                Some(_) => Ok(()),
+                // It may be left out, and nobody does: what would be told of other bytes is worth more.
+                None => Err(Reason::Malformed { detail: "it does not say of what it is a signature".to_owned() }),
             },
             SignatureContent::DsseEnvelope(envelope) => {
                 let malformed = |detail: String| Reason::Malformed { detail: shown(&detail) };
