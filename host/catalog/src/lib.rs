@@ -1,4 +1,4 @@
-//! Where plugins come from: the first-party ones in the binary, components in the plugin folder, and files by path.
+//! Where plugins come from: the first-party ones in the binary, components in the plugin folder, packages of registries, and files by path.
 //!
 //! [`Catalog::load`] answers a checked, compiled plugin with its descriptor. Everything is lazy: nothing is read or compiled before
 //! it is asked for. What `[trust]` of the configuration does not trust is neither compiled nor run ([`Catalog::trust`]).
@@ -8,8 +8,10 @@ mod first_party;
 mod javascript;
 mod known;
 mod lint;
+mod locked;
 mod reference;
 mod trusted;
+mod update;
 
 pub use descriptor::{
     DescriptorProblem, capabilities, check as check_descriptor, only_reads, problems as descriptor_problems,
@@ -17,12 +19,16 @@ pub use descriptor::{
 };
 pub use javascript::{JavascriptError, LONGEST_JAVASCRIPT, is_javascript, javascript};
 pub use lint::{Finding, Level, lint};
+pub use locked::facts;
 pub use reference::Reference;
+pub use update::{Refusal, Step, Update};
 
 use first_party::FIRST_PARTY;
 use known::{Known, Stamp};
+use locked::Locking;
 use rota_contract::Descriptor;
 use rota_packages::trust::{Policy, Untrusted, Verdict};
+use rota_packages::{PackageRef, Packages};
 use rota_sandbox::{LoadError, Plugin, Sandbox};
 use semver::Version;
 use std::path::PathBuf;
@@ -45,6 +51,13 @@ pub enum Origin {
     FirstParty(&'static str),
     /// A file.
     File(PathBuf),
+    /// A build that a lock names: of a registry, or kept of the plugin folder.
+    Package {
+        /// What names it.
+        reference: String,
+        /// The component's digest, hexadecimal.
+        component: String,
+    },
     /// The store, which kept it with a run.
     Kept,
 }
@@ -54,6 +67,7 @@ impl std::fmt::Display for Origin {
         match self {
             Self::FirstParty(_) => f.write_str("built in"),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Package { reference, .. } => f.write_str(reference),
             Self::Kept => f.write_str("kept with a run"),
         }
     }
@@ -97,7 +111,7 @@ pub enum CatalogError {
     },
     /// The reference cannot be read.
     #[error(
-        "`{0}` is no plugin reference: write a name (`postgres-backup`), a name and version (`postgres-backup@1`) or a path to a .wasm file"
+        "`{0}` is no plugin reference: write a name (`postgres-backup`), a name and version (`postgres-backup@1`), a package (`registry.example/growth/expired-sessions@1`) or a path to a .wasm file"
     )]
     Reference(String),
     /// The file cannot be read.
@@ -118,6 +132,48 @@ pub enum CatalogError {
         path: PathBuf,
         /// Why.
         error: std::io::Error,
+    },
+    /// A package cannot be had, or is not let in.
+    #[error("{0}")]
+    Package(#[from] rota_packages::PackageError),
+    /// No packages here.
+    #[error("`{0}` is a package of a registry, and this catalog has plugins of the binary and of files only")]
+    NoPackages(String),
+    /// A package says that it is another version than its tag.
+    #[error(
+        "{reference} was published as {tag}, and the plugin in it says that it is {says}: one of them is wrong, and it is not used"
+    )]
+    OtherVersion {
+        /// What was asked for.
+        reference: String,
+        /// The version of the tag.
+        tag: String,
+        /// The version that it says.
+        says: String,
+    },
+    /// The plugin folder holds another build than the locked one.
+    #[error("the file {} is another build of `{name}` than {version}, which is locked for `{reference}`; `rota plugins update {reference}` takes it and shows what differs, `rota plugins pin {name}@{version}` goes on with the locked one", .path.display())]
+    OtherBuild {
+        /// The file.
+        path: PathBuf,
+        /// The plugin.
+        name: String,
+        /// What is locked.
+        reference: String,
+        /// The locked version.
+        version: String,
+    },
+    /// What the lock says is not here any more.
+    #[error(
+        "the lock says {version} for `{reference}`, and that build (sha-256 {component}) is neither in the cache nor in a registry; `rota plugins update {reference}` takes what is there now"
+    )]
+    Gone {
+        /// What is locked.
+        reference: String,
+        /// The locked version.
+        version: String,
+        /// Its digest.
+        component: String,
     },
     /// The component cannot be run here.
     #[error("plugin `{name}`: {error}")]
@@ -169,25 +225,46 @@ pub struct Catalog {
     folder: Option<PathBuf>,
     known: Known,
     trusted: Trusted,
+    packages: Option<Arc<Packages>>,
 }
 
 impl Catalog {
     /// A catalog over the binary's own plugins and those of a folder (`NAME.wasm`).
     pub fn new(sandbox: Arc<Sandbox>, folder: Option<PathBuf>) -> Self {
-        Self { sandbox, folder, known: Known::default(), trusted: Trusted::default() }
+        Self { sandbox, folder, known: Known::default(), packages: None, trusted: Trusted::default() }
     }
 
-    /// From now on, load only what this policy trusts. Without one, everything is: it is what `[trust]` of the configuration says.
+    /// With packages of registries, and the lock that says which.
+    #[must_use]
+    pub fn with_packages(self, packages: Arc<Packages>) -> Self {
+        packages.trust(self.trusted.policy());
+        Self { packages: Some(packages), ..self }
+    }
+
+    /// The packages.
+    pub fn packages(&self) -> Option<&Arc<Packages>> {
+        self.packages.as_ref()
+    }
+
+    /// From now on, load only what this policy trusts, from wherever. Without one, everything is: it is what `[trust]` of the
+    /// configuration says.
     pub fn trust(&self, policy: Policy) {
+        let policy = Arc::new(policy);
+        if let Some(packages) = &self.packages {
+            packages.trust(policy.clone());
+        }
         self.trusted.set(policy);
     }
 
-    /// What the policy says of a plugin in a file, and by what: whose signatures it takes, and whose the plugin has. None of a plugin
-    /// of the binary. Nothing of it is compiled or run.
+    /// What the policy says of a plugin in a file or of a locked package, and by what: whose signatures it takes, and whose the plugin
+    /// has. None of a plugin of the binary, nor of a package that is not locked or not in the cache. Nothing of it is compiled or run.
     ///
     /// # Errors
     /// When there is no such plugin, or it or its signature cannot be read.
-    pub fn verdict(&self, reference: &str) -> Result<Option<Verdict>, CatalogError> {
+    pub async fn verdict(&self, reference: &str) -> Result<Option<Verdict>, CatalogError> {
+        if PackageRef::is_meant(reference) {
+            return self.verdict_of_package(reference).await;
+        }
         let Asked { name, origin, known_as, .. } = self.asked(reference)?;
         match origin {
             Origin::File(_) => self.trusted.verdict(&known_as, &origin, &self.read(&name, &origin)?),
@@ -216,11 +293,43 @@ impl Catalog {
         entries
     }
 
-    /// Load a plugin: by name, by name and version, or by path.
+    /// The packages that are locked; none where the lock cannot be read, which each use of one says.
+    pub fn packages_locked(&self) -> Vec<Entry> {
+        let lock = self.packages.as_ref().and_then(|packages| packages.lock().read().ok());
+        let entries = lock.iter().flat_map(|lock| lock.entries()).filter(|entry| entry.is_package() || entry.kept);
+        let entry = |entry: &rota_packages::Entry| Entry {
+            name: entry.reference.clone(),
+            origin: Origin::Package {
+                reference: entry.reference.clone(),
+                component: entry.build.component.hex().to_owned(),
+            },
+        };
+        entries.map(entry).collect()
+    }
+
+    /// Load a plugin to run it: by name, by name and version, as a package, or by path. What has a version is locked by that, if it is not.
     ///
     /// # Errors
     /// [`CatalogError`], which says what to do.
     pub async fn load(&self, reference: &str) -> Result<Loaded, CatalogError> {
+        self.load_as(reference, Locking::Lock).await
+    }
+
+    /// The same to look at it: nothing is locked.
+    ///
+    /// # Errors
+    /// As for [`Catalog::load`].
+    pub async fn look(&self, reference: &str) -> Result<Loaded, CatalogError> {
+        self.load_as(reference, Locking::Look).await
+    }
+
+    async fn load_as(&self, reference: &str, locking: Locking) -> Result<Loaded, CatalogError> {
+        if PackageRef::is_meant(reference) {
+            return self.load_package(reference, locking).await;
+        }
+        if let Some(kept) = self.load_kept(reference).await? {
+            return Ok(kept);
+        }
         let Asked { name, wanted, origin, known_as } = self.asked(reference)?;
         // Taken before the file is read: what changes meanwhile is read again next time.
         let stamp = Stamp::of(&origin);
@@ -246,6 +355,7 @@ impl Catalog {
             let found = loaded.descriptor.version.clone();
             return Err(CatalogError::Version { name, wanted: wanted.to_string(), found });
         }
+        self.held_to_the_lock(reference, &loaded, locking)?;
         Ok(loaded)
     }
 
@@ -275,7 +385,10 @@ impl Catalog {
 
     async fn load_component(&self, name: &str, component: Vec<u8>, origin: Origin) -> Result<Loaded, CatalogError> {
         let component: Arc<[u8]> = component.into();
-        let loaded = self.sandbox.load(component.clone()).await;
+        let loaded = match origin {
+            Origin::FirstParty(_) => self.sandbox.load_own(component.clone()).await,
+            _ => self.sandbox.load(component.clone()).await,
+        };
         let plugin = loaded.map_err(|error| CatalogError::Load { name: name.into(), error })?;
         let described = self.sandbox.describe(&plugin).await;
         let descriptor = described.map_err(|said| CatalogError::Describe { name: name.into(), said })?;
@@ -285,11 +398,16 @@ impl Catalog {
     }
 
     fn find(&self, name: &str) -> Result<Origin, CatalogError> {
-        let entries = self.list();
-        if let Some(entry) = entries.iter().find(|e| e.name == name) {
-            return Ok(entry.origin.clone());
+        // The folder may hold thousands: it is looked into, not through.
+        let file = self.folder.as_ref().map(|folder| folder.join(format!("{name}.wasm")));
+        if let Some(file) = file.filter(|file| file.symlink_metadata().is_ok()) {
+            return Ok(Origin::File(file));
         }
-        let nearest = entries
+        if let Some(ours) = FIRST_PARTY.iter().find(|plugin| plugin.name == name) {
+            return Ok(Origin::FirstParty(ours.name));
+        }
+        let nearest = self
+            .list()
             .into_iter()
             .map(|e| (strsim::jaro_winkler(&e.name, name), e.name))
             .filter(|(likeness, _)| *likeness > 0.8);
@@ -303,7 +421,7 @@ impl Catalog {
                 first_party::component(name).ok_or_else(|| CatalogError::Unknown { name: name.into(), nearest: None })
             }
             Origin::File(path) => read_file(path).map_err(|error| CatalogError::File { path: path.clone(), error }),
-            Origin::Kept => Err(CatalogError::Unknown { name: name.into(), nearest: None }),
+            Origin::Kept | Origin::Package { .. } => Err(CatalogError::Unknown { name: name.into(), nearest: None }),
         }
     }
 }

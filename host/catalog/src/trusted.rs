@@ -1,8 +1,11 @@
 //! Whether a component in a file may be loaded: held against the policy before anything of it is compiled or asked.
 
 use crate::known::Stamp;
-use crate::{CatalogError, Origin};
-use rota_packages::trust::{Policy, Signer, Subject, Verdict, bundle_of, bundles_beside};
+use crate::locked::facts;
+use crate::{Catalog, CatalogError, Loaded, Origin};
+use rota_packages::artifact::LARGEST_MANIFEST;
+use rota_packages::trust::{LARGEST_BUNDLE, Policy, Signer, Subject, Verdict, bundle_of, bundles_beside};
+use rota_packages::{Build, PackageError, PackageRef, Packages};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -27,11 +30,11 @@ struct Judged {
 }
 
 impl Trusted {
-    pub(crate) fn set(&self, policy: Policy) {
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    pub(crate) fn set(&self, policy: Arc<Policy>) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
     }
 
-    fn policy(&self) -> Arc<Policy> {
+    pub(crate) fn policy(&self) -> Arc<Policy> {
         self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -100,6 +103,42 @@ impl Trusted {
     ) -> Result<Option<Verdict>, CatalogError> {
         let Origin::File(path) = origin else { return Ok(None) };
         Ok(Some(self.policy().judge(name, &Subject::file(component), &read(path)?)))
+    }
+}
+
+impl Catalog {
+    /// What the policy says of a package that is locked, as far as all of it is in the cache.
+    pub(crate) async fn verdict_of_package(&self, text: &str) -> Result<Option<Verdict>, CatalogError> {
+        let Some(packages) = self.packages.as_ref() else { return Ok(None) };
+        let package: PackageRef = text.parse().map_err(PackageError::from)?;
+        let lock = packages.lock().read().map_err(PackageError::from)?;
+        let Some(build) = lock.get(&package.to_string()).map(|entry| &entry.build) else { return Ok(None) };
+        let Some(manifest) = &build.manifest else { return Ok(None) };
+        let manifest = packages.blobs().get(manifest, LARGEST_MANIFEST).map_err(PackageError::from)?;
+        let (Some(manifest), Some(component)) = (manifest, packages.kept(&build.component).await?) else {
+            return Ok(None);
+        };
+        let bundles = packages.bundles_of(build).await?;
+        Ok(Some(self.trusted.policy().judge(&package.name(), &Subject::package(&manifest, &component), &bundles)))
+    }
+
+    /// What a lock says of a build of the plugin folder. The component is kept, to be able to go back to it, and so is its signature,
+    /// by which it is judged again then.
+    pub(crate) fn facts_of_file(
+        &self,
+        packages: &Packages,
+        path: &Path,
+        loaded: &Loaded,
+    ) -> Result<Build, CatalogError> {
+        packages.blobs().put(&loaded.component).map_err(PackageError::from)?;
+        let mut build = facts(loaded, None);
+        let bundles = read(path)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        build.signer = packages.judge(&name, &Subject::file(&loaded.component), &bundles)?;
+        for bundle in bundles.iter().filter(|bundle| bundle.len() <= LARGEST_BUNDLE) {
+            build.bundles.push(packages.blobs().put(bundle).map_err(PackageError::from)?);
+        }
+        Ok(build)
     }
 }
 

@@ -72,6 +72,7 @@ fn without_jobs(settings: &Settings) -> Settings {
         trust: settings.trust.clone(),
         bindings: settings.bindings.clone(),
         jobs: BTreeMap::new(),
+        teams: settings.teams.clone(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::binding::Binding;
 use crate::section::{section, words};
-use crate::{BindingName, ByteSize, Job, JobName, Limits, Server, Store, Trust};
+use crate::{BindingName, ByteSize, Job, JobName, Limits, Server, Store, Team, TeamName, Trust};
 
 section! {
     /// The configuration of Rota. Every key can be set by an environment variable too: limits.memory by ROTA_LIMITS__MEMORY.
@@ -28,6 +28,8 @@ section! {
         pub bindings: BTreeMap<BindingName, Binding> = BTreeMap::new();
         /// Jobs, by name.
         pub jobs: BTreeMap<JobName, Job> = BTreeMap::new();
+        /// Teams, by name: what their jobs may ask for at most.
+        pub teams: BTreeMap<TeamName, Team> = BTreeMap::new();
     }
 }
 

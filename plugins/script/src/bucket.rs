@@ -25,6 +25,14 @@ impl Listed for Listing {
     }
 }
 
+impl Buckets {
+    /// Let go of everything.
+    pub(crate) fn forget(&self) {
+        self.listings.forget();
+        self.open.forget();
+    }
+}
+
 /// Calls of `bucket`.
 pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
     let buckets = &desk.buckets;

@@ -17,6 +17,14 @@ pub(crate) struct Clusters {
     listings: Listings<Objects>,
 }
 
+impl Clusters {
+    /// Let go of everything.
+    pub(crate) fn forget(&self) {
+        self.listings.forget();
+        self.open.forget();
+    }
+}
+
 /// Calls of `cluster`.
 pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
     let clusters = &desk.clusters;

@@ -4,7 +4,7 @@ use crate::value::Js;
 use crate::{bucket, cache, cluster, sql, stream, work};
 use rota_sdk::Context;
 use rota_sdk::prelude::*;
-use rota_sdk::{CacheSlot, ClusterSlot, JetstreamSlot, SqlSlot, StorageSlot};
+use rota_sdk::{CacheSlot, ClusterSlot, HostError, JetstreamSlot, SqlSlot, StorageSlot};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -23,6 +23,8 @@ pub(crate) struct Desk {
     pub(crate) slots: Vec<Slot>,
     /// Calls that wait for the host.
     pub(crate) calls: Cell<usize>,
+    /// Whether somebody talks with the script, who may interrupt it.
+    pub(crate) is_session: bool,
 }
 
 /// A slot of the procedure.
@@ -44,11 +46,35 @@ impl Desk {
             told: RefCell::default(),
             slots,
             calls: Cell::new(0),
+            is_session: false,
         }
+    }
+
+    /// The same, of a session: what is told is told at once.
+    pub(crate) fn of_session(cx: Context, slots: Vec<Slot>) -> Self {
+        let desk = Self { is_session: true, ..Self::new(cx, slots) };
+        desk.told.borrow_mut().speaks = true;
+        desk
+    }
+
+    /// Whether what is under way is being interrupted: its time is over then.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.is_session && self.cx.deadline().0 <= 0
+    }
+
+    /// Let go of everything that is open at targets. True: a transaction was, which is rolled back.
+    pub(crate) fn forget(&self) -> bool {
+        self.buckets.forget();
+        self.caches.forget();
+        self.clusters.forget();
+        self.databases.forget()
     }
 
     /// A call of the prelude's: `db.query`, with its arguments.
     pub(crate) async fn call(&self, operation: &str, args: &[Js]) -> Result<Js> {
+        if self.is_interrupted() {
+            return Err(HostError::Cancelled.into());
+        }
         let (what, rest) = operation.split_once('.').unwrap_or((operation, ""));
         match what {
             "db" => sql::call(self, rest, args).await,
@@ -119,6 +145,11 @@ impl<T> Default for Opened<T> {
 }
 
 impl<T> Opened<T> {
+    /// Close all of them.
+    pub(crate) fn forget(&self) {
+        self.0.borrow_mut().clear();
+    }
+
     pub(crate) async fn or_open(&self, slot: &'static str, open: impl Future<Output = Result<T>>) -> Result<Rc<T>> {
         let known = self.0.borrow().get(slot).cloned();
         if let Some(known) = known {
@@ -146,6 +177,11 @@ impl<T> Default for Listings<T> {
 }
 
 impl<T: Listed> Listings<T> {
+    /// Close all of them.
+    pub(crate) fn forget(&self) {
+        self.0.borrow_mut().clear();
+    }
+
     pub(crate) fn insert(&self, listing: T) -> Js {
         self.0.borrow_mut().insert(Some(listing))
     }
@@ -203,6 +239,13 @@ fn number(handle: &Js) -> Result<u64> {
 }
 
 impl<T> Slab<T> {
+    /// Let go of all of them. Whether there were any.
+    pub(crate) fn clear(&mut self) -> bool {
+        let were_some = !self.things.is_empty();
+        self.things.clear();
+        were_some
+    }
+
     pub(crate) fn insert(&mut self, thing: T) -> Js {
         let number = self.next;
         self.next += 1;

@@ -83,7 +83,10 @@ pub(crate) async fn run(desk: Rc<Desk>, code: Code<'_>, arguments: Js) -> Result
 const ROUNDS: u32 = 64;
 
 /// A script that waits while no call of it is under way waits for ever.
-async fn unless_stuck(running: impl Future<Output = Result<Js, Thrown>>, desk: Rc<Desk>) -> Result<Js, Thrown> {
+pub(crate) async fn unless_stuck<R>(
+    running: impl Future<Output = Result<R, Thrown>>,
+    desk: Rc<Desk>,
+) -> Result<R, Thrown> {
     let mut running = std::pin::pin!(running);
     let mut rounds = 0;
     std::future::poll_fn(|cx| match running.as_mut().poll(cx) {
@@ -106,7 +109,7 @@ async fn unless_stuck(running: impl Future<Output = Result<Js, Thrown>>, desk: R
 }
 
 /// A promise that is rejected and that nobody looks at is an error of the script. One that is looked at later takes it back.
-async fn watch_rejections(runtime: &AsyncRuntime, name: &str, loose: &Rc<RefCell<Vec<Thrown>>>) {
+pub(crate) async fn watch_rejections(runtime: &AsyncRuntime, name: &str, loose: &Rc<RefCell<Vec<Thrown>>>) {
     let (name, loose) = (name.to_owned(), loose.clone());
     let tracker = move |ctx: Ctx<'_>, _promise: Value<'_>, reason: Value<'_>, handled: bool| {
         let mut told = said(&reason, &name).unwrap_or_else(|| Thrown::new(format!("{reason:?}")));
@@ -231,7 +234,7 @@ async fn evaluate<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, name: &str, text: &str, a
 }
 
 /// Evaluate the prelude, which takes the two functions of the host and hands out none of them.
-fn prelude<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, arguments: Js) -> rquickjs::Result<Object<'js>> {
+pub(crate) fn prelude<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, arguments: Js) -> rquickjs::Result<Object<'js>> {
     let facts = desk.clone();
     let waits = {
         let desk = desk.clone();
@@ -312,11 +315,11 @@ fn answer(result: Result<Js>) -> Js {
     }
 }
 
-fn broken(error: rquickjs::Error) -> Thrown {
+pub(crate) fn broken(error: rquickjs::Error) -> Thrown {
     Thrown::new(format!("the engine could not be started: {error}"))
 }
 
-fn thrown<'js>(ctx: &Ctx<'js>, error: rquickjs::Error, name: &str) -> Thrown {
+pub(crate) fn thrown<'js>(ctx: &Ctx<'js>, error: rquickjs::Error, name: &str) -> Thrown {
     match CaughtError::from_error(ctx, error) {
         CaughtError::Exception(exception) => of_exception(&exception, name),
         CaughtError::Value(value) => said(&value, name).unwrap_or_else(|| Thrown::new(format!("{value:?} was thrown"))),
@@ -377,7 +380,7 @@ fn place(line: &str, name: &str) -> Option<(usize, usize)> {
 }
 
 impl Thrown {
-    fn new(message: String) -> Self {
+    pub(crate) fn new(message: String) -> Self {
         Self { message, at: None, stack: Vec::new(), cause: None, hint: None }
     }
 

@@ -8,8 +8,10 @@ mod cluster;
 mod desk;
 mod engine;
 mod program;
+mod prompt;
 mod sql;
 mod stream;
+mod talk;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -108,7 +110,7 @@ mod component {
 /// What to run.
 #[parameters]
 pub struct Parameters {
-    /// The script: JavaScript (ES2023), with `await` anywhere.
+    /// The script: JavaScript (ES2023), with `await` anywhere. Of a session, which is told what to run, nothing.
     script: String,
     /// What it is called in messages: a file's name.
     #[parameter(default = "script.js".to_owned())]
@@ -116,6 +118,9 @@ pub struct Parameters {
     /// What the script finds as `args`.
     #[parameter(default)]
     arguments: BTreeMap<String, Json>,
+    /// Whether it is a session of `rota shell`, which runs one statement after the other.
+    #[parameter(default)]
+    session: bool,
 }
 
 /// What came of it.
@@ -131,6 +136,19 @@ pub struct Data {
     data: Json,
     /// Where it failed: message, line, column, the line, and its calls.
     error: Option<Failed>,
+    /// Of a session: its statements, the first 1,000 (of 1 MiB together).
+    statements: Vec<Stated>,
+}
+
+/// A statement of a session.
+#[data]
+pub struct Stated {
+    /// As it was typed.
+    text: String,
+    /// `done`, `failed` or `interrupted`.
+    state: String,
+    /// How long it took, in seconds.
+    seconds: f64,
 }
 
 /// Where a script failed.
@@ -163,6 +181,9 @@ fn own_slots() -> Vec<Slot> {
 }
 
 async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
+    if parameters.session {
+        return talk::session(cx, parameters.arguments).await;
+    }
     let desk = Rc::new(Desk::new(cx, own_slots()));
     let source = Source { name: &parameters.name, text: &parameters.script };
     let ended = engine::run(
@@ -179,6 +200,7 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         result: Json::Null,
         data: told.data.unwrap_or_default(),
         error: None,
+        statements: Vec::new(),
     };
     match ended {
         Ok(result) => {

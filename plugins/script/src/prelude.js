@@ -287,5 +287,5 @@
     args: freeze(words),
   };
   for (const name of keys(all)) defineProperty(globalThis, name, { value: all[name], writable: false, configurable: false, enumerable: true });
-  return { shown, isItems: (value) => value instanceof Items };
+  return { shown, isItems: (value) => value instanceof Items, print, table };
 })

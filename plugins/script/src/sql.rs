@@ -103,6 +103,15 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
 }
 
 impl Databases {
+    /// Let go of everything. True: a transaction was open, which is rolled back.
+    pub(crate) fn forget(&self) -> bool {
+        self.rows.borrow_mut().clear();
+        let was_open = self.transactions.borrow_mut().clear();
+        self.idle.borrow_mut().clear();
+        self.open.set(0);
+        was_open
+    }
+
     async fn take(&self, desk: &Desk, slot: &Js) -> Result<Held> {
         let slot = desk.sql_slot(slot)?;
         let place = self.idle.borrow().iter().rposition(|held| held.slot == slot.name());

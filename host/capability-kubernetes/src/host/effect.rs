@@ -103,6 +103,7 @@ impl Call {
         match authorized.effect(effect).await.map_err(refused)? {
             Decision::Planned => Ok(Child::planned()),
             Decision::Perform(permit) => {
+                let stdin = stdin.map(|reader| self.guard.run().sending(reader));
                 let running = self.client().exec(permit, command, stdin).await?;
                 Ok(Child::new(running.until_stopped(self.guard.run())))
             }

@@ -7,11 +7,11 @@
 //! | why a plugin is refused, in words | `reason` |
 //! | keys are read and made, cosign's encrypted ones included | `key`, `sealed` |
 //! | bundles are made | `sign` |
-//! | a tag that moved, a version that went back | `drift` |
+//! | what packages and the catalog ask | `judge` |
 //!
 //! Nothing here goes to the network. The cryptography is ring's (`provider`), the rules of sigstore are those of `sigstore-verify`.
 
-mod drift;
+mod judge;
 mod key;
 mod policy;
 mod provider;
@@ -20,7 +20,6 @@ mod sealed;
 mod sign;
 mod verify;
 
-pub use drift::{Drift, Release, drift};
 pub use key::{KeyError, PublicKey, SigningKey};
 pub use policy::{Policy, Unready, Verdict};
 pub use reason::{Reason, Untrusted};
@@ -45,8 +44,10 @@ pub const REFERRER_ANNOTATIONS: [(&str, &str); 2] =
 /// What is to be trusted: bytes, never a claim about them.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    manifest: Option<&'a [u8]>,
-    component: &'a [u8],
+    /// The manifest of a package; none of a component in a file.
+    pub manifest: Option<&'a [u8]>,
+    /// The component.
+    pub component: &'a [u8],
 }
 
 impl<'a> Subject<'a> {

@@ -23,7 +23,6 @@ pub(crate) async fn check(common: &Common, printing: Printing) -> anyhow::Result
         }
         let host = crate::open(config).await?;
         for job in host.settings().jobs.keys() {
-            // Only of what is shown: to know a line is to count those before it.
             let place = || {
                 let place = config.place(&format!("jobs.{job}"));
                 place.map(|p| format!("{}:{}: ", p.source_name(), p.line())).unwrap_or_default()

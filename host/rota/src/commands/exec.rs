@@ -38,6 +38,8 @@ pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> any
     let noted: Arc<Mutex<Vec<PlannedEffect>>> = Arc::default();
     let mut planning = host.prepare(&request).await?;
     planning.agreement = Agreement::Noted(noted.clone());
+    // What is recorded is what is done.
+    planning.record = rota_config::Record::Never;
     let plan = once(host, planning, &args, printing, Lines::Dropped, None).await?;
     // A plan that goes on after an error of a statement, and says so, is none that a run could keep.
     let is_bad = plan.report.as_ref().is_some_and(|told| told.status == rota_contract::Severity::Critical);
@@ -225,12 +227,8 @@ impl Script {
     fn request(&self, args: &ExecArgs) -> anyhow::Result<Request> {
         let mut given = Map::new();
         for argument in &args.arguments {
-            let Some((name, value)) = argument.split_once('=') else {
-                anyhow::bail!(UsageError::new(format!("--arg takes NAME=VALUE, this is {argument:?}")));
-            };
-            // What is JSON is taken as such; everything else is text.
-            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-            if given.insert(name.to_owned(), value).is_some() {
+            let (name, value) = self::argument(argument)?;
+            if given.insert(name.clone(), value).is_some() {
                 anyhow::bail!(UsageError::new(format!("--arg {name} is given twice")));
             }
         }
@@ -243,6 +241,15 @@ impl Script {
         parameters.extend(args.parameters.iter().cloned());
         Ok(Request { what: plugin.to_owned(), ..requested(parameters, &args.means)? })
     }
+}
+
+/// An argument of a script.
+pub(super) fn argument(argument: &str) -> anyhow::Result<(String, Value)> {
+    let Some((name, value)) = argument.split_once('=') else {
+        anyhow::bail!(UsageError::new(format!("--arg takes NAME=VALUE, this is {argument:?}")));
+    };
+    // What is JSON is taken as such; everything else is text.
+    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()))))
 }
 
 fn whole(from: &mut dyn std::io::Read, name: &str) -> anyhow::Result<String> {

@@ -1,23 +1,43 @@
 //! `rota plugins`: what can be run.
 
-use super::{Printing, print, print_json};
+use super::{Printing, packages, print, print_json};
 use crate::cli::PluginsCommand;
 use crate::output::{bold, coloured, dim, format, safe, table};
+use crate::settings::UsageError;
 use rota_catalog::{Catalog, Loaded};
+use rota_config::Config;
 use rota_contract::Descriptor;
 use rota_packages::trust::Verdict;
 use serde_json::{Value, json};
 
-pub(crate) async fn plugins(catalog: &Catalog, command: PluginsCommand, printing: Printing) -> anyhow::Result<u8> {
+pub(crate) async fn plugins(
+    catalog: &Catalog,
+    config: &Config,
+    command: PluginsCommand,
+    printing: Printing,
+) -> anyhow::Result<u8> {
     match command {
         PluginsCommand::List => list(catalog, printing).await,
-        PluginsCommand::Show { plugin } => show(&catalog.load(&plugin).await?, printing),
-        PluginsCommand::Verify { plugin, digest } => {
-            let loaded = catalog.load(&plugin).await?;
-            verify(&loaded, catalog.verdict(&plugin)?.as_ref(), digest.as_deref(), printing)
+        PluginsCommand::Show { plugin } => show(&catalog.look(&plugin).await?, printing),
+        PluginsCommand::Verify { plugin: None, digest: Some(_) } => {
+            Err(UsageError::new("--digest is of one plugin: name it").into())
         }
-        PluginsCommand::Sign(args) => super::sign::sign(args, printing).await,
-        PluginsCommand::Keygen(args) => super::sign::keygen(args, printing),
+        PluginsCommand::Verify { plugin: None, digest: None } => packages::verify_all(catalog, printing).await,
+        PluginsCommand::Verify { plugin: Some(plugin), digest } => {
+            // What people call a locked plugin by is not always what loads it.
+            let plugin = packages::reference_of(catalog, &plugin).unwrap_or(plugin);
+            let loaded = catalog.look(&plugin).await?;
+            verify(&loaded, catalog.verdict(&plugin).await?.as_ref(), digest.as_deref(), printing)
+        }
+        PluginsCommand::Pull { reference } => packages::pull(catalog, &reference, printing).await,
+        PluginsCommand::Push(args) => packages::push(catalog, &args, printing).await,
+        PluginsCommand::Update(args) => packages::update(catalog, &args, printing).await,
+        PluginsCommand::Outdated => packages::outdated(catalog, printing).await,
+        PluginsCommand::Remove { name } => packages::remove(catalog, config, &name, printing),
+        PluginsCommand::Pin(args) => packages::pin(catalog, &args, printing).await,
+        PluginsCommand::Rollback { name } => packages::rollback(catalog, &name, printing).await,
+        PluginsCommand::Sign(args) => super::sign::sign(catalog, &args, printing).await,
+        PluginsCommand::Keygen(args) => super::sign::keygen(&args, printing),
     }
 }
 
@@ -25,8 +45,8 @@ async fn list(catalog: &Catalog, printing: Printing) -> anyhow::Result<u8> {
     let mut rows = Vec::new();
     let mut objects = Vec::new();
     let mut status = 0;
-    for entry in catalog.list() {
-        match catalog.load(&entry.name).await {
+    for entry in catalog.list().into_iter().chain(catalog.packages_locked()) {
+        match catalog.look(&entry.name).await {
             Ok(loaded) => {
                 let d = &loaded.descriptor;
                 rows.push(vec![

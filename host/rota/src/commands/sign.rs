@@ -5,8 +5,12 @@ use crate::cli::{KeygenArgs, SignArgs};
 use crate::output::safe;
 use crate::settings::UsageError;
 use anyhow::Context as _;
+use rota_catalog::Catalog;
 use rota_config::SecretRef;
-use rota_packages::trust::{SigningKey, bundle_of, sign_component};
+use rota_packages::trust::{
+    BUNDLE_MEDIA_TYPE, REFERRER_ANNOTATIONS, SigningKey, bundle_of, sign_component, sign_manifest,
+};
+use rota_packages::{PackageError, PackageRef};
 use rota_telemetry::Secret;
 use serde_json::json;
 use std::io::Write as _;
@@ -15,38 +19,62 @@ use std::path::{Path, PathBuf};
 /// Where a password is, if nobody says: cosign's place.
 const PASSWORD: &str = "COSIGN_PASSWORD";
 
-pub(crate) async fn sign(args: SignArgs, printing: Printing) -> anyhow::Result<u8> {
-    let key = signing_key(&args)?;
-    if !is_file(&args.what) {
-        return Err(
-            UsageError::new(format!("`{}` is no file: a component is signed by its path", safe(&args.what))).into()
-        );
+pub(crate) async fn sign(catalog: &Catalog, args: &SignArgs, printing: Printing) -> anyhow::Result<u8> {
+    let key = signing_key(&args.key, args.password.as_deref())?;
+    let (digest, to) = if is_file(&args.what) {
+        sign_file(Path::new(&args.what), &key)?
+    } else {
+        let package: PackageRef = args.what.parse().map_err(|error| UsageError::new(format!("{error}")))?;
+        let signed = sign_package(catalog, &package, &key).await?;
+        (signed.manifest, signed.bundle)
+    };
+    if printing.human() {
+        let (what, key) = (safe(&args.what), key.public().fingerprint());
+        print(&format!("signed {what} ({digest}) with key {key}\n  {}", safe(&to)))?;
+    } else {
+        let key = key.public().fingerprint();
+        print_json(&json!({ "signed": args.what, "digest": digest, "key": key, "bundle": to }))?;
     }
-    let path = PathBuf::from(&args.what);
+    Ok(0)
+}
+
+/// Signs a component's bytes; answers their digest, and where the signature is.
+fn sign_file(path: &Path, key: &SigningKey) -> anyhow::Result<(String, String)> {
     let component =
-        rota_catalog::read_file(&path).with_context(|| format!("the component {} cannot be read", path.display()))?;
+        rota_catalog::read_file(path).with_context(|| format!("the component {} cannot be read", path.display()))?;
     // Whoever names another file by mistake would sign what nothing loads.
     if !component.starts_with(b"\0asm") {
         return Err(UsageError::new(format!("{} is no WebAssembly component", path.display())).into());
     }
-    let bundle = bundle_of(&path);
-    let signed = sign_component(&key, &component)?;
-    replace(&bundle, &signed, 0o644)
+    let bundle = bundle_of(path);
+    replace(&bundle, &sign_component(key, &component)?, 0o644)
         .with_context(|| format!("the signature {} cannot be written", bundle.display()))?;
-    let digest = format!("sha256:{}", rota_sandbox::digest(&component));
-    if printing.human() {
-        print(&format!(
-            "signed {} ({digest}) with key {}\n  {}",
-            safe(&args.what),
-            key.public().fingerprint(),
-            safe(&bundle.display().to_string())
-        ))?;
-    } else {
-        print_json(
-            &json!({ "signed": args.what, "digest": digest, "key": key.public().fingerprint(), "bundle": bundle }),
-        )?;
-    }
-    Ok(0)
+    Ok((format!("sha256:{}", rota_sandbox::digest(&component)), bundle.display().to_string()))
+}
+
+/// A signature that was attached to a package.
+pub(crate) struct Signed {
+    /// The digest of the manifest that is signed.
+    manifest: String,
+    /// Where the signature is.
+    bundle: String,
+}
+
+/// Signs the manifest that a reference leads to now, and attaches the signature to it.
+pub(crate) async fn sign_package(catalog: &Catalog, package: &PackageRef, key: &SigningKey) -> anyhow::Result<Signed> {
+    let Some(packages) = catalog.packages() else { anyhow::bail!("this host has no packages") };
+    let manifest = packages.resolve(package).await?.manifest;
+    // What no host would load is not signed either.
+    rota_packages::artifact::judge(&manifest.bytes)
+        .map_err(|error| UsageError::new(format!("{} is not signed: {error}", safe(&package.to_string()))))?;
+    let bundle = sign_manifest(key, &manifest.bytes)?;
+    let subject = (&manifest.digest, manifest.bytes.len() as u64);
+    let registry = packages.registry(package.registry()).map_err(PackageError::from)?;
+    let attached = registry
+        .attach(package.repository(), subject, BUNDLE_MEDIA_TYPE, &REFERRER_ANNOTATIONS, &bundle)
+        .await
+        .map_err(PackageError::from)?;
+    Ok(Signed { manifest: manifest.digest.to_string(), bundle: format!("{}@{attached}", package.name()) })
 }
 
 /// A path ends in .wasm, or is there. Everything else names a package.
@@ -54,16 +82,16 @@ fn is_file(what: &str) -> bool {
     what.ends_with(".wasm") || Path::new(what).exists()
 }
 
-/// The key that an option names.
-fn signing_key(args: &SignArgs) -> anyhow::Result<SigningKey> {
-    let usage = |problem: String| UsageError::new(format!("--key {}: {problem}", safe(&args.key)));
-    let reference = match SecretRef::parse(&args.key) {
+/// The key that an option names, opened with the password that another may name.
+pub(crate) fn signing_key(named: &str, by: Option<&str>) -> anyhow::Result<SigningKey> {
+    let usage = |problem: String| UsageError::new(format!("--key {}: {problem}", safe(named)));
+    let reference = match SecretRef::parse(named) {
         Ok(reference) => reference,
-        Err(rota_config::SecretRefError::NotAReference) => SecretRef::File(PathBuf::from(&args.key)),
+        Err(rota_config::SecretRefError::NotAReference) => SecretRef::File(PathBuf::from(named)),
         Err(error) => return Err(usage(error.to_string()).into()),
     };
     let text = reference.resolve().map_err(|error| usage(error.to_string()))?;
-    let given = args.password.as_deref().map(password).transpose()?;
+    let given = by.map(password).transpose()?;
     let key = SigningKey::from_pem(text.expose(), || given.or_else(by_default));
     Ok(key.map_err(|error| usage(error.to_string()))?)
 }
@@ -78,7 +106,7 @@ fn by_default() -> Option<Secret> {
     std::env::var(PASSWORD).ok().filter(|password| !password.is_empty()).map(Secret::new)
 }
 
-pub(crate) fn keygen(args: KeygenArgs, printing: Printing) -> anyhow::Result<u8> {
+pub(crate) fn keygen(args: &KeygenArgs, printing: Printing) -> anyhow::Result<u8> {
     let password = args.password.as_deref().map(password).transpose()?.or_else(by_default);
     let named = |ending: &str| {
         let mut name = args.name.clone().into_os_string();

@@ -44,7 +44,7 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
     let stops = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut signals = tokio::spawn(stop_on_signal(stops, stop.clone()));
     let Some(host) = open(&config, stopped.clone()).await? else { return Ok(0) };
-    say_untrusted(&config, &host);
+    say_untrusted(&config, &host).await;
     let host = Arc::new(host);
     let options = options(&config, &args);
     let lease = options.lease;
@@ -103,14 +103,14 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
 }
 
 /// Say which jobs' plugins are not trusted. Their runs are refused; others go on.
-fn say_untrusted(config: &Config, host: &Host) {
+async fn say_untrusted(config: &Config, host: &Host) {
     let mut said = std::collections::BTreeSet::new();
     // Without rules, nothing is read.
     for (name, job) in config.jobs.iter().filter(|(_, job)| job.enabled && !config.trust.is_empty()) {
         let plugin = job.plugin.to_string();
         // What cannot be found or read is said by the run.
         if said.insert(plugin.clone())
-            && let Ok(Some(verdict)) = host.plugins().verdict(&plugin)
+            && let Ok(Some(verdict)) = host.plugins().verdict(&plugin).await
             && let Err(reason) = verdict.result
         {
             say(&format!("runs of job {name} will be refused: plugin {plugin}: {reason}"));

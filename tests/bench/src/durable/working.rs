@@ -29,6 +29,7 @@ pub(crate) async fn open(place: &Place, jobs: &str) -> anyhow::Result<Arc<Host>>
         max_memory: config.sandbox.pool_memory.as_u64(),
         stack: config.sandbox.stack.as_usize(),
         cache: Some(config.cache_dir()),
+        compiler: None,
     };
     Ok(Arc::new(Host::open(Settings::from_config(&config)?, sandbox, None).await?))
 }

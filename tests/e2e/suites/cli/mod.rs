@@ -7,7 +7,9 @@ mod exec;
 mod exit_codes;
 mod human;
 mod interrupted;
+mod replay;
 pub(crate) mod schema;
+mod shell;
 
 use rota_tests::{Rota, Said, probe};
 use serde_json::Value;

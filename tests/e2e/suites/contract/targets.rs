@@ -6,6 +6,7 @@ use rota_tests::{Rota, probe};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub(super) struct Targets {
@@ -19,6 +20,17 @@ pub(super) struct Targets {
     namespace: Namespace,
     /// Kept: it is what `terminate-backend` ends.
     _victim: PgConnection,
+}
+
+/// Who makes the calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guest {
+    /// The probe, in Rust.
+    Probe,
+    /// The one in JavaScript (script.js).
+    Script,
+    /// The one in Python (python/), which has what no script has.
+    Python,
 }
 
 /// What a run answered.
@@ -49,6 +61,10 @@ impl Targets {
         }
         let mut rota = crate::rota();
         rota.set("TARGETS_URL", server.url(DATABASE));
+        // For what is built in Python; without it those tests say what is missing.
+        if let Ok(programs) = rota_testbed::tool("bin") {
+            rota.set("PATH", format!("/usr/local/bin:/usr/bin:/bin:{}", programs.display()));
+        }
         // What ALTER SYSTEM may set is the configuration's to say, and no flag's.
         rota.configure(
             "[bindings.database]\nkind = \"sql\"\nurl = \"env:TARGETS_URL\"\nalter_system = [\"work_mem\"]\n",
@@ -93,16 +109,60 @@ impl Targets {
         .collect()
     }
 
+    /// The same for some slots only: what a guest does not declare cannot be bound.
+    pub(super) fn bind_of(&self, slots: &[&str]) -> Vec<String> {
+        let all = self.bind();
+        let of = |binding: &str| slots.iter().any(|slot| binding.starts_with(&format!("{slot}=")));
+        all.chunks(2).filter(|pair| of(&pair[1])).flatten().cloned().collect()
+    }
+
     /// One run that makes all the calls, one after the other; it must succeed, whatever the calls say.
     pub(super) async fn run(&self, cases: &[Case], flags: &[String]) -> Ran {
+        self.run_by(Guest::Probe, cases, flags).await
+    }
+
+    /// The same by a guest in another language.
+    pub(super) async fn run_by(&self, guest: Guest, cases: &[Case], flags: &[String]) -> Ran {
         let calls: Vec<Value> = cases.iter().map(Case::call).collect();
-        let mut arguments = vec!["run".to_owned(), probe::path().display().to_string()];
-        arguments.extend(probe::arguments("calls", &json!({ "calls": calls })));
+        let mut arguments = vec!["run".to_owned()];
+        match guest {
+            Guest::Probe => {
+                arguments.push(probe::path().display().to_string());
+                arguments.extend(probe::arguments("calls", &json!({ "calls": calls })));
+            }
+            Guest::Script => {
+                let file = self.rota.path("work/script-probe.wasm");
+                if !file.is_file() {
+                    std::fs::write(&file, rota_catalog::javascript(include_str!("script.js")).unwrap()).unwrap();
+                }
+                arguments.extend([file.display().to_string(), "-p".to_owned(), format!("calls={}", json!(calls))]);
+            }
+            Guest::Python => {
+                let file = self.python().await;
+                arguments.extend([file.display().to_string(), "-p".to_owned(), format!("calls={}", json!(calls))]);
+            }
+        }
         arguments.extend_from_slice(flags);
         let answer = self.rota.json(&arguments).await.unwrap();
-        let answers = answer["report"]["data"].as_array().unwrap_or_else(|| panic!("{answer}")).clone();
+        let data = &answer["report"]["data"];
+        let answers = data.as_array().or(data["answers"].as_array()).unwrap_or_else(|| panic!("{answer}")).clone();
         assert_eq!(answers.len(), cases.len());
         Ran { answers, effects: answer["effects"].as_array().unwrap().clone() }
+    }
+
+    /// The component in Python, built when it is first wanted.
+    async fn python(&self) -> std::path::PathBuf {
+        let folder = self.rota.path("work/python-calls");
+        let file = folder.join("python-calls.wasm");
+        if !file.is_file() {
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join("app.py"), include_str!("python/app.py")).unwrap();
+            std::fs::write(folder.join("world.wit"), include_str!("python/world.wit")).unwrap();
+            let build = ["plugin", "build", "python-calls"];
+            let said = self.rota.run_within(&build, Duration::from_secs(240)).await.unwrap();
+            assert_eq!(said.status, Some(0), "{said:?}");
+        }
+        file
     }
 
     /// The same calls after a run was cancelled; what each answers in the run's grace.
@@ -125,6 +185,28 @@ impl Targets {
         let answer = said.json().unwrap();
         assert_eq!(answer["effects"], json!([]), "nothing begins in the grace");
         answer["report"]["data"].as_array().unwrap_or_else(|| panic!("{answer}"))[1..].to_vec()
+    }
+
+    /// The imports that the last run's recording has.
+    pub(super) fn recorded_operations(&self) -> BTreeSet<String> {
+        use std::io::BufRead as _;
+        let files = rota_tests::files(&self.rota.state().join("artifacts"));
+        let file = files.iter().find(|file| file.ends_with("recording")).expect("a recording");
+        let decoder = zstd::stream::read::Decoder::new(std::fs::File::open(file).unwrap()).unwrap();
+        let lines = std::io::BufReader::new(decoder).lines().map(Result::unwrap);
+        let line = |line: String| serde_json::from_str::<Value>(&line).unwrap()["ask"].as_str().map(str::to_owned);
+        lines.filter_map(line).collect()
+    }
+
+    /// Stops everything but the host, which is answered.
+    pub(super) async fn gone(self) -> anyhow::Result<Rota> {
+        let Self { rota, mut server, mut cache, nats, namespace, _victim, .. } = self;
+        server.stop().await?;
+        cache.kill();
+        drop((nats, namespace, _victim));
+        std::fs::remove_dir_all(rota.path("bucket"))?;
+        std::fs::remove_file(rota.path("key.txt"))?;
+        Ok(rota)
     }
 
     async fn is_touched(&self, trace: Trace) -> bool {

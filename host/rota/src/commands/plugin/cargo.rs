@@ -40,7 +40,7 @@ pub(crate) async fn build(folder: &Path, locked: bool, printing: Printing) -> an
     // A checkout without it (it should be committed) gets it of this version.
     let with_sdk = manifest.contains(&format!("{}/sdk", sdk::FOLDER));
     if with_sdk && !folder.join(sdk::FOLDER).join("sdk/Cargo.toml").is_file() {
-        sdk::unpack(folder, true)?;
+        sdk::unpack(folder, sdk::Kit::Rust)?;
     }
     let tools = Tools::find(folder).await?;
     other_folder(folder, &manifest, &tools).await?;

@@ -1,7 +1,8 @@
 //! What differs from language to language: the files of a new plugin, how it is told from others, and how it is built. A language is added here.
 
+use super::sdk::Kit;
 use super::spec::Spec;
-use super::{File, Made, Printing, cargo, javascript, python, rust};
+use super::{File, Made, Printing, c, cargo, clang, javascript, python, rust};
 use crate::cli::Language;
 use crate::settings::UsageError;
 use std::path::Path;
@@ -11,7 +12,7 @@ const MARKS: [(Language, &str); 4] = [
     (Language::Rust, "Cargo.toml"),
     (Language::Javascript, javascript::SOURCE),
     (Language::Python, "app.py"),
-    (Language::C, "procedure.c"),
+    (Language::C, c::SOURCE),
 ];
 
 impl Language {
@@ -41,9 +42,13 @@ impl Language {
         })
     }
 
-    /// Whether `.rota` holds an SDK beside the contract.
-    pub(crate) fn has_sdk(self) -> bool {
-        self == Self::Rust
+    /// What `.rota` holds beside the contract.
+    pub(crate) fn kit(self) -> Kit {
+        match self {
+            Self::Rust => Kit::Rust,
+            Self::C => Kit::C,
+            Self::Javascript | Self::Python => Kit::None,
+        }
     }
 
     /// The files of a new plugin.
@@ -52,7 +57,7 @@ impl Language {
             Self::Rust => Ok(rust::files(spec)),
             Self::Python => Ok(python::files(spec)),
             Self::Javascript => javascript::files(spec),
-            Self::C => Err(self.missing()),
+            Self::C => Ok(c::files(spec)),
         }
     }
 
@@ -70,7 +75,8 @@ impl Language {
             Self::Python => python::build(folder, printing).await,
             // Nothing is compiled, so there is nothing to lock either.
             Self::Javascript => javascript::build(folder),
-            Self::C => Err(self.missing().into()),
+            // It has no dependencies.
+            Self::C => clang::build(folder, printing).await,
         }
     }
 
@@ -83,13 +89,5 @@ impl Language {
             Self::C => &[".c", ".h", ".wit", ".md", ".sql"],
         };
         endings.iter().any(|ending| name.ends_with(ending))
-    }
-
-    /// What to do where this version cannot.
-    fn missing(self) -> UsageError {
-        UsageError(match self {
-            Self::C => "`rota plugin` does not make plugins in C yet; any language that makes components can: write the contract with `rota plugin wit`, make bindings of it with wit-bindgen (cargo install wit-bindgen-cli@0.61.1), compile with the clang of wasi-sdk (https://github.com/WebAssembly/wasi-sdk), and look at the component with `rota plugin check FILE.wasm`".into(),
-            Self::Rust | Self::Javascript | Self::Python => format!("`rota plugin` does not make plugins in {} here; use --language rust", self.word()),
-        })
     }
 }

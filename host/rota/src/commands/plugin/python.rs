@@ -186,7 +186,7 @@ pub(super) async fn build(folder: &Path, printing: Printing) -> anyhow::Result<M
         .into());
     };
     if !folder.join(sdk::FOLDER).join("wit").is_dir() {
-        sdk::unpack(folder, false)?;
+        sdk::unpack(folder, sdk::Kit::None)?;
     }
     // The app is imported while it is built, from a folder of its own: nothing else gets in, no bytecode stays behind.
     let app = folder.canonicalize()?.join("target/python");

@@ -1,4 +1,4 @@
-//! What an author's folder gets of this binary: the contract, and for Rust the SDK's sources, below `.rota`.
+//! What an author's folder gets of this binary, below `.rota`: the contract, and what lies beside it for Rust and C.
 
 use anyhow::Context as _;
 use std::fmt::Write as _;
@@ -8,6 +8,28 @@ include!(concat!(env!("OUT_DIR"), "/author.rs"));
 
 /// The folder in a plugin's.
 pub(crate) const FOLDER: &str = ".rota";
+
+/// What lies beside the contract, by the language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kit {
+    /// Nothing.
+    None,
+    /// The SDK's sources, in `sdk`.
+    Rust,
+    /// Bindings and our header, in `c`.
+    C,
+}
+
+impl Kit {
+    /// Its folder, and its files but those that are made of the contract.
+    fn files(self) -> Option<(&'static str, &'static [(&'static str, &'static str)])> {
+        match self {
+            Self::None => None,
+            Self::Rust => Some(("sdk", SDK)),
+            Self::C => Some(("c", super::c::KIT)),
+        }
+    }
+}
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,27 +49,37 @@ pub(crate) fn contract(folder: &Path) -> anyhow::Result<Written> {
     Ok(written)
 }
 
-/// Write the contract and the SDK into a plugin's `.rota`. Of the SDK's folder nothing else stays: it is not the place for changes.
-pub(crate) fn unpack(plugin: &Path, sdk: bool) -> anyhow::Result<Written> {
+/// Write the contract and the kit into a plugin's `.rota`. Of the kit's folder nothing else stays: it is not the place for changes.
+pub(crate) fn unpack(plugin: &Path, kit: Kit) -> anyhow::Result<Written> {
     let folder = plugin.join(FOLDER);
     let mut written = contract(&folder.join("wit"))?;
-    if sdk {
-        let root = folder.join("sdk");
-        for (name, text) in SDK {
+    if let Some((name, files)) = kit.files() {
+        let root = folder.join(name);
+        for (name, text) in files {
             put(&root.join(name), text, &mut written)?;
         }
-        remove_others(&root, &root, &mut written)?;
+        let known = |name: &str| {
+            files.iter().any(|(known, _)| *known == name)
+                || (kit == Kit::C && matches!(name, "runbook.h" | "runbook.c"))
+        };
+        remove_others(&root, &root, &known, &mut written)?;
+    }
+    if kit == Kit::C {
+        let header = folder.join("c/runbook.h");
+        let undo = std::fs::read_to_string(header).is_ok_and(|text| text.starts_with("#define ROTA_UNDO"));
+        written.files += 2;
+        written.changed += usize::from(super::clang::bindings(plugin, undo)?);
     }
     Ok(written)
 }
 
 /// Whether a plugin's `.rota` is that of this binary.
-pub(crate) fn is_current(plugin: &Path, sdk: bool) -> bool {
+pub(crate) fn is_current(plugin: &Path, kit: Kit) -> bool {
     let same = |folder: &Path, files: &[(&str, &str)]| {
         files.iter().all(|(name, text)| std::fs::read_to_string(folder.join(name)).is_ok_and(|there| there == *text))
     };
     let folder = plugin.join(FOLDER);
-    same(&folder.join("wit"), CONTRACT) && (!sdk || same(&folder.join("sdk"), SDK))
+    same(&folder.join("wit"), CONTRACT) && kit.files().is_none_or(|(name, files)| same(&folder.join(name), files))
 }
 
 /// What tells one SDK in a plugin's `.rota` from another.
@@ -105,17 +137,22 @@ fn put(path: &Path, text: &str, written: &mut Written) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Take away what an older SDK had.
-fn remove_others(folder: &Path, root: &Path, written: &mut Written) -> anyhow::Result<()> {
+/// Take away what an older kit had.
+fn remove_others(
+    folder: &Path,
+    root: &Path,
+    known: &dyn Fn(&str) -> bool,
+    written: &mut Written,
+) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let inside = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
         if path.is_dir() {
             // Where somebody built the SDK by itself.
             if inside != "target" {
-                remove_others(&path, root, written)?;
+                remove_others(&path, root, known, written)?;
             }
-        } else if inside != "Cargo.lock" && !SDK.iter().any(|(name, _)| *name == inside) {
+        } else if inside != "Cargo.lock" && !known(&inside) {
             std::fs::remove_file(&path).with_context(|| format!("{} cannot be removed", path.display()))?;
             written.changed += 1;
         }
@@ -130,16 +167,16 @@ mod tests {
     #[test]
     fn what_is_unpacked_is_current_and_is_brought_back() {
         let folder = tempfile::tempdir().unwrap();
-        let first = unpack(folder.path(), true).unwrap();
+        let first = unpack(folder.path(), Kit::Rust).unwrap();
         assert!(first.files == first.changed && first.files > 40, "{first:?}");
-        assert!(is_current(folder.path(), true));
-        assert_eq!(unpack(folder.path(), true).unwrap().changed, 0);
+        assert!(is_current(folder.path(), Kit::Rust));
+        assert_eq!(unpack(folder.path(), Kit::Rust).unwrap().changed, 0);
         let root = folder.path().join(".rota/sdk/rota-sdk/src");
         std::fs::write(root.join("gone.rs"), "").unwrap();
         std::fs::write(root.join("lib.rs"), "").unwrap();
-        assert!(!is_current(folder.path(), true));
-        assert_eq!(unpack(folder.path(), true).unwrap().changed, 2);
-        assert!(is_current(folder.path(), true) && !root.join("gone.rs").exists());
+        assert!(!is_current(folder.path(), Kit::Rust));
+        assert_eq!(unpack(folder.path(), Kit::Rust).unwrap().changed, 2);
+        assert!(is_current(folder.path(), Kit::Rust) && !root.join("gone.rs").exists());
     }
 
     #[test]

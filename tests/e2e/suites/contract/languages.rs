@@ -1,0 +1,210 @@
+//! The same table from other languages: what is denied to a guest in Rust is denied to one in JavaScript, and what that has no call for to one in
+//! Python, in the same words, and nothing happens; and, so that this can fail, what is granted happens.
+
+use super::table::{Case, Guard, cases};
+use super::targets::{Guest, Targets};
+use super::{declared, nobody, touching};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Slots that a procedure in JavaScript can have.
+const SLOTS: [&str; 5] = ["database", "bucket", "cache", "stream", "cluster"];
+/// What the one in Python declares.
+const OF_PYTHON: [&str; 6] = ["database", "program", "key", "cache", "stream", "cluster"];
+/// What a procedure in JavaScript has no call for: streams of bytes, programs and keys, and verbs that no script has asked for yet.
+const UNREACHABLE: &[&str] = &[
+    "bytes.compress",
+    "bytes.count",
+    "bytes.decompress",
+    "bytes.decrypt",
+    "bytes.drain",
+    "bytes.encrypt",
+    "bytes.rate-limit",
+    "bytes.tee-sha256",
+    "cache.session.info",
+    "cache.session.monitor",
+    "cache.session.ping",
+    "cache.session.slowlog",
+    "jetstream.session.account",
+    "jetstream.session.monitoring",
+    "jetstream.session.server",
+    "jetstream.session.stored-at",
+    "kubernetes.cluster.events",
+    "kubernetes.cluster.get-scale",
+    "kubernetes.cluster.lock",
+    "kubernetes.cluster.require",
+    "kubernetes.cluster.run-job",
+    "kubernetes.cluster.version",
+    "kubernetes.cluster.wait-for",
+    "kubernetes.cluster.watch",
+    "kubernetes.lock.check",
+    "kubernetes.lock.release",
+    "process.child.kill",
+    "process.child.stdout",
+    "process.child.wait",
+    "run.metric",
+    "sql.session.backend-pid",
+    "sql.session.cancel-backend",
+    "sql.session.configure",
+    "sql.session.copy-in",
+    "sql.session.copy-out",
+    "sql.session.open-database",
+    "sql.session.promote",
+    "sql.session.reload-configuration",
+    "sql.session.server",
+    "sql.session.terminate-backend",
+    "tools.info",
+    "tools.spawn",
+];
+
+fn unreachable(import: &str) -> bool {
+    UNREACHABLE.contains(&import)
+}
+
+fn reachable(cases: Vec<Case>) -> Vec<Case> {
+    cases.into_iter().filter(|case| !unreachable(case.import)).collect()
+}
+
+#[tokio::test]
+async fn what_javascript_reaches_of_the_contract_is_known() {
+    let targets = Targets::start().await.unwrap();
+    let all = cases(&nobody());
+    // With nothing bound: what is reachable answers something, and what is not says that it is not.
+    let answers = targets.run_by(Guest::Script, &all, &[]).await.answers;
+    let not: BTreeSet<&str> =
+        all.iter().zip(&answers).filter(|(_, a)| a["unreachable"] == true).map(|(case, _)| case.import).collect();
+    let known: BTreeSet<&str> = UNREACHABLE.iter().copied().collect();
+    assert_eq!(not, known);
+    for (case, answer) in all.iter().zip(&answers).filter(|(case, _)| !unreachable(case.import)) {
+        match case.slot() {
+            None => assert_eq!(answer, &json!({ "ok": true }), "{}", case.import),
+            Some(slot) => {
+                let text = answer["text"].as_str().unwrap_or_else(|| panic!("{}: {answer}", case.import));
+                assert!(text.contains(&format!("nothing is bound to the slot `{slot}`")), "{}: {text}", case.import);
+            }
+        }
+    }
+    targets.untouched(&reachable(all)).await;
+}
+
+/// Every call that needs an access, without that access: by the probe and by another guest, in the same words. How many calls were tried.
+async fn denied_alike(targets: &Targets, all: &[Case], guest: Guest, slots: &[&str]) -> usize {
+    let guards: BTreeSet<(&str, Option<&str>)> = all
+        .iter()
+        .filter_map(|case| match case.guard {
+            Guard::Pure => None,
+            Guard::Any(slot) => Some((slot, None)),
+            Guard::Needs(slot, access) => Some((slot, Some(access))),
+        })
+        .collect();
+    let mut denials = 0;
+    for (slot, access) in guards {
+        let guarded: Vec<Case> = all
+            .iter()
+            .filter(|case| match case.guard {
+                Guard::Pure => false,
+                Guard::Any(other) => other == slot && access.is_none(),
+                Guard::Needs(other, word) => other == slot && access == Some(word),
+            })
+            .cloned()
+            .collect();
+        // Everything but this one access; nothing at all where any would do.
+        let granted: Vec<&str> =
+            declared(slot).iter().copied().filter(|word| access.is_some_and(|access| access != *word)).collect();
+        let mut flags = targets.bind_of(slots);
+        for other in slots.iter().filter(|other| **other != slot) {
+            flags.extend(["--grant".to_owned(), format!("{other}={}", declared(other).join(","))]);
+        }
+        flags.extend(["--grant".to_owned(), format!("{slot}={}", granted.join(","))]);
+        let in_rust = targets.run_by(Guest::Probe, &guarded, &flags).await;
+        let elsewhere = targets.run_by(guest, &guarded, &flags).await;
+        for ((case, rust), other) in guarded.iter().zip(&in_rust.answers).zip(&elsewhere.answers) {
+            let import = case.import;
+            assert_eq!((&rust["error"], &other["error"]), (&json!("denied"), &json!("denied")), "{import}: {other}");
+            let (rust, other) = (rust["text"].as_str().unwrap(), other["text"].as_str().unwrap());
+            // A script's says in front what it was doing.
+            assert!(other.ends_with(rust), "{import}: `{other}` does not end with `{rust}`");
+            denials += 1;
+        }
+        assert_eq!(elsewhere.effects, Vec::<Value>::new(), "a denial is no effect");
+        targets.untouched(&guarded).await;
+    }
+    denials
+}
+
+#[tokio::test]
+async fn what_is_denied_to_rust_is_denied_to_javascript_in_the_same_words() {
+    let targets = Targets::start().await.unwrap();
+    let all = reachable(cases(&targets.named()));
+    let denials = denied_alike(&targets, &all, Guest::Script, &SLOTS).await;
+    assert!(denials > 40, "{denials} calls were tried");
+}
+
+#[tokio::test]
+async fn what_no_script_can_call_is_denied_to_python_in_the_same_words_and_reached_where_it_is_granted() {
+    let targets = Targets::start().await.unwrap();
+    let all: Vec<Case> = cases(&targets.named()).into_iter().filter(|case| unreachable(case.import)).collect();
+    let denials = denied_alike(&targets, &all, Guest::Python, &OF_PYTHON).await;
+    assert!(denials > 25, "{denials} calls were tried");
+    let mut flags = targets.bind_of(&OF_PYTHON);
+    flags.extend(["--grant", "declared"].map(str::to_owned));
+    let plan: Vec<String> = flags.iter().cloned().chain(["--plan".to_owned()]).collect();
+    let planned = targets.run_by(Guest::Python, &all, &plan).await;
+    let operations: Vec<&str> = all.iter().flat_map(Case::operations).collect();
+    let recorded = |effects: &[Value]| -> Vec<String> {
+        effects.iter().map(|effect| effect["operation"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(recorded(&planned.effects), operations);
+    targets.untouched(&touching(&all)).await;
+    let ran = targets.run_by(Guest::Python, &all, &flags).await;
+    for (case, answer) in all.iter().zip(&ran.answers) {
+        // A primary cannot be promoted: the server itself says so.
+        let well =
+            if case.import == "sql.session.promote" { answer["error"] == "failed" } else { answer["ok"] == true };
+        assert!(well, "{} with everything granted: {answer}", case.import);
+    }
+    assert_eq!(recorded(&ran.effects), operations);
+    targets.touched(&all).await;
+}
+
+#[tokio::test]
+async fn in_a_plan_javascript_has_the_effects_of_rust_and_none_happens() {
+    let targets = Targets::start().await.unwrap();
+    // What is kept to be undone is a function's text there; and what is in an object is the test's own.
+    let same = |case: &Case| !case.import.starts_with("run.compensation.") && case.import != "storage.bucket.put";
+    let all = reachable(cases(&targets.named()));
+    let mut flags = targets.bind_of(&SLOTS);
+    flags.extend(["--grant", "declared", "--plan"].map(str::to_owned));
+    let in_rust = targets.run_by(Guest::Probe, &all, &flags).await;
+    let in_javascript = targets.run_by(Guest::Script, &all, &flags).await;
+    for (case, answer) in all.iter().zip(&in_javascript.answers) {
+        assert_eq!(answer, &json!({ "ok": true }), "{} in a plan, everything granted", case.import);
+    }
+    assert_eq!(in_rust.effects.len(), in_javascript.effects.len());
+    let listed = all.iter().filter(|case| case.effect.is_some());
+    for ((case, rust), javascript) in listed.zip(&in_rust.effects).zip(&in_javascript.effects) {
+        for key in ["operation", "target", "access", "outcome"] {
+            assert_eq!(rust[key], javascript[key], "{} {key}", case.import);
+        }
+        if same(case) {
+            assert_eq!(rust["detail"], javascript["detail"], "{}", case.import);
+        }
+    }
+    targets.untouched(&touching(&all)).await;
+}
+
+#[tokio::test]
+async fn with_everything_granted_javascript_reaches_every_target() {
+    let targets = Targets::start().await.unwrap();
+    let all = reachable(cases(&targets.named()));
+    let mut flags = targets.bind_of(&SLOTS);
+    flags.extend(["--grant", "declared"].map(str::to_owned));
+    let ran = targets.run_by(Guest::Script, &all, &flags).await;
+    for (case, answer) in all.iter().zip(&ran.answers) {
+        assert_eq!(answer, &json!({ "ok": true }), "{} with everything granted", case.import);
+    }
+    let recorded: Vec<&str> = ran.effects.iter().map(|effect| effect["operation"].as_str().unwrap()).collect();
+    let wanted: Vec<&str> = all.iter().filter(|case| !case.is_listed_only()).flat_map(Case::operations).collect();
+    assert_eq!(recorded, wanted);
+    targets.touched(&all).await;
+}

@@ -1,0 +1,115 @@
+// Calls of the contract from JavaScript, as the table names them: what the probe is in Rust. Each answers { ok } or { error, text }; one that a
+// procedure in JavaScript has no call for answers { unreachable: true }.
+
+/** What the probe declares, but for the capabilities that a procedure in JavaScript does not have. */
+const ACCESSES = {
+  database: ["sql", ["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in", "alter-system"]],
+  bucket: ["storage", ["read", "write", "delete"]],
+  cache: ["cache", ["read", "write", "delete", "debug"]],
+  stream: ["jetstream", ["read"]],
+  cluster: ["kubernetes", ["read", "write", "delete", "scale", "exec", "run", "secrets"]],
+};
+
+const kind = (call) => (call.kind ?? "v1 ConfigMap").split(" ")[1];
+const key = (call) => call.key ?? "probe:there";
+const undo = async () => {};
+
+const CALLS = {
+  "run.mode": () => isPlan,
+  "run.info": () => runId,
+  "run.slots": () => Object.keys(slots),
+  "run.log": (call) => console.warn(call.message),
+  "run.progress": () => progress(1, 2, "steps", "probing"),
+  "run.artifact": () => artifact("probe.txt", "xxxxxxxxxx", "text/plain"),
+  "run.sleep": () => sleep(0.001),
+  "run.step.begin": () => step("begun", () => 1),
+  "run.step.complete": () => step("completed", () => 1),
+  "run.compensation.register": (call) => compensate(call.name, undo, call.state),
+  "run.compensation.dismiss": async (call) => (await compensate(call.name, undo, call.state)).dismiss(),
+
+  "sql.session.open": () => db.notices(),
+  "sql.session.notices": () => db.notices(),
+  "sql.session.begin": () => db.transaction(undo),
+  "sql.session.query": (call) => db.query(call.statement).all(),
+  "sql.session.execute": (call) => db.execute(call.statement),
+  "sql.transaction.query": (call) => db.transaction((tx) => tx.query(call.statement).all()),
+  "sql.transaction.execute": (call) => db.transaction((tx) => tx.execute(call.statement)),
+  "sql.transaction.commit": () => db.transaction(undo),
+  "sql.transaction.rollback": () => db.transaction(() => { throw new RangeError("rolled back"); })
+    .catch((error) => { if (!(error instanceof RangeError)) throw error; }),
+
+  "storage.bucket.open": () => bucket.list("").all(),
+  "storage.bucket.get": (call) => bucket.getText(call.name),
+  "storage.bucket.stat": (call) => bucket.stat(call.name),
+  "storage.bucket.list": () => bucket.list("").all(),
+  "storage.bucket.put": (call) => bucket.put(call.name, call.data),
+  "storage.bucket.delete": (call) => bucket.delete(call.name),
+
+  "cache.session.open": () => cache.keyspace(),
+  "cache.session.keyspace": () => cache.keyspace(),
+  "cache.session.memory-usage": (call) => cache.usage(key(call)),
+  "cache.session.scan": () => cache.scan({ prefix: "probe:" }).all(),
+  "cache.session.get": (call) => cache.get(key(call)),
+  "cache.session.ttl": (call) => cache.ttl(key(call)),
+  "cache.session.expire": (call) => cache.expire(key(call), call.lifetime / 1000),
+  "cache.session.set": (call) => cache.set(key(call), call.value),
+  "cache.session.unlink": (call) => cache.unlink(key(call)),
+  "cache.session.unlink-matching": (call) => cache.unlinkMatching({ prefix: call.prefix }, { most: 100 }),
+  "cache.session.hash-get": (call) => cache.hashGet(key(call), "f"),
+  "cache.session.hash-entries": (call) => cache.hashEntries(key(call)),
+  "cache.session.hash-set": (call) => cache.hashSet(key(call), { f: "x" }),
+  "cache.session.hash-delete": (call) => cache.hashDelete(key(call), "f"),
+
+  "jetstream.session.open": () => stream.streams(),
+  "jetstream.session.streams": () => stream.streams(),
+  "jetstream.session.consumers": () => stream.consumers("PROBE"),
+
+  "kubernetes.cluster.open": () => cluster.namespace(),
+  "kubernetes.cluster.namespace": () => cluster.namespace(),
+  "kubernetes.cluster.get": (call) => cluster.get(kind(call), call.name),
+  "kubernetes.cluster.list": (call) => cluster.list(kind(call)).all(),
+  "kubernetes.cluster.rollout-status": (call) => cluster.rollout(kind(call), call.name),
+  "kubernetes.cluster.logs": (call) => cluster.logs(call.pod),
+  "kubernetes.cluster.create": (call) => cluster.create(call.object),
+  "kubernetes.cluster.patch": (call) => cluster.patch(kind(call), call.name, call.patch),
+  "kubernetes.cluster.delete": (call) => cluster.delete(kind(call), call.name),
+  "kubernetes.cluster.set-scale": (call) => cluster.scale(kind(call), call.name, call.replicas),
+  "kubernetes.cluster.restart": (call) => cluster.restart(kind(call), call.name),
+  "kubernetes.cluster.exec": (call) => cluster.exec(call.pod, call.words),
+};
+
+export default {
+  name: "script-probe",
+  version: "0.1.0",
+  summary: "Calls the contract from JavaScript, as a test asks.",
+  description: "For tests.",
+  risk: "change",
+  idempotent: true,
+  slots: Object.fromEntries(Object.entries(ACCESSES).map(([name, [capability, accesses]]) =>
+    [name, { capability, accesses, purpose: "Whatever the test asks for.", optional: true }])),
+  parameters: {
+    type: "object",
+    properties: { calls: { type: "array", items: { type: "object" }, description: "Calls, one after the other." } },
+    required: ["calls"],
+    additionalProperties: false,
+  },
+  report: { type: "object" },
+
+  async run({ calls }) {
+    const answers = [];
+    for (const call of calls) {
+      const made = CALLS[call.import];
+      if (made === undefined) {
+        answers.push({ unreachable: true });
+        continue;
+      }
+      try {
+        await made(call);
+        answers.push({ ok: true });
+      } catch (error) {
+        answers.push({ error: error.kind ?? error.name, text: error.message });
+      }
+    }
+    return { answers };
+  },
+};
