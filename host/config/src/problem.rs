@@ -19,6 +19,10 @@ impl Shown {
         Self { text: NamedSource::new(name, text), line_ends: OnceLock::new() }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        self.text.name()
+    }
+
     /// How many lines end before this byte.
     fn lines_before(&self, at: usize) -> usize {
         let ends =
