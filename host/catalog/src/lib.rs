@@ -1,7 +1,7 @@
 //! Where plugins come from: the first-party ones in the binary, components in the plugin folder, packages of registries, and files by path.
 //!
 //! [`Catalog::load`] answers a checked, compiled plugin with its descriptor. Everything is lazy: nothing is read or compiled before
-//! it is asked for.
+//! it is asked for. What `[trust]` of the configuration does not trust is neither compiled nor run ([`Catalog::trust`]).
 
 mod descriptor;
 mod first_party;
@@ -10,6 +10,7 @@ mod known;
 mod lint;
 mod locked;
 mod reference;
+mod trusted;
 mod update;
 
 pub use descriptor::{
@@ -26,11 +27,13 @@ use first_party::FIRST_PARTY;
 use known::{Known, Stamp};
 use locked::Locking;
 use rota_contract::Descriptor;
+use rota_packages::trust::{Policy, Untrusted, Verdict};
 use rota_packages::{PackageRef, Packages};
 use rota_sandbox::{LoadError, Plugin, Sandbox};
 use semver::Version;
 use std::path::PathBuf;
 use std::sync::Arc;
+use trusted::Trusted;
 
 /// A plugin that is known, not yet loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +122,17 @@ pub enum CatalogError {
         /// Why.
         error: std::io::Error,
     },
+    /// Its signature is not enough, or it has none.
+    #[error("plugin {0}")]
+    Untrusted(Box<Untrusted>),
+    /// Its bundle is there and cannot be read.
+    #[error("the signature {} cannot be read: {error}", .path.display())]
+    Bundle {
+        /// The bundle.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// A package cannot be had, or is not let in.
     #[error("{0}")]
     Package(#[from] rota_packages::PackageError),
@@ -191,6 +205,17 @@ fn did_you_mean(name: &Option<String>) -> String {
     name.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default()
 }
 
+/// A plugin that was asked for.
+struct Asked {
+    /// For messages.
+    name: String,
+    /// The version, if one was.
+    wanted: Option<semver::VersionReq>,
+    origin: Origin,
+    /// What rules of `[trust]` know it as.
+    known_as: String,
+}
+
 /// The largest component that is read, bytes: a Python guest has about 20 MB.
 const MAX_COMPONENT: u64 = 256 << 20;
 
@@ -199,24 +224,52 @@ pub struct Catalog {
     sandbox: Arc<Sandbox>,
     folder: Option<PathBuf>,
     known: Known,
+    trusted: Trusted,
     packages: Option<Arc<Packages>>,
 }
 
 impl Catalog {
     /// A catalog over the binary's own plugins and those of a folder (`NAME.wasm`).
     pub fn new(sandbox: Arc<Sandbox>, folder: Option<PathBuf>) -> Self {
-        Self { sandbox, folder, known: Known::default(), packages: None }
+        Self { sandbox, folder, known: Known::default(), packages: None, trusted: Trusted::default() }
     }
 
     /// With packages of registries, and the lock that says which.
     #[must_use]
     pub fn with_packages(self, packages: Arc<Packages>) -> Self {
+        packages.trust(self.trusted.policy());
         Self { packages: Some(packages), ..self }
     }
 
     /// The packages.
     pub fn packages(&self) -> Option<&Arc<Packages>> {
         self.packages.as_ref()
+    }
+
+    /// From now on, load only what this policy trusts, from wherever. Without one, everything is: it is what `[trust]` of the
+    /// configuration says.
+    pub fn trust(&self, policy: Policy) {
+        let policy = Arc::new(policy);
+        if let Some(packages) = &self.packages {
+            packages.trust(policy.clone());
+        }
+        self.trusted.set(policy);
+    }
+
+    /// What the policy says of a plugin in a file or of a locked package, and by what: whose signatures it takes, and whose the plugin
+    /// has. None of a plugin of the binary, nor of a package that is not locked or not in the cache. Nothing of it is compiled or run.
+    ///
+    /// # Errors
+    /// When there is no such plugin, or it or its signature cannot be read.
+    pub async fn verdict(&self, reference: &str) -> Result<Option<Verdict>, CatalogError> {
+        if PackageRef::is_meant(reference) {
+            return self.verdict_of_package(reference).await;
+        }
+        let Asked { name, origin, known_as, .. } = self.asked(reference)?;
+        match origin {
+            Origin::File(_) => self.trusted.verdict(&known_as, &origin, &self.read(&name, &origin)?),
+            _ => Ok(None),
+        }
     }
 
     /// The sandbox that the plugins are compiled for.
@@ -277,20 +330,18 @@ impl Catalog {
         if let Some(kept) = self.load_kept(reference).await? {
             return Ok(kept);
         }
-        let (name, wanted, origin) =
-            match Reference::parse(reference).ok_or_else(|| CatalogError::Reference(reference.into()))? {
-                Reference::File(path) => (path.display().to_string(), None, Origin::File(path)),
-                Reference::Name { name, version } => {
-                    let origin = self.find(&name)?;
-                    (name, version, origin)
-                }
-            };
+        let Asked { name, wanted, origin, known_as } = self.asked(reference)?;
         // Taken before the file is read: what changes meanwhile is read again next time.
         let stamp = Stamp::of(&origin);
         let loaded = match stamp.as_ref().and_then(|stamp| self.known.get(&origin, stamp)) {
-            Some(loaded) => loaded,
+            Some(loaded) => {
+                self.trusted.check(&known_as, &origin, stamp.as_ref(), &loaded.component)?;
+                loaded
+            }
             None => {
                 let component = self.read(&name, &origin)?;
+                // Before it is compiled, or asked what it is.
+                self.trusted.check(&known_as, &origin, stamp.as_ref(), &component)?;
                 let loaded = self.load_component(&name, component, origin.clone()).await?;
                 if let Some(stamp) = stamp {
                     self.known.put(stamp, loaded.clone());
@@ -314,6 +365,22 @@ impl Catalog {
     /// [`CatalogError`], which says what to do.
     pub async fn load_bytes(&self, name: &str, component: Vec<u8>) -> Result<Loaded, CatalogError> {
         self.load_component(name, component, Origin::Kept).await
+    }
+
+    /// What a reference asks for.
+    fn asked(&self, reference: &str) -> Result<Asked, CatalogError> {
+        match Reference::parse(reference).ok_or_else(|| CatalogError::Reference(reference.into()))? {
+            Reference::File(path) => Ok(Asked {
+                name: path.display().to_string(),
+                wanted: None,
+                known_as: format!("file/{}", path.file_stem().unwrap_or_default().to_string_lossy()),
+                origin: Origin::File(path),
+            }),
+            Reference::Name { name, version } => {
+                let origin = self.find(&name)?;
+                Ok(Asked { known_as: name.clone(), name, wanted: version, origin })
+            }
+        }
     }
 
     async fn load_component(&self, name: &str, component: Vec<u8>, origin: Origin) -> Result<Loaded, CatalogError> {

@@ -141,12 +141,18 @@ impl Catalog {
                 if pulled.component != build.component {
                     return Err(gone(entry, build));
                 }
-                self.load_pulled(&entry.reference, &mut pulled).await?
+                let loaded = self.load_pulled(&entry.reference, &mut pulled).await?;
+                if pulled.bundles != build.bundles {
+                    signed_since(packages, entry, build, &pulled);
+                }
+                loaded
             }
             None => {
                 let bytes = packages.kept(&build.component).await?.ok_or_else(|| gone(entry, build))?;
+                // As the file was called, which is what rules know it as.
+                let name = entry.reference.split_once('@').map_or(entry.reference.as_str(), |(name, _)| name);
                 packages.judge(
-                    &entry.name,
+                    name,
                     &Subject { manifest: None, component: &bytes },
                     &packages.bundles_of(build).await?,
                 )?;
@@ -192,9 +198,7 @@ impl Catalog {
             });
         }
         if locking == Locking::Lock {
-            // Kept as well, to be able to go back to it.
-            packages.blobs().put(&loaded.component).map_err(PackageError::from)?;
-            let build = facts(loaded, None);
+            let build = self.facts_of_file(packages, path, loaded)?;
             let locked = packages.lock().change(|lock| {
                 if lock.get(reference).is_none() {
                     lock.set(reference, &loaded.descriptor.name, build);
@@ -217,6 +221,20 @@ impl Catalog {
                 None
             }
         }
+    }
+}
+
+/// Note the signatures that a locked build has got since, so that it runs without its registry. It is the same build.
+fn signed_since(packages: &Packages, entry: &Entry, build: &Build, pulled: &Pulled) {
+    let noted = packages.lock().change(|lock| {
+        let locked = lock.get_mut(&entry.reference).map(|entry| &mut entry.build);
+        if let Some(locked) = locked.filter(|locked| locked.manifest == build.manifest) {
+            locked.bundles.clone_from(&pulled.bundles);
+            locked.signer.clone_from(&pulled.signer);
+        }
+    });
+    if let Err(error) = noted {
+        tracing::warn!(package = entry.reference, %error, "new signatures of a package cannot be noted in the lock");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a lock says, and what is there now: looking, taking, pinning, going back. Nothing here happens by itself.
 
 use crate::locked::facts;
-use crate::{Catalog, CatalogError, Loaded, Reference};
+use crate::{Catalog, CatalogError, Loaded, Origin, Reference};
 use rota_packages::{Build, Change, Entry, Lock, PackageError, PackageRef, Packages, Wanted, changes, tag_of};
 use semver::Version;
 use std::sync::Arc;
@@ -209,10 +209,10 @@ impl Catalog {
 
     /// Keep a build of the plugin folder, to be able to go back to it.
     fn keep(&self, loaded: &Loaded) -> Result<Build, CatalogError> {
-        if let Some(packages) = &self.packages {
-            packages.blobs().put(&loaded.component).map_err(PackageError::from)?;
+        match (&self.packages, &loaded.origin) {
+            (Some(packages), Origin::File(path)) => self.facts_of_file(packages, path, loaded),
+            _ => Ok(facts(loaded, None)),
         }
-        Ok(facts(loaded, None))
     }
 
     /// Take what [`Catalog::newest`] found. What asks for more is taken only if that was accepted.

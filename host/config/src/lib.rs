@@ -44,6 +44,7 @@ mod source;
 mod store;
 mod team;
 mod tree;
+mod trust;
 
 pub use access::{Access, BindingKind};
 pub use address::{Address, TargetError, UrlError};
@@ -75,3 +76,4 @@ pub use size::{ByteSize, ByteSizeError};
 pub use source::Source;
 pub use store::{Keep, Store};
 pub use team::{Beyond, NamePattern, PatternError, Team, TeamBinding, TeamQuotas};
+pub use trust::{Namespace, NamespaceError, Trust, TrustFile, TrustRule, TrustedSigner};

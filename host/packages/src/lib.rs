@@ -8,6 +8,7 @@
 //! | [`artifact`] | what a package looks like there, and what is refused |
 //! | [`Blobs`] | what was pulled, by digest, verified at every read |
 //! | [`Lock`], [`LockFile`] | which build of a plugin a reference means until somebody updates it |
+//! | [`trust`] | who signed a plugin, and whether that is enough |
 //! | [`Packages`] | all of it together |
 //!
 //! Nothing here runs or compiles a component: that is the catalog's part.
@@ -28,6 +29,7 @@ mod reference;
 mod referrers;
 mod registry;
 mod token;
+pub mod trust;
 
 pub use blobs::{BlobError, Blobs, Incoming};
 pub use changes::{Change, changes};
@@ -36,11 +38,12 @@ pub use digest::Digest;
 pub use error::{PackageError, RegistryError};
 pub use lock::{Build, Entry, Lock, LockedSlot, PREVIOUS};
 pub use lock_file::{LockError, LockFile};
-pub use packages::{Judge, Packages, Pulled, Resolved, Subject};
+pub use packages::{Judge, Packages, Pulled, Resolved};
 pub use push::Pushed;
 pub use reference::{PackageRef, ReferenceError, Wanted, tag_of, version_of};
 pub use referrers::{BUNDLE, Referrer};
 pub use registry::Registry;
+pub use trust::Subject;
 
 /// The largest component that is pulled or pushed, bytes: a Python guest has about 20 MB.
 pub const LARGEST_COMPONENT: u64 = 256 << 20;

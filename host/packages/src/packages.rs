@@ -4,6 +4,7 @@ use crate::artifact::{self, LARGEST_MANIFEST};
 use crate::error::{PackageError, RegistryError};
 use crate::referrers::BUNDLE;
 use crate::registry::{Manifest, Registry};
+use crate::trust::Subject;
 use crate::{Blobs, Build, Digest, Docker, LARGEST_COMPONENT, LockFile, PackageRef, Wanted, tag_of, version_of};
 use semver::Version;
 use std::collections::HashMap;
@@ -13,15 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// The largest signature that is read, bytes.
 const LARGEST_BUNDLE: u64 = 1 << 20;
-
-/// What is to be judged: the bytes, never a claim about them.
-#[derive(Clone, Copy, Debug)]
-pub struct Subject<'s> {
-    /// The manifest of a package; none for a component in a file.
-    pub manifest: Option<&'s [u8]>,
-    /// The component.
-    pub component: &'s [u8],
-}
 
 /// The rules of trust.
 pub trait Judge: Send + Sync {
@@ -199,7 +191,19 @@ impl Packages {
         if bundles.len() < build.bundles.len() {
             bundles = self.signatures(package, &manifest.digest).await?;
         }
-        self.judged(package, Version::parse(&build.version).ok(), &manifest, (component, bytes), bundles)
+        let version = Version::parse(&build.version).ok();
+        match self.judged(package, version.clone(), &manifest, (component.clone(), bytes.clone()), bundles.clone()) {
+            // It may have been signed since: the registry knows.
+            Err(refused @ PackageError::Untrusted { .. }) => match self.signatures(package, &manifest.digest).await {
+                Ok(there) if there != bundles => self.judged(package, version, &manifest, (component, bytes), there),
+                Ok(_) => Err(refused),
+                Err(error) => {
+                    tracing::info!(package = package.name(), %error, "whether a package was signed since it was pulled cannot be asked");
+                    Err(refused)
+                }
+            },
+            judged => judged,
+        }
     }
 
     /// A component of the cache alone: one of the plugin folder that was kept when it was locked.

@@ -200,13 +200,17 @@ async fn host(common: &Common) -> anyhow::Result<Host> {
 async fn open(config: &Config) -> anyhow::Result<Host> {
     let settings = Settings::from_config(config)?;
     let host = Host::open(settings, sandbox(config), settings::plugin_folder(config)).await?;
-    Ok(host.with_packages(settings::packages(config)))
+    let host = host.with_packages(settings::packages(config));
+    host.plugins().trust(settings::policy(config));
+    Ok(host)
 }
 
 /// The plugins alone, for what needs no records.
 fn catalog(config: &Config) -> anyhow::Result<rota_catalog::Catalog> {
     let catalog = Host::catalog(sandbox(config), settings::plugin_folder(config))?;
-    Ok(catalog.with_packages(settings::packages(config)))
+    let catalog = catalog.with_packages(settings::packages(config));
+    catalog.trust(settings::policy(config));
+    Ok(catalog)
 }
 
 fn sandbox(config: &Config) -> SandboxOptions {

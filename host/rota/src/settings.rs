@@ -2,6 +2,7 @@
 
 use crate::cli::{Common, Output};
 use rota_config::{Config, Source};
+use rota_packages::trust::Policy;
 use rota_packages::{Docker, LockFile, Packages};
 use rota_telemetry::LogFormat;
 use std::io::IsTerminal as _;
@@ -39,6 +40,15 @@ pub(crate) fn source(common: &Common) -> Source {
 /// The folder of plugins beside the binary's own.
 pub(crate) fn plugin_folder(config: &Config) -> Option<PathBuf> {
     Some(config.state_dir().join("plugins"))
+}
+
+/// Whose plugins are loaded. What of its files cannot be used is said, and nobody that it stands for is trusted.
+pub(crate) fn policy(config: &Config) -> Policy {
+    let policy = Policy::from_config(&config.trust);
+    for unready in policy.unready() {
+        tracing::warn!(problem = %unready, "a signer is not known, and nothing of theirs is loaded");
+    }
+    policy
 }
 
 /// The packages of registries: kept below the state directory; locked beside the configuration, with which the lock is deployed, or in the

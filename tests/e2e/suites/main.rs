@@ -13,6 +13,7 @@
 //! | `packages` | registries, the lock, updates, and what is made to cost |
 //! | `refused` | files that are no plugin |
 //! | `serve` | hosts that serve: schedules, runs that survive, what people do meanwhile |
+//! | `signatures` | plugins signed, and refused where they are not |
 //! | `secrets` | canaries, searched for everywhere |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what they expect by unwrapping")]
@@ -29,6 +30,7 @@ mod packages;
 mod refused;
 mod secrets;
 mod serve;
+mod signatures;
 
 /// The binary under test.
 fn rota() -> rota_tests::Rota {

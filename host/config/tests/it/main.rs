@@ -15,6 +15,7 @@ mod server;
 mod sources;
 mod streams;
 mod teams;
+mod trust;
 
 use rota_config::{Config, Problem, Source};
 

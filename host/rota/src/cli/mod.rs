@@ -4,6 +4,7 @@ mod author;
 mod operate;
 mod packages;
 mod shell;
+mod signature;
 
 pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand, TestArgs};
 pub(crate) use operate::{
@@ -12,6 +13,7 @@ pub(crate) use operate::{
 
 pub(crate) use packages::{PinArgs, PublishArgs, PushArgs, UpdateArgs};
 pub(crate) use shell::ShellArgs;
+pub(crate) use signature::{KeygenArgs, SignArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -281,6 +283,10 @@ pub(crate) enum PluginsCommand {
         /// The plugin's name, its package, or the whole reference
         name: String,
     },
+    /// Sign a component or a package, so that cosign verifies it too
+    Sign(SignArgs),
+    /// Make a pair of keys for signing, without cosign
+    Keygen(KeygenArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,6 +13,7 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod shell;
+pub(crate) mod sign;
 pub(crate) mod store;
 pub(crate) mod teams;
 

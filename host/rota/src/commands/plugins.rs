@@ -7,6 +7,7 @@ use crate::settings::UsageError;
 use rota_catalog::{Catalog, Loaded};
 use rota_config::Config;
 use rota_contract::Descriptor;
+use rota_packages::trust::Verdict;
 use serde_json::{Value, json};
 
 pub(crate) async fn plugins(
@@ -25,7 +26,8 @@ pub(crate) async fn plugins(
         PluginsCommand::Verify { plugin: Some(plugin), digest } => {
             // What people call a locked plugin by is not always what loads it.
             let plugin = packages::reference_of(catalog, &plugin).unwrap_or(plugin);
-            verify(&catalog.look(&plugin).await?, digest.as_deref(), printing)
+            let loaded = catalog.look(&plugin).await?;
+            verify(&loaded, catalog.verdict(&plugin).await?.as_ref(), digest.as_deref(), printing)
         }
         PluginsCommand::Pull { reference } => packages::pull(catalog, &reference, printing).await,
         PluginsCommand::Push(args) => packages::push(catalog, &args, printing).await,
@@ -34,6 +36,8 @@ pub(crate) async fn plugins(
         PluginsCommand::Remove { name } => packages::remove(catalog, config, &name, printing),
         PluginsCommand::Pin(args) => packages::pin(catalog, &args, printing).await,
         PluginsCommand::Rollback { name } => packages::rollback(catalog, &name, printing).await,
+        PluginsCommand::Sign(args) => super::sign::sign(catalog, &args, printing).await,
+        PluginsCommand::Keygen(args) => super::sign::keygen(&args, printing),
     }
 }
 
@@ -207,7 +211,7 @@ fn type_of(property: &Value, root: &Value, steps: &mut u16) -> String {
     }
 }
 
-fn verify(loaded: &Loaded, wanted: Option<&str>, printing: Printing) -> anyhow::Result<u8> {
+fn verify(loaded: &Loaded, verdict: Option<&Verdict>, wanted: Option<&str>, printing: Printing) -> anyhow::Result<u8> {
     let digest = loaded.plugin.digest();
     let matches = wanted.map(|wanted| wanted.trim_start_matches("sha256:").eq_ignore_ascii_case(digest));
     if printing.human() {
@@ -218,12 +222,16 @@ fn verify(loaded: &Loaded, wanted: Option<&str>, printing: Printing) -> anyhow::
             loaded.descriptor.version,
             coloured(if matches == Some(false) { "failed" } else { "ok" })
         ))?;
+        if let Some(verdict) = verdict {
+            print(&format!("  signature: {}", safe(&verdict.to_line())))?;
+        }
         if matches == Some(false) {
             print(&format!("  it should have the digest {}", wanted.map(safe).unwrap_or_default()))?;
         }
     } else {
         let mut object = object(loaded);
         object["digest_matches"] = json!(matches);
+        object["signature"] = json!(verdict.map(Verdict::to_json));
         print_json(&object)?;
     }
     Ok(u8::from(matches == Some(false)))

@@ -4,6 +4,7 @@ mod hostile;
 mod lock;
 mod many;
 mod publish;
+mod signed;
 
 use crate::cli::schema;
 use crate::rota;
@@ -101,6 +102,8 @@ fn shaped(arguments: &[&str], said: &Said) -> Value {
         ["plugins", "outdated", ..] => "plugins_outdated",
         ["plugins", "push", ..] | ["plugin", "publish", ..] => "plugins_push",
         ["plugins", "remove", ..] => "plugins_remove",
+        ["plugins", "sign", ..] => "plugins_sign",
+        ["plugins", "keygen", ..] => "plugins_keygen",
         ["plugins", "list"] => "plugins_list",
         ["plugins", "verify", ..] => "plugin",
         ["plugin", "new", ..] => "plugin_new",

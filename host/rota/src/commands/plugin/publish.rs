@@ -4,9 +4,11 @@ use super::check::{Checked, examine};
 use super::{Printing, print, print_json};
 use crate::cli::PublishArgs;
 use crate::commands::packages::{Published, put};
+use crate::commands::sign::signing_key;
 use crate::output::safe;
 use crate::settings::UsageError;
 use rota_catalog::{Catalog, Level};
+use rota_packages::trust::SigningKey;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,8 @@ pub(crate) async fn publish(catalog: &Catalog, args: &PublishArgs, printing: Pri
         [folder, reference] => (PathBuf::from(folder), reference),
         _ => return Err(UsageError::new("publish takes [FOLDER] REGISTRY/NAME").into()),
     };
+    // Before anything is published: a key that cannot be read leaves nothing half done.
+    let key = args.sign_key.as_ref().map(|key| signing_key(&key.to_string_lossy(), None)).transpose()?;
     let checked = examine(catalog, &folder, printing).await?;
     if checked.errors > 0 {
         return Err(UsageError::new(refused(&checked)).into());
@@ -23,7 +27,7 @@ pub(crate) async fn publish(catalog: &Catalog, args: &PublishArgs, printing: Pri
     // Cases that fail are among the errors.
     let tested = checked.cases;
     let published = put(catalog, &checked.file, reference).await?;
-    let signed = match &args.sign_key {
+    let signed = match &key {
         Some(key) => Some(sign(catalog, &published, key).await?),
         None => None,
     };
@@ -52,6 +56,9 @@ fn refused(checked: &Checked) -> String {
 }
 
 /// Sign what was published, and attach the signature to it. Answers who signed.
-async fn sign(_catalog: &Catalog, _published: &Published, _key: &Path) -> anyhow::Result<String> {
-    Err(UsageError::new("signing is not there yet").into())
+async fn sign(catalog: &Catalog, published: &Published, key: &SigningKey) -> anyhow::Result<String> {
+    // What was just published, whatever its tag leads to by now.
+    let package = published.package.at_digest(published.pushed.manifest.clone());
+    crate::commands::sign::sign_package(catalog, &package, key).await?;
+    Ok(format!("key {}", key.public().fingerprint()))
 }
