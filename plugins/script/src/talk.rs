@@ -19,7 +19,7 @@ use crate::engine::{Source, Thrown};
 use crate::prompt::Prompt;
 use crate::value::Js;
 use crate::{Data, Stated, own_slots};
-use rota_sdk::HostError;
+use rota_sdk::{Context, HostError};
 use rota_sdk::prelude::*;
 use statement::Transactions;
 use std::collections::BTreeMap;
