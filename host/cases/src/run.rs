@@ -310,6 +310,8 @@ fn ended_as<R: Into<Reported>>(came: &mut Came, finished: Finished<R>, wall: Dur
             return retryable;
         }
         Ended::Limit(limit) => fail(came, End::OverLimit, "limit", limit.to_string()),
+        // No case is a team's.
+        Ended::UsedUp(used_up) => fail(came, End::OverLimit, "quota", used_up.to_string()),
         Ended::Trapped(said) => fail(came, End::Trapped, "trap", format!("the plugin broke off: {said}")),
         Ended::TimedOut(_) => fail(came, End::TimedOut, "timed-out", format!("the run was ended after {wall:?}")),
         Ended::Cancelled(report) => {

@@ -156,6 +156,7 @@ pub(crate) fn end_of(finished: &Finished) -> End {
         Ended::Reported(report) => end("reported", Some(report), None),
         Ended::Failed(failure) => end("failed", failure.report.as_ref(), Some(failed(failure))),
         Ended::Limit(limit) => end("limit", None, said(&limit.to_string())),
+        Ended::UsedUp(used_up) => end("quota", None, said(&used_up.to_string())),
         Ended::Trapped(text) => end("trapped", None, said(text)),
         Ended::TimedOut(after) => end("timed-out", None, said(&format!("ended after {after:?}"))),
         Ended::Cancelled(report) => end("cancelled", report.as_ref(), None),

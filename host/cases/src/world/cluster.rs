@@ -654,8 +654,8 @@ fn document(value: Value) -> Reply {
 /// An object as a guest sees it: of a Secret, its values only where it is granted them.
 fn shown(authorized: &Authorized<Kubernetes>, key: &Key, mut object: Value) -> String {
     let granted = || {
-        let bound = authorized.gate().bound().find(|(slot, _, _)| *slot == authorized.slot());
-        bound.is_some_and(|(_, _, accesses)| accesses.iter().any(|access| access == "secrets"))
+        let bound = authorized.gate().bound(authorized.slot());
+        bound.is_some_and(|grant| grant.accesses.iter().any(|access| access == "secrets"))
     };
     if key.is_secret() && !granted() {
         hide(&mut object);
