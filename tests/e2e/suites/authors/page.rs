@@ -106,7 +106,10 @@ fn every_block_is_run_or_says_why_it_is_not() {
 /// Go through a section.
 async fn follow(section: &str, rota: &Rota) {
     let database = Postgres::shared().await.unwrap().fresh_database("page").await.unwrap();
-    database.execute("create table orders with (autovacuum_enabled = off) as select generate_series(1, 1000) as n").await.unwrap();
+    database
+        .execute("create table orders with (autovacuum_enabled = off) as select generate_series(1, 1000) as n")
+        .await
+        .unwrap();
     counted(&database).await;
     let blocks = blocks(&page());
     let mut heard = String::new();
