@@ -20,6 +20,56 @@ interface Rows extends Items<Row> {
   columns(): Promise<{ name: string; type: string }[]>;
 }
 
+/** What a stream is made of: a stream, a text, bytes, or pieces of those as they come (an async generator). */
+type BytesSource = Bytes | string | Uint8Array | Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
+/** A compression: zstd with level 1 to 19 (3), gzip with 1 to 9 (6). */
+type Codec = "zstd" | "gzip";
+interface Passed { in: number; out: number; sha256?: string }
+
+/**
+ * Bytes on their way, to be read once. Handed to a call (`bucket.put`, `db.copyIn`, the `stdin` of a program, a filter) they go there within
+ * the host, however many they are, and the call fails where they break off. Read here, a stream that broke off throws at its end.
+ * `await stream` is all of it, at most 16 MiB.
+ */
+interface Bytes extends AsyncIterable<Uint8Array>, PromiseLike<Uint8Array> {
+  /** All of it, at most so many bytes (16 MiB). */
+  all(most?: number): Promise<Uint8Array>;
+  /** All of it as text, which it must be (UTF-8), at most so many bytes (16 MiB). */
+  text(most?: number): Promise<string>;
+  /** Line by line, without what ends them; a line has at most 1 MiB. */
+  lines(): AsyncIterable<string>;
+  /** Read it to its end in the host, and throw it away: whether it is whole. */
+  drain(): Promise<Passed>;
+  /** Of a filter: what passed it. Known once the stream has been read to its end; zeros in a plan that did not read it. */
+  passed(): Promise<Passed>;
+  compress(codec?: Codec, level?: number): Bytes;
+  decompress(codec?: Codec): Bytes;
+  sha256(): Bytes;
+  count(): Bytes;
+  encrypt(recipients: string | string[]): Bytes;
+  decrypt(slot?: Slot | string): Bytes;
+  limit(bytesPerSecond: number): Bytes;
+}
+
+/** A program that was started. What is not waited for is waited for at the script's end. */
+interface Child {
+  /** What it writes, once. It breaks off where the program does not end with 0. In a plan it is empty. */
+  readonly stdout: Bytes;
+  /** Its end; throws where that is not 0. An output that nobody took is thrown away. */
+  wait(): Promise<Ended>;
+  /** The same, whatever its end is. */
+  ended(): Promise<Ended>;
+  kill(): Promise<void>;
+}
+/** `planned`: it was not started, because the run is a plan. `stderr`: the end of it, at most 64 KiB. */
+interface Ended { code: number | null; signal: number | null; planned: boolean; stderr: string }
+
+interface Tool extends Slot {
+  info(): Promise<{ version: string; major: number }>;
+  /** Start it, with arguments that its profile allows. The host gives it the connection of a database slot; nothing of that comes in here. */
+  run(words?: string[], options?: { connection?: Slot | string; database?: string; stdin?: BytesSource }): Child;
+}
+
 interface Statements {
   /** Read rows. Only what reads is let through. */
   query(statement: string, values?: SqlValue[]): Rows;
@@ -28,6 +78,8 @@ interface Statements {
 }
 
 interface Slot {
+  /** Its name. */
+  readonly slot: string;
   /** Whether a binding is in the slot. */
   readonly isBound: boolean;
 }
@@ -38,6 +90,17 @@ interface Database extends Statements, Slot {
     work: (tx: Statements) => Promise<T>,
     options?: { isolation?: "read committed" | "repeatable read" | "serializable"; readOnly?: boolean; lockTimeout?: number },
   ): Promise<T>;
+  /** What `COPY ... TO STDOUT` sends. Needs copy-out. */
+  copyOut(statement: string): Bytes;
+  /** Send to `COPY ... FROM STDIN`; the rows that were stored. Needs copy-in. An effect. */
+  copyIn(statement: string, data: BytesSource): Promise<number>;
+  server(): Promise<{ version: string; versionNumber: number; inRecovery: boolean; systemIdentifier: string | null; database: string; role: string }>;
+  /**
+   * Cancel the statement of another backend, or end its session; false: there is none any more. `started` is its start in microseconds:
+   * `(extract(epoch from backend_start) * 1000000)::bigint`. Needs signal. An effect.
+   */
+  cancelBackend(pid: number, started: bigint): Promise<boolean>;
+  terminateBackend(pid: number, started: bigint): Promise<boolean>;
   /** What the server said besides its answers. */
   notices(): Promise<string[]>;
 }
@@ -71,10 +134,14 @@ interface Cache extends Slot {
 interface StoredObject { name: string; size: number; modified: Date | null; etag: string | null }
 
 interface Bucket extends Slot {
-  /** At most 16 MiB. */
-  get(name: string): Promise<Uint8Array>;
+  /** Its bytes as a stream, or a part of them; `await` gives all, at most 16 MiB. */
+  get(name: string, options?: { offset?: number; length?: number }): Bytes;
   getText(name: string): Promise<string>;
-  put(name: string, data: string | Uint8Array, options?: { if?: "absent"; mediaType?: string }): Promise<{ size: number; sha256: string }>;
+  /** Whole or not at all. `size` is an estimate for the plan, `sha256` what a stream must have. An effect. */
+  put(
+    name: string, data: BytesSource,
+    options?: { if?: "absent"; mediaType?: string; size?: number; sha256?: string },
+  ): Promise<{ size: number; sha256: string }>;
   stat(name: string): Promise<StoredObject | null>;
   list(prefix?: string): Items<StoredObject>;
   delete(name: string): Promise<void>;
@@ -98,10 +165,31 @@ interface Cluster extends Slot {
   scale(kind: Kind, name: string, replicas: number, options?: { expected?: number; namespace?: string }): Promise<number>;
   restart(kind: Kind, name: string, options?: { namespace?: string }): Promise<void>;
   rollout(kind: Kind, name: string, options?: { namespace?: string }): Promise<{ complete: boolean; failed: boolean; wanted: number; ready: number; note: string }>;
-  logs(pod: string, options?: { container?: string; previous?: boolean; tail?: number }): Promise<string>;
-  /** What the command wrote; an error where it did not end with 0. */
-  exec(pod: string, command: string[], options?: { container?: string; namespace?: string }): Promise<string>;
+  version(): Promise<string>;
+  events(kind: Kind, name: string, options?: { namespace?: string }): Promise<{ level: string; reason: string; message: string; count: number; lastSeen: Date | null }[]>;
+  /** Wait until something holds of an object, 60 seconds at most; null when it is gone. In a plan it is looked at once. */
+  waitFor(
+    kind: Kind, name: string,
+    condition: "exists" | "gone" | "rolled-out" | { status: [string, string] } | { field: [string, unknown] },
+    options?: { seconds?: number; namespace?: string },
+  ): Promise<KubernetesObject | null>;
+  /** The end of a log: 1,000 lines where `tail` does not say, at most 8 MiB. */
+  logs(pod: string, options?: LogOptions): Promise<string>;
+  /** All of a log; with `follow` as it grows. */
+  logStream(pod: string, options?: LogOptions & { follow?: boolean }): Bytes;
+  /** What the command wrote; an error where it did not end with 0. An effect. */
+  exec(pod: string, command: string[], options?: CommandOptions): Promise<string>;
+  /** The same, with its output as a stream. `verified` has the container hash it. */
+  spawn(pod: string, command: string[], options?: CommandOptions & { verified?: boolean }): Child;
+  /** One pod that runs one command to its end; its output is the pod's log. Needs run. An effect. */
+  runJob(job: {
+    name: string; image: string; command?: string[]; namespace?: string; variables?: { [name: string]: string };
+    secrets?: { [variable: string]: { secret: string; key: string } }; serviceAccount?: string; seconds?: number; memory?: string; cpu?: string;
+  }): Child;
 }
+
+interface LogOptions { container?: string; previous?: boolean; tail?: number; since?: number; timestamps?: boolean }
+interface CommandOptions { container?: string; namespace?: string; stdin?: BytesSource }
 
 interface JetStream extends Slot {
   streams(): Promise<{ name: string; messages: number; bytes: number }[]>;
@@ -115,6 +203,24 @@ declare const cache: Cache;
 declare const bucket: Bucket;
 declare const cluster: Cluster;
 declare const stream: JetStream;
+/** A declared program, by the name of its slot: of a script `tool` (where none is named), `pg_dump` and `pg_restore`. */
+declare function tool(slot?: string): Tool;
+/** Filters on streams. They run in the host, and what passes does not come in here. */
+declare const bytes: {
+  /** A stream of a text, of bytes, or of pieces as they come: where the script throws in the middle of those, nobody takes the half for the whole. */
+  from(data: BytesSource): Bytes;
+  compress(data: BytesSource, codec?: Codec, level?: number): Bytes;
+  decompress(data: BytesSource, codec?: Codec): Bytes;
+  /** The SHA-256 of what passes: `passed()`, afterwards. */
+  sha256(data: BytesSource): Bytes;
+  count(data: BytesSource): Bytes;
+  /** To age recipients: `age1...`. */
+  encrypt(data: BytesSource, recipients: string | string[]): Bytes;
+  /** With the key in a slot (of a script `key`), which never comes in here. */
+  decrypt(data: BytesSource, slot?: Slot | string): Bytes;
+  limit(data: BytesSource, bytesPerSecond: number): Bytes;
+  drain(data: BytesSource): Promise<Passed>;
+};
 /** All slots, by name. */
 declare const slots: { readonly [name: string]: any };
 
@@ -166,7 +272,7 @@ interface Procedure {
   confirmation?: string;
   /** Whether a second run after one that vanished half-way is harmless. */
   idempotent: boolean;
-  slots?: { [name: string]: { capability: "sql" | "cache" | "storage" | "kubernetes" | "jetstream"; accesses: string[]; purpose: string; optional?: boolean } };
+  slots?: { [name: string]: { capability: "sql" | "cache" | "storage" | "kubernetes" | "jetstream" | "tool" | "key"; accesses: string[]; purpose: string; optional?: boolean } };
   /** JSON Schema of an object that refuses unknown names. */
   parameters?: object;
   /** JSON Schema of what `run` answers. */

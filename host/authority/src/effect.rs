@@ -1,6 +1,7 @@
 //! From an authorised call to a recorded effect.
 
 use crate::Mode;
+use crate::allowance::AllowanceError;
 use crate::gate::{Authorized, Denied, Gate};
 use crate::kind::Kind;
 use crate::ledger::{EffectRecord, Ledger, LedgerError};
@@ -89,6 +90,9 @@ pub enum EffectRefused {
     /// The run is held to a plan that somebody agreed to, and the effect is not in it, or no more. Counted as a denial of the run.
     #[error(transparent)]
     NotPlanned(Denied),
+    /// What would leave with it is more than the run's team may send today, or cannot be counted.
+    #[error(transparent)]
+    UsedUp(#[from] AllowanceError),
     /// The run is told to stop: nothing new begins.
     #[error("the run is being cancelled")]
     Stopped,
@@ -99,23 +103,45 @@ pub enum EffectRefused {
 
 /// Everything that an effect is made of, without what is shortened or left out for people: what a run that is held to a plan is compared by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exact(Option<[u8; 32]>);
+pub struct Exact {
+    hash: Option<[u8; 32]>,
+    /// So many bytes go to the target with it; what is streamed to it is counted as it goes.
+    bytes: u64,
+}
 
 impl Exact {
-    /// Of its parts, each as it is. (Lengths go in as well, so that two parts are not one.)
+    /// Of its parts, each as it is. (Lengths go in as well, so that two parts are not one.) All of it goes to the target, unless
+    /// [`Exact::carrying`] says otherwise.
     pub fn of<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> Self {
         let mut hash = Sha256::new();
+        let mut bytes = 0_u64;
         for part in parts {
             let part = part.as_ref();
             hash.update(part.len().to_le_bytes());
             hash.update(part);
+            bytes = bytes.saturating_add(part.len() as u64);
         }
-        Self(Some(hash.finalize().into()))
+        Self { hash: Some(hash.finalize().into()), bytes }
+    }
+
+    /// The same with more that is not shown; of what is shown it makes nothing.
+    #[must_use]
+    pub fn with(self, more: Option<impl AsRef<[u8]>>) -> Self {
+        match (self.hash, more) {
+            (Some(parts), Some(more)) => Self { hash: Self::of([&parts[..], more.as_ref()]).hash, ..self },
+            _ => self,
+        }
     }
 
     /// What is shown is all of it.
     pub fn shown() -> Self {
-        Self(None)
+        Self::default()
+    }
+
+    /// The same, of which so many bytes go to the target.
+    #[must_use]
+    pub fn carrying(self, bytes: u64) -> Self {
+        Self { bytes, ..self }
     }
 }
 
@@ -136,7 +162,7 @@ impl PlannedEffect {
             slot: slot.to_owned(),
             operation: record.operation,
             target: record.target.clone(),
-            detail: exact.0.is_none().then(|| record.detail.clone()),
+            detail: exact.hash.is_none().then(|| record.detail.clone()),
             exact,
         }
     }
@@ -186,8 +212,9 @@ impl Gate {
             noted.lock().unwrap_or_else(PoisonError::into_inner).push(effect);
             return Ok(());
         }
-        let Some(agreed) = &self.agreed else { return Ok(()) };
-        if agreed.lock().unwrap_or_else(PoisonError::into_inner).take(&PlannedEffect::new(slot, record, exact)) {
+        let mut agreed = self.agreed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(agreed) = agreed.as_mut() else { return Ok(()) };
+        if agreed.take(&PlannedEffect::new(slot, record, exact)) {
             return Ok(());
         }
         let detail = record.detail.lines().next().unwrap_or_default().chars().take(200).collect();
@@ -252,7 +279,11 @@ impl<K: Kind> Authorized<K> {
             class: effect.class,
             planned,
         };
+        let bytes = effect.exact.bytes;
         gate.compare(&self.grant.slot, &record, effect.exact)?;
+        if let Some(allowance) = gate.allowance().filter(|_| !planned && bytes > 0) {
+            allowance.send(bytes).await?;
+        }
         let sequence = gate.ledger.begin(record).await?;
         if planned {
             return Ok(Decision::Planned);

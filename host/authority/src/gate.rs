@@ -1,5 +1,6 @@
 //! Slot -> binding -> grant -> token.
 
+use crate::allowance::Allowance;
 use crate::effect::{Agreed, Agreement, PlannedEffect};
 use crate::kind::{Access, Kind, Sql};
 use crate::ledger::Ledger;
@@ -7,7 +8,7 @@ use rota_classifier::SqlAccess;
 use rota_config::Binding;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// Whether effects happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,14 +172,16 @@ pub struct Gate {
     pub(crate) quotas: Quotas,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) effects_begun: AtomicU64,
-    grants: BTreeMap<String, Arc<Grant>>,
+    grants: RwLock<BTreeMap<String, Arc<Grant>>>,
     denials: Mutex<Vec<Denied>>,
     denial_count: AtomicU64,
     closed: AtomicBool,
     /// Where the effects of a plan are noted.
     pub(crate) noted: Option<Arc<Mutex<Vec<PlannedEffect>>>>,
-    /// The plan that the run is held to.
-    pub(crate) agreed: Option<Mutex<Agreed>>,
+    /// The plan that the run is held to, if to any.
+    pub(crate) agreed: Mutex<Option<Agreed>>,
+    /// What it shares with the other runs of its team.
+    allowance: OnceLock<Arc<dyn Allowance>>,
 }
 
 /// How many denials a run keeps with their text; more are only counted.
@@ -192,6 +195,11 @@ impl Gate {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether the run is held to a plan, or is one that a run will be held to.
+    pub fn is_agreed_to(&self) -> bool {
+        self.noted.is_some() || self.agreed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// The gate of a run, with what its job grants.
@@ -217,7 +225,7 @@ impl Gate {
         let (noted, agreed) = match agreement {
             Agreement::None => (None, None),
             Agreement::Noted(noted) => (Some(noted), None),
-            Agreement::Held(plan) => (None, Some(Mutex::new(Agreed::new(plan)))),
+            Agreement::Held(plan) => (None, Some(Agreed::new(plan))),
         };
         Arc::new(Self {
             identity,
@@ -225,13 +233,47 @@ impl Gate {
             quotas,
             ledger,
             effects_begun: AtomicU64::new(0),
-            grants: grants.into_iter().map(|g| (g.slot.clone(), Arc::new(g))).collect(),
+            grants: RwLock::new(grants.into_iter().map(|g| (g.slot.clone(), Arc::new(g))).collect()),
             denials: Mutex::new(Vec::new()),
             denial_count: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             noted,
-            agreed,
+            agreed: Mutex::new(agreed),
+            allowance: OnceLock::new(),
         })
+    }
+
+    /// From now on, what the run sends out is counted for its team. Said once, before the run begins.
+    pub fn share(&self, allowance: Arc<dyn Allowance>) {
+        // A second one would be a run of two teams, which there is not.
+        let _ = self.allowance.set(allowance);
+    }
+
+    /// What it shares with the other runs of its team; none where it is no team's.
+    pub fn allowance(&self) -> Option<&Arc<dyn Allowance>> {
+        self.allowance.get()
+    }
+
+    /// From here on the run is held to this plan, or to none, whatever it was held to before: of a run that somebody talks with, who agrees
+    /// to what is done piece by piece.
+    pub fn hold(&self, plan: Option<Vec<PlannedEffect>>) {
+        *self.agreed.lock().unwrap_or_else(PoisonError::into_inner) = plan.map(Agreed::new);
+    }
+
+    /// Grant more on a slot that is bound: of a run that somebody talks with, who grants what it turns out to need. What is granted stays so.
+    /// False: nothing is bound to the slot.
+    pub fn widen(&self, slot: &str, accesses: &[String]) -> bool {
+        let mut grants = self.grants.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(grant) = grants.get_mut(slot) else { return false };
+        let mut all = grant.accesses.clone();
+        all.extend(accesses.iter().filter(|access| !grant.accesses.contains(access)).cloned());
+        *grant = Arc::new(Grant {
+            slot: grant.slot.clone(),
+            binding_name: grant.binding_name.clone(),
+            binding: grant.binding.clone(),
+            accesses: all,
+        });
+        true
     }
 
     /// Who runs.
@@ -244,9 +286,9 @@ impl Gate {
         self.mode
     }
 
-    /// What is bound: slot, binding's name, accesses.
-    pub fn bound(&self) -> impl Iterator<Item = (&str, &str, &[String])> {
-        self.grants.values().map(|g| (g.slot.as_str(), g.binding_name.as_str(), g.accesses.as_slice()))
+    /// What is bound to a slot, with what is granted there; none where nothing is.
+    pub fn bound(&self, slot: &str) -> Option<Arc<Grant>> {
+        self.grants.read().unwrap_or_else(PoisonError::into_inner).get(slot).cloned()
     }
 
     /// What was denied so far (the first hundred), and how many in all.
@@ -318,7 +360,7 @@ impl Gate {
         slot: &str,
         needed: &[K::Access],
     ) -> Result<Authorized<K>, Denied> {
-        let Some(grant) = self.grants.get(slot) else {
+        let Some(grant) = self.bound(slot) else {
             let needed = if needed.is_empty() {
                 vec![K::Access::ALL[0].to_string()]
             } else {
@@ -351,7 +393,7 @@ impl Gate {
                 granted: grant.accesses.clone(),
             });
         }
-        Ok(Authorized { gate: self.clone(), grant: grant.clone(), operation, needed: needed.into() })
+        Ok(Authorized { gate: self.clone(), grant, operation, needed: needed.into() })
     }
 }
 

@@ -32,6 +32,9 @@ pub enum LedgerError {
     /// Whoever asks does not hold the run any more.
     #[error("the effect was not performed, since this worker does not hold the run any more: {0}")]
     LeaseLost(String),
+    /// The team of the run has had its effects of the day.
+    #[error(transparent)]
+    UsedUp(#[from] crate::UsedUp),
     /// Anything else.
     #[error("the effect could not be recorded, so it was not performed: {0}")]
     Other(String),

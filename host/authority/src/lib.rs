@@ -26,14 +26,17 @@
 //! | stop | [`Authorized::effect`] | [`EffectRefused::Stopped`], once the run is told to end ([`Gate::close`]) |
 //! | agreed plan | [`Authorized::effect`] | [`EffectRefused::NotPlanned`], where the run is held to one ([`Gate::held`]) and the effect is not in it |
 //! | quota | [`Authorized::effect`] | [`EffectRefused::Quota`] |
+//! | team's quotas | [`Allowance::send`] for what leaves with the effect, [`Ledger::begin`] for the effect | [`EffectRefused::UsedUp`], [`LedgerError::UsedUp`] |
 //! | effect record | [`Ledger::begin`] | [`EffectRefused::Ledger`]: no record, no effect |
 //! | outcome | [`Permit::finish`], or its drop: `interrupted` | - |
 
+mod allowance;
 mod effect;
 mod gate;
 mod kind;
 mod ledger;
 
+pub use allowance::{Allowance, AllowanceError, UsedUp};
 pub use effect::{Agreement, Decision, Effect, EffectClass, EffectRefused, Exact, Outcome, Permit, PlannedEffect};
 pub use gate::{Authorized, Denied, Gate, Grant, Mode, Quotas, RunIdentity};
 pub use kind::{

@@ -115,6 +115,15 @@ fn a_slot_without_any_access_cannot_even_be_opened() {
     assert!(gate.authorise::<Sql>("sql.open", "database", &[]).is_ok());
 }
 
+#[test]
+fn more_that_is_not_shown_is_part_of_what_is_compared() {
+    let plain = Exact::of(["copy t from stdin"]);
+    assert_eq!(plain.clone().with(None::<[u8; 1]>), plain);
+    assert_ne!(plain.clone().with(Some("1")), plain);
+    assert_ne!(plain.clone().with(Some("1")), plain.clone().with(Some("2")));
+    assert_eq!(plain.clone().with(Some("1")), plain.with(Some("1")));
+}
+
 #[tokio::test]
 async fn a_run_that_is_held_to_a_plan_has_its_effects_in_order_and_no_others() {
     let of = |detail: &str, exact: Exact| Effect { detail: detail.into(), exact, ..effect() };

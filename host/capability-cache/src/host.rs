@@ -25,7 +25,7 @@ mod generated {
             "rota:runbook/cache.session": super::Session,
         },
         imports: { default: trappable },
-        additional_derives: [PartialEq],
+        additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
     });
 }
 
@@ -70,8 +70,7 @@ impl cache::Host for &mut Guest {}
 
 impl cache::HostSession for &mut Guest {
     fn drop(&mut self, session: Resource<Session>) -> wasmtime::Result<()> {
-        self.table.delete(session)?;
-        Ok(())
+        self.release(session)
     }
 }
 

@@ -33,6 +33,11 @@ impl Found {
         self.keys.len() as u64
     }
 
+    /// The keys.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys.iter().map(|key| &key[..])
+    }
+
     /// What it would come to.
     pub fn progress(&self) -> UnlinkProgress {
         UnlinkProgress { matched: self.count(), protected: self.protected, ..nothing(UnlinkPhase::Counting) }
@@ -89,6 +94,34 @@ impl Matching {
             self.batch,
             self.maximum
         )
+    }
+
+    /// What of some keys it finds, as a look at a server would.
+    ///
+    /// # Errors
+    /// `conflict` when more match than may, or the count has drifted.
+    pub fn among<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) -> Result<Found, Error> {
+        let mut found = Found { keys: IndexSet::new(), protected: 0 };
+        for key in keys.into_iter().filter(|key| self.pattern.matches(key)) {
+            match self.protected.of(key) {
+                Some(_) => found.protected += 1,
+                None => drop(found.keys.insert(Bytes::copy_from_slice(key))),
+            }
+        }
+        self.check_count(found.count())?;
+        self.check_drift(found.count())?;
+        Ok(found)
+    }
+
+    pub(crate) fn check_count(&self, found: u64) -> Result<(), Error> {
+        if found <= self.maximum {
+            return Ok(());
+        }
+        Err(Error::Conflict(format!(
+            "more than {} {} (`maximum_keys` of the binding or the call), so nothing was unlinked; narrow the pattern or raise it",
+            self.maximum,
+            self.pattern.describe()
+        )))
     }
 
     pub(crate) fn check_drift(&self, found: u64) -> Result<(), Error> {

@@ -58,6 +58,11 @@ impl Pattern {
         key.starts_with(&self.literal)
     }
 
+    /// Whether a key matches, as a server sees it.
+    pub fn matches(&self, key: &[u8]) -> bool {
+        self.can_match(key) && (self.prefix || glob_matches(&self.glob, key))
+    }
+
     /// In words.
     pub fn describe(&self) -> String {
         if self.prefix {
@@ -78,6 +83,71 @@ fn escaped(literal: &[u8]) -> Vec<u8> {
         glob.push(*byte);
     }
     glob
+}
+
+/// A glob of RESP's servers: `*`, `?`, `[abc]`, `[^a]`, `[a-z]`, `\` before what stands for itself.
+fn glob_matches(glob: &[u8], key: &[u8]) -> bool {
+    let (mut at, mut seen) = (0, 0);
+    // Where the last `*` was, and up to where it has eaten.
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        let step = match glob.get(at) {
+            None => (seen == key.len()).then_some(0),
+            Some(b'*') => {
+                star = Some((at + 1, seen));
+                at += 1;
+                continue;
+            }
+            Some(_) => key.get(seen).and_then(|byte| one(&glob[at..], *byte)),
+        };
+        match (step, &mut star) {
+            (Some(0), _) => return true,
+            (Some(step), _) => (at, seen) = (at + step, seen + 1),
+            (None, Some((after, eaten))) if *eaten < key.len() => {
+                *eaten += 1;
+                (at, seen) = (*after, *eaten);
+            }
+            (None, _) => return false,
+        }
+    }
+}
+
+/// How much of a glob the one byte at its beginning takes, if it fits.
+fn one(glob: &[u8], byte: u8) -> Option<usize> {
+    match glob {
+        [b'?', ..] => Some(1),
+        [b'\\', escaped, ..] => (*escaped == byte).then_some(2),
+        [b'[', rest @ ..] => {
+            let (negated, rest) = match rest {
+                [b'^', rest @ ..] => (true, rest),
+                rest => (false, rest),
+            };
+            let end = rest.iter().position(|b| *b == b']').unwrap_or(rest.len());
+            let set = &rest[..end];
+            let mut within = false;
+            let mut place = 0;
+            while place < set.len() {
+                match &set[place..] {
+                    [b'\\', escaped, ..] => {
+                        within |= *escaped == byte;
+                        place += 2;
+                    }
+                    [low, b'-', high, ..] => {
+                        within |= (*low.min(high)..=*low.max(high)).contains(&byte);
+                        place += 3;
+                    }
+                    [plain, ..] => {
+                        within |= *plain == byte;
+                        place += 1;
+                    }
+                    [] => break,
+                }
+            }
+            (within != negated).then_some(1 + usize::from(negated) + (end + 1).min(rest.len()))
+        }
+        [plain, ..] => (*plain == byte).then_some(1),
+        [] => None,
+    }
 }
 
 /// What a glob begins with before anything in it is special.
@@ -163,6 +233,30 @@ mod tests {
         ] {
             assert_eq!(glob(text).literal(), literal.as_bytes(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_glob_matches_as_a_server_has_it() {
+        for (pattern, key, wanted) in [
+            ("user:*", "user:", true),
+            ("user:*:a", "user:1:a", true),
+            ("user:*:a", "user:1:b", false),
+            ("us?r", "user", true),
+            ("us?r", "usr", false),
+            ("u[st]er", "uter", true),
+            ("u[^s]er", "user", false),
+            ("u[a-s]er", "user", true),
+            ("a\\*b", "a*b", true),
+            ("a\\*b", "axb", false),
+            ("*a*b", "xxaxxb", true),
+            ("*", "", true),
+            ("a", "", false),
+            ("[a", "a", true),
+        ] {
+            assert_eq!(glob(pattern).matches(key.as_bytes()), wanted, "{pattern} on {key}");
+        }
+        let prefix = Pattern::parse(&wit::Pattern::Prefix(b"us*r:".to_vec())).unwrap();
+        assert!(prefix.matches(b"us*r:1") && !prefix.matches(b"user:1"));
     }
 
     #[test]

@@ -91,13 +91,7 @@ impl Client {
                 bytes += if new { length } else { 0 };
             }
             found.protected = protected.len() as u64;
-            if found.count() > matching.maximum {
-                return Err(Error::Conflict(format!(
-                    "more than {} {} (`maximum_keys` of the binding or the call), so nothing was unlinked; narrow the pattern or raise it",
-                    matching.maximum,
-                    matching.pattern.describe()
-                )));
-            }
+            matching.check_count(found.count())?;
             if bytes > MOST_BYTES {
                 return Err(Error::Quota(format!(
                     "the {} have more than {} MiB of names together; narrow the pattern",

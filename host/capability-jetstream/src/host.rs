@@ -3,7 +3,8 @@
 use crate::client::{Client, Listing};
 use rota_authority::{Authorized, Jetstream, JetstreamAccess};
 use rota_capability::streams::give_outcome;
-use rota_capability::{CallGuard, Capability, Guest, Items, Services, begin, denied, unless_stopped};
+use rota_capability::tape::{self, Handle, Plain, ask, called};
+use rota_capability::{CallGuard, Capability, Guest, Items, Services, begin, denied};
 use rota_contract::Error;
 use std::sync::Arc;
 use wasmtime::AsContextMut as _;
@@ -22,7 +23,7 @@ mod generated {
             "rota:runbook/jetstream.session": super::Session,
         },
         imports: { default: trappable },
-        additional_derives: [PartialEq],
+        additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
     });
 }
 
@@ -71,8 +72,7 @@ impl jetstream::Host for &mut Guest {}
 
 impl jetstream::HostSession for &mut Guest {
     fn drop(&mut self, session: Resource<Session>) -> wasmtime::Result<()> {
-        self.table.delete(session)?;
-        Ok(())
+        self.release(session)
     }
 }
 
@@ -106,7 +106,7 @@ impl Call {
     fn give<T, I>(&self, accessor: &Accessor<T, Host>, listing: Result<Listing<I>, Error>) -> Answer<Given<I>>
     where
         T: Send + 'static,
-        I: Lower + Lift + Send + Sync + 'static,
+        I: Lower + Lift + serde::Serialize + Send + Sync + 'static,
     {
         let listing = match listing {
             Ok(listing) => listing,
@@ -122,8 +122,8 @@ impl Call {
 
 /// A read: authorise, then ask.
 macro_rules! reads {
-    ($accessor:ident, $session:ident, $operation:literal, |$call:ident, $authorized:ident| $ask:expr) => {
-        unless_stopped($accessor, async {
+    ($accessor:ident, $session:ident, $operation:literal, $asking:expr, |$call:ident, $authorized:ident| $ask:expr) => {
+        called($accessor, $asking, Plain, async {
             let $call = Call::begin($accessor, &$session)?;
             let asked: Result<_, Error> = async {
                 let $authorized = $call.reads($operation)?;
@@ -138,30 +138,52 @@ macro_rules! reads {
 
 impl<T: Send + 'static> jetstream::HostSessionWithStore<T> for Host {
     async fn open(accessor: &Accessor<T, Self>, slot: String) -> Answer<Resource<Session>> {
-        unless_stopped(accessor, async {
-            let (guard, ()) = begin(accessor, |_| Ok(()))?;
-            match Call::open(&guard, &slot).await {
-                Ok(session) => accessor.with(|mut access| access.get().push(session)).map(Ok),
-                Err(error) => Ok(Err(error)),
-            }
-        })
+        called(
+            accessor,
+            ask(accessor, "jetstream.session.open", None, |asked| asked.with("slot", &slot)),
+            Handle,
+            async {
+                let (guard, ()) = begin(accessor, |_| Ok(()))?;
+                match Call::open(&guard, &slot).await {
+                    Ok(session) => accessor.with(|mut access| access.get().push(session)).map(Ok),
+                    Err(error) => Ok(Err(error)),
+                }
+            },
+        )
         .await
     }
 
     async fn server(accessor: &Accessor<T, Self>, session: Resource<Session>) -> Answer<ServerFacts> {
-        reads!(accessor, session, "jetstream.server", |call, authorized| call.client().server(&authorized))
+        reads!(
+            accessor,
+            session,
+            "jetstream.server",
+            ask(accessor, "jetstream.session.server", Some(session.rep()), |asked| asked),
+            |call, authorized| call.client().server(&authorized)
+        )
     }
 
     async fn account(accessor: &Accessor<T, Self>, session: Resource<Session>) -> Answer<Vec<AccountFacts>> {
-        reads!(accessor, session, "jetstream.account", |call, authorized| call.client().account(&authorized))
+        reads!(
+            accessor,
+            session,
+            "jetstream.account",
+            ask(accessor, "jetstream.session.account", Some(session.rep()), |asked| asked),
+            |call, authorized| call.client().account(&authorized)
+        )
     }
 
     async fn streams(accessor: &Accessor<T, Self>, session: Resource<Session>) -> Answer<Given<StreamFacts>> {
-        unless_stopped(accessor, async {
-            let call = Call::begin(accessor, &session)?;
-            let listing = async { call.client().streams(&call.reads("jetstream.streams")?).await }.await;
-            call.give(accessor, listing)
-        })
+        called(
+            accessor,
+            ask(accessor, "jetstream.session.streams", Some(session.rep()), |asked| asked),
+            tape::Items,
+            async {
+                let call = Call::begin(accessor, &session)?;
+                let listing = async { call.client().streams(&call.reads("jetstream.streams")?).await }.await;
+                call.give(accessor, listing)
+            },
+        )
         .await
     }
 
@@ -170,11 +192,17 @@ impl<T: Send + 'static> jetstream::HostSessionWithStore<T> for Host {
         session: Resource<Session>,
         stream: String,
     ) -> Answer<Given<ConsumerFacts>> {
-        unless_stopped(accessor, async {
-            let call = Call::begin(accessor, &session)?;
-            let listing = async { call.client().consumers(&call.reads("jetstream.consumers")?, &stream).await }.await;
-            call.give(accessor, listing)
-        })
+        called(
+            accessor,
+            ask(accessor, "jetstream.session.consumers", Some(session.rep()), |asked| asked.with("stream", &stream)),
+            tape::Items,
+            async {
+                let call = Call::begin(accessor, &session)?;
+                let listing =
+                    async { call.client().consumers(&call.reads("jetstream.consumers")?, &stream).await }.await;
+                call.give(accessor, listing)
+            },
+        )
         .await
     }
 
@@ -185,12 +213,25 @@ impl<T: Send + 'static> jetstream::HostSessionWithStore<T> for Host {
         sequence: u64,
         subject: String,
     ) -> Answer<Option<i64>> {
-        reads!(accessor, session, "jetstream.stored-at", |call, authorized| {
-            call.client().stored_at(&authorized, &stream, sequence, &subject)
-        })
+        reads!(
+            accessor,
+            session,
+            "jetstream.stored-at",
+            ask(accessor, "jetstream.session.stored-at", Some(session.rep()), |asked| asked
+                .with("stream", &stream)
+                .with("sequence", &sequence)
+                .with("subject", &subject)),
+            |call, authorized| { call.client().stored_at(&authorized, &stream, sequence, &subject) }
+        )
     }
 
     async fn monitoring(accessor: &Accessor<T, Self>, session: Resource<Session>) -> Answer<Vec<Monitored>> {
-        reads!(accessor, session, "jetstream.monitoring", |call, authorized| call.client().monitoring(&authorized))
+        reads!(
+            accessor,
+            session,
+            "jetstream.monitoring",
+            ask(accessor, "jetstream.session.monitoring", Some(session.rep()), |asked| asked),
+            |call, authorized| call.client().monitoring(&authorized)
+        )
     }
 }

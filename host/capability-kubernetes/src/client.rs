@@ -63,5 +63,5 @@ impl Client {
 /// Whether an access is among those that the slot is granted, without a denial on record: for what is only shown less of.
 pub(crate) fn is_granted(authorized: &Authorized<Kubernetes>, access: KubernetesAccess) -> bool {
     let word = access.to_string();
-    authorized.gate().bound().any(|(slot, _, accesses)| slot == authorized.slot() && accesses.contains(&word))
+    authorized.gate().bound(authorized.slot()).is_some_and(|grant| grant.accesses.contains(&word))
 }

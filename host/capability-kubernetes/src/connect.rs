@@ -14,7 +14,7 @@ pub(crate) async fn connect(cluster: &Cluster, binding: &KubernetesBinding) -> R
     let name = &cluster.0;
     let unfit = |text: String| fault("configuration", format!("binding `{name}`: {text}"), false);
     let mut config = match (&binding.kubeconfig, &binding.server) {
-        (Some(reference), _) => of_kubeconfig(binding, reference).await.map_err(unfit)?,
+        (Some(reference), _) => of_kubeconfig(binding.context.clone(), reference).await.map_err(unfit)?,
         (None, Some(server)) => of_server(binding, server).map_err(unfit)?,
         (None, None) => Config::incluster().map_err(|error| unfit(clean(&error.to_string())))?,
     };
@@ -42,7 +42,8 @@ fn own_namespace(binding: &KubernetesBinding, config: &Config) -> String {
     own.unwrap_or_else(|| config.default_namespace.clone())
 }
 
-async fn of_kubeconfig(binding: &KubernetesBinding, reference: &SecretRef) -> Result<Config, String> {
+/// What a kubeconfig says, of this context or its current one.
+pub(crate) async fn of_kubeconfig(context: Option<String>, reference: &SecretRef) -> Result<Config, String> {
     // Also where the path would do: a file that others can read or change is refused.
     let text = reference.resolve().map_err(|error| error.to_string())?;
     let kubeconfig = match reference {
@@ -53,7 +54,7 @@ async fn of_kubeconfig(binding: &KubernetesBinding, reference: &SecretRef) -> Re
     let kubeconfig =
         kubeconfig.map_err(|error| format!("its kubeconfig cannot be used: {}", clean(&error.to_string())))?;
     remember(text.expose());
-    let options = KubeConfigOptions { context: binding.context.clone(), ..KubeConfigOptions::default() };
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
     config.map_err(|error| format!("its kubeconfig cannot be used: {}", clean(&error.to_string())))
 }

@@ -17,7 +17,7 @@ const NOISE: [&str; 5] = [
 ];
 
 /// The difference between an object before (null: there was none) and after. Values below /data and /stringData of a secret are not shown.
-pub(crate) fn difference(before: &Value, after: &Value, secret: bool) -> String {
+pub fn difference(before: &Value, after: &Value, secret: bool) -> String {
     let mut lines = Vec::new();
     walk(before, after, &mut String::new(), secret, &mut lines);
     let more = lines.len().saturating_sub(LINES);

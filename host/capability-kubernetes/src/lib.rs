@@ -8,6 +8,7 @@
 //! | `kind`, `reach` | discovery; what the binding lets through |
 //! | `read`, `watch`, `rollout`, `logs`, `review` | what only looks |
 //! | `write`, `difference`, `secrets` | what changes something, how a plan shows it, and what no guest sees |
+//! | `reference` | values of Secrets that the configuration refers to, for the host itself |
 //! | `exec`, `verify`, `job`, `output`, `lock` | what runs in the cluster for a guest, and what it holds there |
 //! | `place` | tools that run in a cluster, and servers that are reached through one, for other capabilities |
 //!
@@ -35,6 +36,7 @@ mod pending;
 mod place;
 mod reach;
 mod read;
+mod reference;
 mod request;
 mod review;
 mod rollout;
@@ -48,3 +50,11 @@ pub use host::{Cluster, HeldLock, KubernetesCapability};
 pub use pending::settled;
 pub use place::Places;
 pub use review::rbac_of;
+
+/// What is known of objects without a cluster.
+pub mod objects {
+    pub use crate::difference::difference;
+    pub use crate::host::kubernetes::{Condition, Rollout};
+    pub use crate::rollout::rollout;
+    pub use crate::secrets::{are_used_by, hide};
+}

@@ -142,7 +142,7 @@ fn count(value: &Value) -> u32 {
 }
 
 /// How far the rollout of a workload is, by the rules of `kubectl rollout status`.
-pub(crate) fn rollout(object: &Value) -> Rollout {
+pub fn rollout(object: &Value) -> Rollout {
     let (spec, status) = (&object["spec"], &object["status"]);
     let daemon = object["kind"] == "DaemonSet";
     let wanted = if daemon {

@@ -7,7 +7,7 @@ use serde_json::Value;
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Put sizes in the place of a Secret's values.
-pub(crate) fn hide(object: &mut Value) {
+pub fn hide(object: &mut Value) {
     for field in ["data", "stringData"] {
         for value in object.get_mut(field).and_then(Value::as_object_mut).into_iter().flat_map(|map| map.values_mut()) {
             let size = value.as_str().map_or(0, |text| if field == "data" { text.len() / 4 * 3 } else { text.len() });
@@ -47,7 +47,7 @@ pub(crate) fn remember(object: &Value) {
 }
 
 /// Whether a document takes values out of Secrets: into variables or files of a pod, which its writer then reads.
-pub(crate) fn are_used_by(document: &Value) -> bool {
+pub fn are_used_by(document: &Value) -> bool {
     match document {
         // The path of a JSON patch may name what its value only completes.
         Value::Object(map)

@@ -28,8 +28,40 @@ pub fn statement_detail(statement: &str, parameters: &[Value]) -> String {
 }
 
 /// The statement and its parameters, whole.
-pub(crate) fn exact(statement: &str, parameters: &[Value]) -> Exact {
+pub fn exact(statement: &str, parameters: &[Value]) -> Exact {
+    let carried = parameters.iter().map(size).fold(statement.len(), usize::saturating_add);
     Exact::of([statement.to_owned()].into_iter().chain(parameters.iter().map(|value| format!("{value:?}"))))
+        .carrying(carried as u64)
+}
+
+/// How many bytes of a value go to the server: those of its text or elements, without what frames them.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Null => 0,
+        Value::Boolean(_) => 1,
+        Value::Int16(_) => 2,
+        Value::Int32(_) | Value::Float32(_) | Value::Oid(_) | Value::Date(_) => 4,
+        Value::Int64(_)
+        | Value::Float64(_)
+        | Value::Xid(_)
+        | Value::Lsn(_)
+        | Value::Time(_)
+        | Value::Timestamp(_)
+        | Value::Timestamptz(_) => 8,
+        Value::Interval(_) => 16,
+        Value::Numeric(text)
+        | Value::Text(text)
+        | Value::Json(text)
+        | Value::Uuid(text)
+        | Value::Inet(text)
+        | Value::Regclass(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Booleans(items) => items.len(),
+        Value::Integers(items) => items.len().saturating_mul(8),
+        Value::Floats(items) => items.len().saturating_mul(8),
+        Value::Texts(items) => items.iter().flatten().map(String::len).sum(),
+        Value::Vector(elements) => elements.len().saturating_mul(4),
+    }
 }
 
 fn shown(value: &Value) -> String {

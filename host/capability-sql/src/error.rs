@@ -50,8 +50,13 @@ pub(crate) fn of_statement(binding: &str, error: &sqlx::Error) -> Error {
 
 /// An error that the server answered with.
 pub(crate) fn of_server(said: &PgDatabaseError) -> Error {
-    let message = mask(said.message()).into_owned();
-    match said.code() {
+    of_code(said.code(), said.message(), [said.detail(), said.hint()].into_iter().flatten())
+}
+
+/// The same, from what a server says of itself: its SQLSTATE, its message, and its detail and hint.
+pub fn of_code<'d>(code: &str, message: &str, details: impl IntoIterator<Item = &'d str>) -> Error {
+    let message = mask(message).into_owned();
+    match code {
         // One code for three things; only the text tells them apart, and it may be translated.
         "57014" if message.contains("user request") => Error::Cancelled,
         "57014" => Error::TimedOut(format!(
@@ -60,7 +65,7 @@ pub(crate) fn of_server(said: &PgDatabaseError) -> Error {
         "25P03" | "25P04" | "57P05" => {
             Error::TimedOut(format!("{message}; the server closed the session, open another"))
         }
-        code => Error::Failed(fault(code, &message, detail(said), retryable(code))),
+        code => Error::Failed(fault(code, &message, detail_of(code, details), retryable(code))),
     }
 }
 
@@ -71,14 +76,18 @@ fn retryable(code: &str) -> bool {
 
 /// The server's detail and hint, and what Rota knows of some codes.
 fn detail(said: &PgDatabaseError) -> Option<String> {
-    let ours = match said.code() {
+    detail_of(said.code(), [said.detail(), said.hint()].into_iter().flatten())
+}
+
+fn detail_of<'d>(code: &str, details: impl IntoIterator<Item = &'d str>) -> Option<String> {
+    let ours = match code {
         "25006" => Some(
             "this session only reads: the run is a plan, the call is `query`, or the job grants nothing that writes",
         ),
         "55P03" => Some("another session holds the lock; the limit is `lock_timeout`"),
         _ => None,
     };
-    let parts: Vec<&str> = [said.detail(), said.hint(), ours].into_iter().flatten().collect();
+    let parts: Vec<&str> = details.into_iter().chain(ours).collect();
     (!parts.is_empty()).then(|| mask(&parts.join("\n")).into_owned())
 }
 

@@ -41,7 +41,8 @@ mod value;
 pub mod wit;
 
 pub use capability::SqlCapability;
-pub use detail::statement_detail;
+pub use detail::{exact, statement_detail};
+pub use error::of_code;
 pub use pool::Sessions;
 pub use query::{Batches, Row, Rows};
 pub use server::{Privileges, Signal};

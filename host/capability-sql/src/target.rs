@@ -171,8 +171,7 @@ fn only_reads(authorized: &Authorized<Sql>) -> bool {
             [SqlAccess::Read, SqlAccess::CopyOut, SqlAccess::Signal, SqlAccess::Promote, SqlAccess::AlterSystem];
         !word.parse::<SqlAccess>().is_ok_and(|access| harmless.contains(&access))
     };
-    let granted_writes =
-        gate.bound().any(|(slot, _, accesses)| slot == authorized.slot() && accesses.iter().any(writes));
+    let granted_writes = gate.bound(authorized.slot()).is_some_and(|grant| grant.accesses.iter().any(writes));
     gate.mode() == Mode::Plan || !granted_writes
 }
 

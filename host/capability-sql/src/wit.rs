@@ -16,7 +16,7 @@ wasmtime::component::bindgen!({
         "rota:runbook/sql.transaction": crate::Transaction,
     },
     imports: { default: trappable },
-    additional_derives: [PartialEq],
+    additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
 });
 
 pub use rota::runbook::sql::*;

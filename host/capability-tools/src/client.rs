@@ -9,10 +9,10 @@ use crate::version::{Version, Versions};
 use crate::{Settings, binding};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use rota_authority::{Authorized, Decision, Effect, EffectClass, Exact, Sql, Tool, ToolAccess};
+use rota_authority::{Authorized, Decision, Effect, EffectClass, Exact, Gate, Sql, Tool, ToolAccess};
 use rota_capability::streams::Reader;
 use rota_capability::{
-    ChildEnded, Conclude, Local, Process, Remote, RemoteProgram, Remotes, RunContext, denied, refused,
+    ChildEnded, Conclude, Digest, Local, Process, Remote, RemoteProgram, Remotes, RunContext, denied, refused,
 };
 use rota_config::ToolBinding;
 use rota_contract::Error;
@@ -81,6 +81,10 @@ impl Client {
         Self { remote, ..self }
     }
 
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.run.gate
+    }
+
     /// What version the program in a slot is, and the first number of it.
     ///
     /// # Errors
@@ -127,26 +131,23 @@ impl Client {
         connection: Option<Connection>,
         stdin: Option<Reader>,
     ) -> Result<Child, Error> {
-        const OPERATION: &str = "tools.spawn";
+        self.spawn_held(slot, arguments, connection, stdin, None).await
+    }
+
+    /// The same, of a run that is held to a plan by what the guest wrote into the program's input.
+    ///
+    /// # Errors
+    /// As for [`Client::spawn`].
+    pub async fn spawn_held(
+        &self,
+        slot: &str,
+        arguments: &[String],
+        connection: Option<Connection>,
+        stdin: Option<Reader>,
+        written: Option<Digest>,
+    ) -> Result<Child, Error> {
         let gate = &self.run.gate;
-        let authorized = gate.authorise::<Tool>(OPERATION, slot, &[ToolAccess::Run]).map_err(denied)?;
-        let profile = binding::profile_of(authorized.binding());
-        let checked = profile.check(arguments, connection.is_some()).map_err(|refusal| match refusal {
-            Refusal::Denied(why) => {
-                denied(gate.never(OPERATION, slot, format!("profile {} refuses: {why}", profile.name())))
-            }
-            Refusal::Wrong(why) => Error::InvalidArgument(why),
-        })?;
-        let target = match connection {
-            None => None,
-            Some(connection) => Some(Target {
-                authorized: gate.authorise::<Sql>(OPERATION, &connection.slot, &checked.needs).map_err(denied)?,
-                database: connection.database,
-            }),
-        };
-        if let Some(database) = target.as_ref().and_then(|target| target.database.as_deref()) {
-            check_database(database).map_err(|unfit| Error::InvalidArgument(unfit.to_string()))?;
-        }
+        let Judged { authorized, checked, target } = judge(gate, slot, arguments, connection)?;
         let placed = authorized.binding().place.is_some();
         if placed && stdin.is_some() {
             return Err(Error::InvalidArgument(format!(
@@ -156,7 +157,12 @@ impl Client {
         }
         let program = if placed { None } else { Some(look(&authorized)?) };
         let name = program.as_ref().map_or_else(|| name_of(authorized.binding()), Program::name);
-        let effect = (!checked.only_reads).then(|| effect(&name, &checked, target.as_ref()));
+        let effect = (!checked.only_reads).then(|| {
+            // That it is given something to read is part of it as well.
+            let input = stdin.as_ref().map(|_| written.as_ref().map_or(&b"a stream"[..], |digest| &digest[..]));
+            let effect = effect(&name, &checked, target.as_ref());
+            Effect { exact: effect.exact.with(input), ..effect }
+        });
         // Everything that can be refused is refused before the effect is on record; it holds no secret yet.
         let warrant = match effect {
             None => Warrant::Reads(authorized.clone()),
@@ -168,6 +174,7 @@ impl Client {
         let Some(program) = program else {
             return self.spawn_there(name, authorized, checked, target, warrant).await;
         };
+        let stdin = stdin.map(|reader| self.run.sending(reader));
         let start = match self.prepare(&authorized, program, checked, target, stdin).await {
             Ok(start) => start,
             Err(error) => return Err(warrant.unused(error).await),
@@ -320,6 +327,63 @@ fn ca_file_there(tool: &Authorized<Tool>, server: &str, address: &PgAddress) -> 
         )));
     }
     Ok(file.map(|file| file.display().to_string()))
+}
+
+/// A start that is granted.
+pub struct Judged {
+    authorized: Authorized<Tool>,
+    checked: Checked,
+    target: Option<Target>,
+}
+
+/// Look whether a program may be started with these arguments: its grant, its profile, and the grant of the database it connects to.
+///
+/// # Errors
+/// Denied without the grants, and for arguments that the profile refuses; invalid for an impossible database.
+pub fn judge(
+    gate: &Arc<Gate>,
+    slot: &str,
+    arguments: &[String],
+    connection: Option<Connection>,
+) -> Result<Judged, Error> {
+    const OPERATION: &str = "tools.spawn";
+    let authorized = gate.authorise::<Tool>(OPERATION, slot, &[ToolAccess::Run]).map_err(denied)?;
+    let profile = binding::profile_of(authorized.binding());
+    let checked = profile.check(arguments, connection.is_some()).map_err(|refusal| match refusal {
+        Refusal::Denied(why) => {
+            denied(gate.never(OPERATION, slot, format!("profile {} refuses: {why}", profile.name())))
+        }
+        Refusal::Wrong(why) => Error::InvalidArgument(why),
+    })?;
+    let target = match connection {
+        None => None,
+        Some(connection) => Some(Target {
+            authorized: gate.authorise::<Sql>(OPERATION, &connection.slot, &checked.needs).map_err(denied)?,
+            database: connection.database,
+        }),
+    };
+    if let Some(database) = target.as_ref().and_then(|target| target.database.as_deref()) {
+        check_database(database).map_err(|unfit| Error::InvalidArgument(unfit.to_string()))?;
+    }
+    Ok(Judged { authorized, checked, target })
+}
+
+impl Judged {
+    /// The program's grant.
+    pub fn authorized(&self) -> &Authorized<Tool> {
+        &self.authorized
+    }
+
+    /// Where it connects.
+    pub fn connects(&self) -> Option<&Authorized<Sql>> {
+        self.target.as_ref().map(|target| &target.authorized)
+    }
+
+    /// The effect that it would have; none: these arguments only read.
+    pub fn effect(&self) -> Option<Effect> {
+        let name = name_of(self.authorized.binding());
+        (!self.checked.only_reads).then(|| effect(&name, &self.checked, self.target.as_ref()))
+    }
 }
 
 /// Where a program connects.

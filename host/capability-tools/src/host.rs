@@ -4,10 +4,8 @@ use crate::client::{Client, Connection, Shared};
 use crate::{Ended, Settings};
 use futures::future::BoxFuture;
 use rota_capability::streams::{Reader, Taken, give_bytes, take_bytes};
-use rota_capability::{
-    Capability, Child, ChildEnded, ChildStatus, Guest, Process, Remotes, Services, begin, guest, unless_stopped,
-};
-
+use rota_capability::tape::{Handle, OnlyBytes, Plain, ask, ask_with, called, now_with};
+use rota_capability::{Capability, Child, ChildEnded, ChildStatus, Guest, Process, Remotes, Services, begin, guest};
 use rota_contract::Error;
 use wasmtime::component::{Access, Accessor, AccessorTask, HasData, Linker, Resource, StreamReader};
 
@@ -32,6 +30,7 @@ mod generated {
             "rota:runbook/process.[method]child.stdout": store | trappable,
             default: trappable,
         },
+        additional_derives: [serde::Serialize, serde::Deserialize],
     });
 }
 
@@ -101,7 +100,8 @@ fn client(guest: &mut Guest) -> wasmtime::Result<Client> {
 
 impl<T: Send + 'static> tools::HostWithStore<T> for Tools {
     async fn info(accessor: &Accessor<T, Self>, slot: String) -> wasmtime::Result<Result<tools::ToolInfo, Error>> {
-        unless_stopped(accessor, async {
+        let asking = ask(accessor, "tools.info", None, |asked| asked.with("slot", &slot));
+        called(accessor, asking, Plain, async {
             let (_guard, client) = begin(accessor, client)?;
             let version = client.info(&slot).await;
             Ok(version.map(|version| tools::ToolInfo { version: version.text, major: version.major }))
@@ -116,10 +116,21 @@ impl<T: Send + 'static> tools::HostWithStore<T> for Tools {
         connection: Option<tools::Connection>,
         stdin: Option<StreamReader<u8>>,
     ) -> wasmtime::Result<Result<Resource<Child>, Error>> {
-        unless_stopped(accessor, async {
+        let asking = ask(accessor, "tools.spawn", None, |asked| {
+            asked.with("slot", &slot).with("arguments", &arguments).with("connection", &connection)
+        });
+        let (asking, stdin) = accessor.with(|mut access| asking.stream_if(&mut access, "stdin", stdin))?;
+        called(accessor, asking, Handle, async {
             let (_guard, client) = begin(accessor, client)?;
             // Taken whatever comes of the call: a stream that is refused must tell its writer so.
             let taken = accessor.with(|mut access| stdin.map(|stream| take_bytes(&mut access, stream)).transpose())?;
+            let (taken, written) = match taken {
+                None => (None, None),
+                Some(taken) => match taken.held(client.gate()).await {
+                    Ok((taken, written)) => (Some(taken), written),
+                    Err(error) => return Ok(Err(error)),
+                },
+            };
             let (reader, confirmations) =
                 taken.map(Taken::split).map_or((None, None), |(reader, confirmations)| (Some(reader), confirmations));
             let connection =
@@ -128,7 +139,7 @@ impl<T: Send + 'static> tools::HostWithStore<T> for Tools {
             if let Some(confirmations) = confirmations {
                 accessor.spawn(Confirm(confirmations))?;
             }
-            let child = match client.spawn(&slot, &arguments, connection, reader).await {
+            let child = match client.spawn_held(&slot, &arguments, connection, reader, written).await {
                 Ok(child) => child,
                 Err(error) => return Ok(Err(error)),
             };
@@ -146,18 +157,21 @@ impl<T: Send + 'static> process::HostChildWithStore<T> for Tools {
         mut access: Access<'_, T, Self>,
         child: Resource<Child>,
     ) -> wasmtime::Result<Result<StreamReader<u8>, Error>> {
-        let run = access.get().run.clone();
-        match access.get().table.get_mut(&child)?.stdout() {
-            Ok(output) => give_bytes(&mut access, run.until_stopped(output)).map(Ok),
-            Err(error) => Ok(Err(error)),
-        }
+        let asking = ask_with(&mut access, "process.child.stdout", Some(child.rep()), |asked| asked);
+        now_with(&mut access, asking, OnlyBytes, |access| {
+            let run = access.get().run.clone();
+            match access.get().table.get_mut(&child)?.stdout() {
+                Ok(output) => give_bytes(access, run.until_stopped(output)).map(Ok),
+                Err(error) => Ok(Err(error)),
+            }
+        })
     }
 
     async fn wait(
         accessor: &Accessor<T, Self>,
         child: Resource<Child>,
     ) -> wasmtime::Result<Result<process::Ended, Error>> {
-        unless_stopped(accessor, async {
+        called(accessor, ask(accessor, "process.child.wait", Some(child.rep()), |asked| asked), Plain, async {
             let (_guard, waiting) = begin(accessor, |guest| Ok(guest.table.get_mut(&child)?.wait()))?;
             Ok(waiting.await.map(|ended| process::Ended {
                 status: match ended.status {
@@ -172,7 +186,7 @@ impl<T: Send + 'static> process::HostChildWithStore<T> for Tools {
     }
 
     async fn kill(accessor: &Accessor<T, Self>, child: Resource<Child>) -> wasmtime::Result<Result<(), Error>> {
-        unless_stopped(accessor, async {
+        called(accessor, ask(accessor, "process.child.kill", Some(child.rep()), |asked| asked), Plain, async {
             let (_guard, killing) = begin(accessor, |guest| Ok(guest.table.get_mut(&child)?.kill()))?;
             Ok(killing.await)
         })
@@ -182,8 +196,7 @@ impl<T: Send + 'static> process::HostChildWithStore<T> for Tools {
 
 impl process::HostChild for &mut Guest {
     fn drop(&mut self, child: Resource<Child>) -> wasmtime::Result<()> {
-        self.table.delete(child)?;
-        Ok(())
+        self.release(child)
     }
 }
 

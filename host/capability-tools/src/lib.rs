@@ -32,7 +32,7 @@ mod program;
 mod version;
 
 pub use child::{Ended, Finished};
-pub use client::{Child, Client, Connection, Output, Shared};
+pub use client::{Child, Client, Connection, Judged, Output, Shared, judge};
 pub use connection::sweep;
 pub use host::Tools;
 pub use limits::ProgramLimits;

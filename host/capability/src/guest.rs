@@ -1,16 +1,19 @@
 //! The state of one guest: what its store holds.
 
+use crate::dialogue::Dialogue;
 use crate::durable::{Durable, Transient};
 use crate::limits::{LimitExceeded, Limiter, Limits};
 use crate::observer::{LogLevel, MetricKind, Observer};
+use crate::sending::Counted;
 use crate::services::Services;
 use crate::streams::{Reader, run_over};
-use rota_authority::{Denied, EffectRefused, Gate, Mode};
+use crate::tape::{Handles, Placeholder, Tape};
+use rota_authority::{AllowanceError, Denied, EffectRefused, Gate, LedgerError, Mode};
 use rota_contract::Error;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -69,6 +72,10 @@ pub struct RunContext {
     pub observer: Arc<dyn Observer>,
     /// Where its steps and compensations are kept.
     pub durable: Arc<dyn Durable>,
+    /// What becomes of its calls.
+    pub tape: Tape,
+    /// Which call gave what the guest holds; empty where the tape is live.
+    pub(crate) handles: Handles,
     calls: AtomicUsize,
     log: LogBudget,
     artifact_bytes: AtomicU64,
@@ -76,6 +83,10 @@ pub struct RunContext {
     compensations: AtomicU64,
     durable_bytes: AtomicU64,
     stopping: CancellationToken,
+    /// What is under way: ended with the run, or by an interruption, after which another takes its place.
+    under_way: Mutex<CancellationToken>,
+    interrupted: AtomicBool,
+    dialogue: OnceLock<Arc<Dialogue>>,
 }
 
 impl RunContext {
@@ -87,22 +98,78 @@ impl RunContext {
         observer: Arc<dyn Observer>,
         durable: Arc<dyn Durable>,
     ) -> Arc<Self> {
+        Self::taped(gate, facts, limits, observer, durable, Tape::Live)
+    }
+
+    /// The same, of a run whose calls are kept, or answered.
+    pub fn taped(
+        gate: Arc<Gate>,
+        facts: RunFacts,
+        limits: Limits,
+        observer: Arc<dyn Observer>,
+        durable: Arc<dyn Durable>,
+        tape: Tape,
+    ) -> Arc<Self> {
         let log = LogBudget::new(&limits);
         let durable = if gate.mode() == Mode::Plan { Arc::new(Transient::default()) } else { durable };
+        let stopping = CancellationToken::new();
+        let under_way = Mutex::new(stopping.child_token());
         Arc::new(Self {
             gate,
             facts,
             limits,
             observer,
             durable,
+            tape,
+            handles: Handles::default(),
             calls: AtomicUsize::new(0),
             log,
             artifact_bytes: AtomicU64::new(0),
             steps: AtomicU64::new(0),
             compensations: AtomicU64::new(0),
             durable_bytes: AtomicU64::new(0),
-            stopping: CancellationToken::new(),
+            stopping,
+            under_way,
+            interrupted: AtomicBool::new(false),
+            dialogue: OnceLock::new(),
         })
+    }
+
+    /// Let somebody talk with the guest while it runs. At most once, and before it begins.
+    pub fn converse(self: &Arc<Self>, dialogue: &Arc<Dialogue>) {
+        if self.dialogue.set(dialogue.clone()).is_ok() {
+            dialogue.attach(self);
+        }
+    }
+
+    /// What is said with the guest; none of almost every run.
+    pub fn dialogue(&self) -> Option<&Arc<Dialogue>> {
+        self.dialogue.get()
+    }
+
+    /// End what is under way, and whatever is begun, until [`RunContext::resume`]: each call answers `cancelled`, which tells its target. The
+    /// run itself goes on, and its guest sees a deadline that is over.
+    pub fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Release);
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+    }
+
+    /// Let calls be made again.
+    pub fn resume(&self) {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.interrupted.swap(false, Ordering::AcqRel) {
+            *under_way = self.stopping.child_token();
+        }
+    }
+
+    /// Whether what is under way is being interrupted.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Acquire)
+    }
+
+    /// Resolves when the run is told to stop.
+    pub fn over(&self) -> WaitForCancellationFutureOwned {
+        self.stopping.clone().cancelled_owned()
     }
 
     /// End what is under way for the run: each call answers `cancelled`, those to come too, streams break off, and programs are killed. The
@@ -135,12 +202,21 @@ impl RunContext {
 
     /// Resolves when what is under way is to end.
     pub fn stopped(&self) -> WaitForCancellationFutureOwned {
-        self.stopping.clone().cancelled_owned()
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).clone().cancelled_owned()
     }
 
     /// A reader that breaks off when what is under way is to end.
     pub fn until_stopped(&self, reader: impl AsyncRead + Send + 'static) -> impl AsyncRead + Send + 'static {
         Breaking { reader: Some(Box::pin(reader)), stopped: Box::pin(self.stopped()) }
+    }
+
+    /// A reader whose bytes go to a target: they are counted for the run's team before they are handed on, and it breaks off with `quota`
+    /// when no more may leave.
+    pub fn sending(&self, reader: Reader) -> Reader {
+        match self.gate.allowance() {
+            Some(allowance) => Box::pin(Counted::new(reader, allowance.clone())),
+            None => reader,
+        }
     }
 
     /// Write a line to the run's log, within its rate and size; the text must be masked and sanitised by the caller.
@@ -331,6 +407,36 @@ impl Guest {
     }
 }
 
+impl Guest {
+    /// Let go of a resource that the guest drops, whether a call made it or it only stands for one.
+    ///
+    /// # Errors
+    /// When the guest does not hold it, or others still need it.
+    pub fn release<R: Send + 'static>(&mut self, resource: Resource<R>) -> wasmtime::Result<()> {
+        let rep = resource.rep();
+        match &self.run.tape {
+            Tape::Live => {
+                self.table.delete(resource)?;
+            }
+            Tape::Recording(record) => {
+                if let Some(call) = self.run.handles.forget(rep) {
+                    record.note(call, crate::tape::Event::Released);
+                }
+                self.table.delete(resource)?;
+            }
+            Tape::Answering(answers) => {
+                if let Some(call) = self.run.handles.forget(rep) {
+                    answers.released(call);
+                    self.table.delete(Resource::<Placeholder>::new_own(rep))?;
+                } else {
+                    self.table.delete(resource)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A host call in flight.
 pub struct CallGuard(Arc<RunContext>);
 
@@ -425,11 +531,46 @@ pub fn refused(refused: EffectRefused) -> Error {
         EffectRefused::Quota { .. } => Error::Quota(refused.to_string()),
         EffectRefused::Stopped => Error::Cancelled,
         EffectRefused::NotPlanned(_) => Error::Denied(refused.to_string()),
+        EffectRefused::Ledger(LedgerError::UsedUp(_)) => Error::Quota(refused.to_string()),
         EffectRefused::Ledger(_) => Error::Unavailable(refused.to_string()),
+        EffectRefused::UsedUp(error) => not_allowed(error),
     }
 }
 
-/// When a run that starts now ends at the latest.
+/// What a run may not have of what its team shares, as the guest sees it.
+pub(crate) fn not_allowed(error: AllowanceError) -> Error {
+    match error {
+        AllowanceError::UsedUp(used_up) => Error::Quota(used_up.to_string()),
+        AllowanceError::Away(_) => Error::Unavailable(error.to_string()),
+    }
+}
+
+/// When a run that starts now ends at the latest. (Of one that is interrupted it is over: see [`RunContext::interrupt`].)
 pub fn deadline(facts: &RunFacts, limits: &Limits) -> SystemTime {
     facts.started_at.checked_add(limits.wall).unwrap_or(facts.started_at + Duration::from_secs(86_400 * 365))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{RunContext, RunFacts, Trigger};
+    use crate::{Limits, Quiet, Transient};
+    use rota_authority::{Gate, MemoryLedger, Mode, Quotas, RunIdentity};
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    /// A run of nothing.
+    pub(crate) fn run() -> Arc<RunContext> {
+        let identity = RunIdentity { run: "run".into(), job: "job".into() };
+        let ledger = Arc::new(MemoryLedger::default());
+        let gate = Gate::new(identity, Mode::Execute, Quotas::default(), ledger, []);
+        let facts = RunFacts {
+            id: "run".into(),
+            attempt: 1,
+            job: None,
+            trigger: Trigger::Manual,
+            started_at: SystemTime::now(),
+            slots: Vec::new(),
+        };
+        RunContext::new(gate, facts, Limits::default(), Arc::new(Quiet), Arc::new(Transient::default()))
+    }
 }

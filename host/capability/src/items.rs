@@ -2,7 +2,9 @@
 
 use crate::RunContext;
 use crate::streams::Offloaded;
+use crate::tape::{Tap, current};
 use rota_contract::Error;
+use serde::Serialize;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -24,6 +26,7 @@ pub struct Items<T, W> {
     _work: Arc<Mutex<Option<W>>>,
     _watcher: Offloaded<()>,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+    tap: Option<Tap>,
 }
 
 impl<T, W: Send + 'static> Items<T, W> {
@@ -42,7 +45,7 @@ impl<T, W: Send + 'static> Items<T, W> {
             Ok(())
         });
         let stopped = Box::pin(run.stopped());
-        (Self { items, given: 0, tell: Some(tell), _work: work, _watcher: watcher, stopped }, told)
+        (Self { items, given: 0, tell: Some(tell), _work: work, _watcher: watcher, stopped, tap: current() }, told)
     }
 
     fn end(&mut self, outcome: Result<u64, Error>) {
@@ -52,9 +55,21 @@ impl<T, W: Send + 'static> Items<T, W> {
     }
 }
 
+impl<T: Serialize, W> Items<T, W> {
+    /// The guest is offered these, the last of them if it is told of the end.
+    fn tapped(&mut self, batch: &[T]) {
+        if let Some(tap) = &mut self.tap {
+            tap.items(batch);
+            if self.tell.is_none() {
+                tap.ended();
+            }
+        }
+    }
+}
+
 impl<D, T, W> StreamProducer<D> for Items<T, W>
 where
-    T: Lower + Lift + Send + Sync + 'static,
+    T: Lower + Lift + Serialize + Send + Sync + 'static,
     W: Send + Unpin + 'static,
 {
     type Item = T;
@@ -69,6 +84,7 @@ where
     ) -> Poll<wasmtime::Result<StreamResult>> {
         if self.stopped.as_mut().poll(cx).is_ready() {
             self.end(Err(Error::Cancelled));
+            self.tapped(&[]);
             return Poll::Ready(Ok(StreamResult::Dropped));
         }
         let room = destination.remaining(store.as_context_mut()).unwrap_or(AT_ONCE).min(AT_ONCE);
@@ -103,6 +119,7 @@ where
         }
         self.given += batch.len() as u64;
         let ended = self.tell.is_none();
+        self.tapped(&batch);
         destination.set_buffer(batch.into());
         Poll::Ready(Ok(if ended { StreamResult::Dropped } else { StreamResult::Completed }))
     }

@@ -1,20 +1,25 @@
 //! What every capability stands on: the [`Capability`] trait, the state of one guest ([`Guest`]), byte streams that stay in the
-//! host ([`streams`]), and the errors and limits that all of them share.
+//! host ([`streams`]), where calls are kept or answered ([`tape`]), and the errors and limits that all of them share.
 //!
 //! A capability crate has the same inside as any other: `lib.rs` (the door), `host.rs` (the WIT side: authorise, then call
 //! the client), `client.rs` or `client/` (the target's side: every function takes an `Authorized` token or a `Permit`).
 
 mod child;
+mod dialogue;
 mod durable;
 mod guest;
 mod items;
 mod limits;
 mod observer;
 mod remote;
+mod sending;
 mod services;
 pub mod streams;
+pub mod tape;
+mod written;
 
 pub use child::{Child, ChildEnded, ChildStatus, Process, taken};
+pub use dialogue::{Dialogue, Ends};
 pub use durable::{Begun, Durable, DurableError, EffectSeen, SeenOutcome, Transient, TransientCompensation};
 pub use guest::{
     CallGuard, Guest, RunContext, RunFacts, Trigger, Undoing, begin, deadline, denied, guest, refused, unless_stopped,
@@ -24,6 +29,7 @@ pub use limits::{LimitExceeded, Limiter, Limits};
 pub use observer::{LogLevel, MetricKind, Observer, Quiet};
 pub use remote::{Conclude, Forward, Local, Remote, RemoteProgram, Remotes};
 pub use services::Services;
+pub use written::{Digest, Written};
 
 use wasmtime::component::Linker;
 

@@ -26,6 +26,7 @@ use wasmtime::ResourceLimiter;
 /// | `compensations` | `compensations` | compensations registered by one attempt |
 /// | `compensation_state` | `compensation_state_bytes` | the state of one compensation |
 /// | `durable` | `durable_bytes` | results and states recorded by one attempt together |
+/// | `record` | `record_bytes` | the recording of one attempt, compressed; the run goes on without |
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Linear memory, bytes.
@@ -65,11 +66,18 @@ pub struct Limits {
     pub compensation_state: usize,
     /// Results and states that one attempt records, bytes.
     pub durable: u64,
+    /// The recording of one attempt, bytes.
+    #[serde(default = "record")]
+    pub record: u64,
 }
 
 /// Of a run that was recorded by a host that knew of none, too.
 fn grace() -> Duration {
     Duration::from_secs(5)
+}
+
+fn record() -> u64 {
+    64 << 20
 }
 
 impl Default for Limits {
@@ -93,6 +101,7 @@ impl Default for Limits {
             compensations: 1_000,
             compensation_state: 1 << 20,
             durable: 64 << 20,
+            record: record(),
         }
     }
 }

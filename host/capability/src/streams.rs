@@ -8,8 +8,11 @@
 //! A reader that fails ends the guest's view of the stream, and makes whatever the bytes are handed to fail with it. How it
 //! ended is told by the outcome future that comes with each stream ([`watched`]).
 
+use crate::tape::{Hashed, Tap, current};
+use crate::written::Written;
 use bytes::{Buf, Bytes};
 use rota_contract::{Error, Fault};
+use serde::Serialize;
 use std::any::{Any, TypeId};
 use std::future::Future;
 use std::io;
@@ -30,12 +33,48 @@ pub type Reader = Pin<Box<dyn AsyncRead + Send>>;
 const GUEST_CHUNK: usize = 64 * 1024;
 
 /// A `stream<u8>` that the host made.
-pub struct HostBytes(Reader);
+pub struct HostBytes {
+    reader: Reader,
+    /// The call that gave it, where calls are kept or answered.
+    call: Option<u64>,
+    tap: Option<Tap>,
+    /// What the guest wrote, where the bytes come of that.
+    written: Option<Written>,
+}
 
 impl HostBytes {
     /// From a reader.
     pub fn new(reader: impl AsyncRead + Send + 'static) -> Self {
-        Self(Box::pin(reader))
+        let tap = current();
+        Self { reader: Box::pin(reader), call: tap.as_ref().map(|tap| tap.call), tap, written: None }
+    }
+
+    /// From a reader, for a call that is answered.
+    pub(crate) fn of_call(reader: Reader, call: u64) -> Self {
+        Self { reader, call: Some(call), tap: None, written: None }
+    }
+
+    /// The same, of something that a guest wrote.
+    fn of_written(self, written: Option<Written>) -> Self {
+        Self { written, ..self }
+    }
+
+    /// The call that gave it.
+    pub(crate) fn call(&self) -> Option<u64> {
+        self.call
+    }
+
+    /// From here on the guest sees nothing of it.
+    pub(crate) fn hand_on(&mut self) {
+        if let Some(mut tap) = self.tap.take() {
+            tap.handed_on();
+        }
+    }
+
+    /// Its bytes.
+    pub(crate) fn into_reader(mut self) -> Reader {
+        self.hand_on();
+        self.reader
     }
 }
 
@@ -56,7 +95,15 @@ impl<D> StreamProducer<D> for HostBytes {
         }
         let mut direct = destination.as_direct(store, GUEST_CHUNK);
         let mut buffer = ReadBuf::new(direct.remaining());
-        match self.0.as_mut().poll_read(cx, &mut buffer) {
+        let me = &mut *self;
+        let polled = me.reader.as_mut().poll_read(cx, &mut buffer);
+        if let (Some(tap), Poll::Ready(result)) = (&mut me.tap, &polled) {
+            match (result, buffer.filled()) {
+                (Ok(()), bytes @ [_, ..]) => tap.bytes(bytes),
+                _ => tap.ended(),
+            }
+        }
+        match polled {
             Poll::Ready(Ok(())) => {
                 let read = buffer.filled().len();
                 direct.mark_written(read);
@@ -88,6 +135,21 @@ where
     StreamReader::new(access.as_context_mut(), HostBytes::new(reader))
 }
 
+/// Give a reader to the guest that a filter made, of something that the guest wrote itself where `written` is there.
+///
+/// # Errors
+/// When the store cannot hold another stream.
+pub fn give_filtered<T: 'static, D>(
+    access: &mut Access<'_, T, D>,
+    reader: impl AsyncRead + Send + 'static,
+    written: Option<Written>,
+) -> wasmtime::Result<StreamReader<u8>>
+where
+    D: HasData + ?Sized,
+{
+    StreamReader::new(access.as_context_mut(), HostBytes::new(reader).of_written(written))
+}
+
 /// Give the guest a future that resolves to what a channel delivers; a sender that goes away without a word is `cancelled`.
 ///
 /// # Errors
@@ -98,10 +160,30 @@ pub fn give_outcome<T: 'static, D, V>(
 ) -> wasmtime::Result<FutureReader<Result<V, Error>>>
 where
     D: HasData + ?Sized,
-    V: Lower + Lift + Send + Sync + 'static,
+    V: Lower + Lift + Serialize + Send + Sync + 'static,
 {
+    give_future(access, async move { receiver.await.unwrap_or(Err(Error::Cancelled)) })
+}
+
+/// Give the guest a future that resolves to what work answers.
+///
+/// # Errors
+/// When the store cannot hold another future.
+pub fn give_future<T: 'static, D, V>(
+    access: &mut Access<'_, T, D>,
+    work: impl Future<Output = Result<V, Error>> + Send + 'static,
+) -> wasmtime::Result<FutureReader<Result<V, Error>>>
+where
+    D: HasData + ?Sized,
+    V: Lower + Lift + Serialize + Send + Sync + 'static,
+{
+    let tap = current();
     FutureReader::new(access.as_context_mut(), async move {
-        wasmtime::error::Ok(receiver.await.unwrap_or(Err(Error::Cancelled)))
+        let outcome = work.await;
+        if let Some(tap) = tap {
+            tap.outcome(&outcome);
+        }
+        wasmtime::error::Ok(outcome)
     })
 }
 
@@ -111,9 +193,16 @@ pub struct Taken {
     pub reader: Reader,
     /// Answers, from within the store, whether the run goes on. `None` for a stream that the host made.
     confirm: Option<mpsc::Receiver<oneshot::Sender<()>>>,
+    /// What the guest wrote, where the bytes come of that.
+    pub written: Option<Written>,
 }
 
 impl Taken {
+    /// Bytes that are there already.
+    pub(crate) fn whole(bytes: Vec<u8>) -> Self {
+        Self { reader: Box::pin(io::Cursor::new(bytes)), confirm: None, written: None }
+    }
+
     /// Run `work` (which owns the reader) on the runtime, so that its time is not the guest's, while the store stays
     /// responsible for it: dropped with the run, it is aborted.
     ///
@@ -188,13 +277,21 @@ where
     D: HasData + ?Sized,
 {
     match stream.try_into::<HostBytes>(access.as_context_mut()) {
-        Ok(bytes) => Ok(Taken { reader: bytes.0, confirm: None }),
+        Ok(bytes) => {
+            let written = bytes.written.clone();
+            Ok(Taken { reader: bytes.into_reader(), confirm: None, written })
+        }
         Err(stream) => {
             let (sender, receiver) = mpsc::channel(4);
             let (ask, confirm) = mpsc::channel(1);
             stream.pipe(access.as_context_mut(), GuestBytes { sender: tokio_util::sync::PollSender::new(sender) })?;
             let reader = Piped { receiver, current: Bytes::new(), ask: Some(ask), answer: None };
-            Ok(Taken { reader: Box::pin(reader), confirm: Some(confirm) })
+            let reader: Reader = match current() {
+                Some(tap) => Box::pin(Hashed::new(Box::pin(reader), tap)),
+                None => Box::pin(reader),
+            };
+            let written = Written::default();
+            Ok(Taken { reader: written.reading(reader), confirm: Some(confirm), written: Some(written) })
         }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) enum Stamp {
     Binary,
     /// The file's identity, size and times, to the nanosecond.
     File { device: u64, inode: u64, size: u64, modified: (i64, i64), changed: (i64, i64) },
+    /// A package, whose name is its digest: let in by these rules of trust, which are counted.
+    Rules(u64),
 }
 
 impl Stamp {
@@ -33,7 +35,7 @@ impl Stamp {
                     changed: (file.ctime(), file.ctime_nsec()),
                 })
             }
-            Origin::Kept => None,
+            Origin::Kept | Origin::Package { .. } => None,
         }
     }
 }
@@ -46,12 +48,14 @@ pub(crate) struct Known(Mutex<HashMap<Key, (Stamp, Loaded)>>);
 enum Key {
     Name(&'static str),
     Path(PathBuf),
+    Package(String, String),
 }
 
 fn key(origin: &Origin) -> Option<Key> {
     match origin {
         Origin::FirstParty(name) => Some(Key::Name(name)),
         Origin::File(path) => Some(Key::Path(path.clone())),
+        Origin::Package { reference, component } => Some(Key::Package(reference.clone(), component.clone())),
         Origin::Kept => None,
     }
 }

@@ -147,10 +147,16 @@ fn risk(descriptor: &Descriptor, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Whether a procedure could use an interface: none is needed for it, or it has a slot for it.
+pub fn is_usable(descriptor: &Descriptor, interface: &str) -> bool {
+    FREE.contains(&interface)
+        || descriptor.slots.iter().any(|slot| interfaces_of(&slot.capability).contains(&interface))
+}
+
 /// What the component imports beyond what its slots could use.
 fn imports(descriptor: &Descriptor, interfaces: &[String], findings: &mut Vec<Finding>) {
-    for interface in interfaces.iter().filter(|interface| !FREE.contains(&interface.as_str())) {
-        if !descriptor.slots.iter().any(|slot| interfaces_of(&slot.capability).contains(&interface.as_str())) {
+    for interface in interfaces {
+        if !is_usable(descriptor, interface) {
             findings.push(Finding::warning(
                 "imports",
                 format!("it imports `{interface}`, and no slot of it could use that"),

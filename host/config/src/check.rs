@@ -30,6 +30,7 @@ pub(crate) fn together(reader: &Reader, settings: &Settings, places: &Places, cl
         look.job(name, job);
     }
     look.chains();
+    look.teams();
     look.unused();
 }
 

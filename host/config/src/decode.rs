@@ -131,6 +131,16 @@ impl Fields<'_> {
         self.table.remove(key)
     }
 
+    /// Whether a key is there that nobody took yet.
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        self.table.contains(key)
+    }
+
+    /// All that nobody took, for a table whose keys are names.
+    pub(crate) fn into_table(self) -> Table {
+        self.table
+    }
+
     /// Where the value of a key was written, or else the table.
     pub(crate) fn origin_of(&self, key: &str) -> Origin {
         self.table.get(key).map_or(&self.origin, |entry| &entry.node.origin).clone()

@@ -69,8 +69,10 @@ fn without_jobs(settings: &Settings) -> Settings {
         limits: settings.limits.clone(),
         sandbox: settings.sandbox.clone(),
         telemetry: settings.telemetry.clone(),
+        trust: settings.trust.clone(),
         bindings: settings.bindings.clone(),
         jobs: BTreeMap::new(),
+        teams: settings.teams.clone(),
     }
 }
 

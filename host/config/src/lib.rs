@@ -8,7 +8,7 @@
 //! | `ROTA_SECTION__KEY` variables go over it | `environment` |
 //! | where each key was written is kept | `places` |
 //! | the tree becomes types, every error collected | `decode`, `section` |
-//! | sections are checked against each other | `check`, `chain` |
+//! | sections are checked against each other | `check`, `chain`, `team` |
 //! | two configurations are compared: as lines, and across hosts | `difference`, `digest` |
 //! | errors are shown with their lines, secrets blotted out | `problem`, `redact` |
 //!
@@ -42,7 +42,9 @@ mod settings;
 mod size;
 mod source;
 mod store;
+mod team;
 mod tree;
+mod trust;
 
 pub use access::{Access, BindingKind};
 pub use address::{Address, TargetError, UrlError};
@@ -55,10 +57,10 @@ pub use binding::{
 pub use config::{Checked, Config, check};
 pub use difference::{Change, Difference};
 pub use duration::{Duration, DurationError};
-pub use job::{After, AfterEnd, FailOn, Job, JobError, PluginRef, Retries, RetryOn, SlotBinding, Undo};
+pub use job::{After, AfterEnd, FailOn, Job, JobError, PluginRef, Record, Retries, RetryOn, SlotBinding, Undo};
 pub use labels::{LabelError, LabelValue, Labels, matches};
 pub use limits::{LimitOverrides, Limits};
-pub use name::{BindingName, JobName, LabelName, NameError, SlotName};
+pub use name::{BindingName, JobName, LabelName, NameError, SlotName, TeamName};
 pub use nearest::nearest;
 pub use problem::{ConfigError, Place, Problem, render};
 pub use schedule::{
@@ -66,10 +68,12 @@ pub use schedule::{
     TimeOfDay, TimeZone, Weekday, WeeklyWindow, Window,
 };
 pub use schema::schema;
-pub use secret_ref::{SecretError, SecretRef, SecretRefError};
+pub use secret_ref::{ClusterSecrets, SecretError, SecretRef, SecretRefError, read_kubernetes_secrets_with};
 pub use section::UnknownWord;
 pub use server::{HostName, Listen, Server, ServerError};
 pub use settings::{LogStyle, Sandbox, Settings, Telemetry};
 pub use size::{ByteSize, ByteSizeError};
 pub use source::Source;
 pub use store::{Keep, Store};
+pub use team::{Beyond, NamePattern, PatternError, Team, TeamBinding, TeamQuotas};
+pub use trust::{Namespace, NamespaceError, Trust, TrustFile, TrustRule, TrustedSigner};

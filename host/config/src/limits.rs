@@ -38,9 +38,37 @@ macro_rules! limits {
                 Ok(())
             }
 
+            /// These limits, none of them beyond what is set there.
+            #[must_use]
+            pub fn within(&self, most: &LimitOverrides) -> Self {
+                Self { $($key: most.$key.map_or(self.$key, |most| self.$key.min(most))),* }
+            }
+
             /// Each limit with its key and its value as it is written, for an error or a table.
             pub fn entries(&self) -> Vec<(&'static str, String)> {
                 vec![$((stringify!($key), self.$key.to_string())),*]
+            }
+        }
+
+        impl LimitOverrides {
+            /// Those that are more than is set there: key, value and the most, as they are written.
+            pub fn beyond(&self, most: &Self) -> Vec<(&'static str, String, String)> {
+                let mut beyond = Vec::new();
+                $(if let (Some(asked), Some(most)) = (self.$key, most.$key)
+                    && asked > most
+                {
+                    beyond.push((stringify!($key), asked.to_string(), most.to_string()));
+                })*
+                beyond
+            }
+
+            /// Each limit that is set, with its key and its value as it is written.
+            pub fn entries(&self) -> Vec<(&'static str, String)> {
+                let mut set = Vec::new();
+                $(if let Some(value) = self.$key {
+                    set.push((stringify!($key), value.to_string()));
+                })*
+                set
             }
         }
 
@@ -89,6 +117,8 @@ limits! {
     compensation_state_bytes: ByteSize = ByteSize::mib(1), within(ByteSize::bytes(64), ByteSize::mib(64));
     /// The most bytes of step results and compensation states that one attempt records.
     durable_bytes: ByteSize = ByteSize::mib(64), within(ByteSize::kib(4), ByteSize::gib(4));
+    /// The most bytes of the recording of one attempt, compressed; one that would be larger ends there, and the run goes on.
+    record_bytes: ByteSize = ByteSize::mib(64), within(ByteSize::kib(64), ByteSize::gib(16));
 }
 
 #[cfg(test)]

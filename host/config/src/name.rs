@@ -127,6 +127,12 @@ name!(
 );
 
 name!(
+    /// The name of a team (`growth`).
+    TeamName,
+    "team"
+);
+
+name!(
     /// The name of a label (`zone`, `disk`).
     LabelName,
     "label"

@@ -2,14 +2,39 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
+
+/// A source as it is shown, and where its lines end.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    text: NamedSource<String>,
+    /// Counted when the first of them is asked for: a hundred thousand places of one file ask for theirs.
+    line_ends: OnceLock<Box<[usize]>>,
+}
+
+impl Shown {
+    pub(crate) fn new(name: &str, text: String) -> Self {
+        Self { text: NamedSource::new(name, text), line_ends: OnceLock::new() }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.text.name()
+    }
+
+    /// How many lines end before this byte.
+    fn lines_before(&self, at: usize) -> usize {
+        let ends =
+            self.line_ends.get_or_init(|| self.text.inner().as_str().match_indices('\n').map(|(end, _)| end).collect());
+        ends.partition_point(|end| *end < at)
+    }
+}
 
 /// A place in a configuration: where a key or a value was written.
 #[derive(Clone)]
 pub struct Place {
-    source: Arc<NamedSource<String>>,
+    source: Arc<Shown>,
     /// Which of the sources it is, in the order that they were read.
     order: usize,
     span: Range<usize>,
@@ -17,13 +42,13 @@ pub struct Place {
 }
 
 impl Place {
-    pub(crate) fn new(source: Arc<NamedSource<String>>, order: usize, span: Range<usize>, in_a_file: bool) -> Self {
+    pub(crate) fn new(source: Arc<Shown>, order: usize, span: Range<usize>, in_a_file: bool) -> Self {
         Self { source, order, span, in_a_file }
     }
 
     /// The file, or the environment variable.
     pub fn source_name(&self) -> &str {
-        self.source.name()
+        self.source.text.name()
     }
 
     /// The bytes of the source that are meant.
@@ -33,7 +58,7 @@ impl Place {
 
     /// The line, from 1.
     pub fn line(&self) -> usize {
-        self.before().matches('\n').count() + 1
+        self.source.lines_before(self.before().len()) + 1
     }
 
     /// The column in characters, from 1.
@@ -42,7 +67,7 @@ impl Place {
     }
 
     fn before(&self) -> &str {
-        let text = self.source.inner();
+        let text = self.source.text.inner();
         text.get(..text.floor_char_boundary(self.span.start)).unwrap_or_default()
     }
 }
@@ -132,7 +157,7 @@ impl Diagnostic for Problem {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.place.as_ref().map(|place| place.source.as_ref() as &dyn SourceCode)
+        self.place.as_ref().map(|place| &place.source.text as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
@@ -202,7 +227,7 @@ mod tests {
 
     fn place(text: &str, what: &str) -> Place {
         let start = text.find(what).unwrap();
-        Place::new(Arc::new(NamedSource::new("rota.toml", text.to_owned())), 0, start..start + what.len(), true)
+        Place::new(Arc::new(Shown::new("rota.toml", text.to_owned())), 0, start..start + what.len(), true)
     }
 
     #[test]

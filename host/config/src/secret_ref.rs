@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rota_telemetry::Secret;
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -78,12 +79,14 @@ pub enum SecretError {
         /// The command that mends it.
         remedy: String,
     },
-    /// A kind of reference that this version does not resolve.
-    #[error(
-        "{0} cannot be read yet: references to Kubernetes secrets come with the Kubernetes capability; \
-             mount the secret and use file:PATH"
-    )]
-    Later(String),
+    /// The cluster does not give it.
+    #[error("the secret {reference} cannot be read: {reason}")]
+    Cluster {
+        /// Which.
+        reference: String,
+        /// What the cluster, or the way to it, says.
+        reason: String,
+    },
 }
 
 /// Why a text is no reference. The text itself is not said: it may be the secret.
@@ -148,7 +151,8 @@ impl SecretRef {
     pub fn resolve_with(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<Secret, SecretError> {
         let bytes = match self {
             Self::Given(secret) => return Ok(secret.clone()),
-            Self::Kubernetes { .. } => return Err(SecretError::Later(self.to_string())),
+            Self::Kubernetes { namespace, secret, key } => of_cluster(namespace, secret, key)
+                .map_err(|reason| SecretError::Cluster { reference: self.to_string(), reason })?,
             Self::Environment(name) => {
                 let value = variable(name).filter(|value| !value.is_empty());
                 value.ok_or_else(|| SecretError::NotSet(name.clone()))?.into_encoded_bytes()
@@ -156,7 +160,10 @@ impl SecretRef {
             Self::File(path) => read(path)?,
         };
         let mut text = String::from_utf8(bytes).map_err(|_| SecretError::NotText(self.to_string()))?;
-        if matches!(self, Self::File(_)) {
+        if text.len() as u64 > LONGEST {
+            return Err(SecretError::TooLarge(self.to_string()));
+        }
+        if matches!(self, Self::File(_) | Self::Kubernetes { .. }) {
             text.truncate(without_line_end(&text).len());
         }
         if text.is_empty() {
@@ -167,6 +174,22 @@ impl SecretRef {
         }
         Ok(Secret::new(text))
     }
+}
+
+/// Reads one key of a Secret (namespace, secret, key) with the host's own login, or says why not, without any of the secret.
+pub type ClusterSecrets = fn(&str, &str, &str) -> Result<Vec<u8>, String>;
+
+static CLUSTER: OnceLock<ClusterSecrets> = OnceLock::new();
+
+/// Says once for the process how `kubernetes:NAMESPACE/SECRET/KEY` is read: the crate that speaks with clusters is further down.
+pub fn read_kubernetes_secrets_with(read: ClusterSecrets) {
+    // A second host in the process reads them the same way.
+    let _ = CLUSTER.set(read);
+}
+
+fn of_cluster(namespace: &str, secret: &str, key: &str) -> Result<Vec<u8>, String> {
+    let read = CLUSTER.get().ok_or("this program speaks with no cluster; mount the secret and use file:PATH")?;
+    read(namespace, secret, key)
 }
 
 fn is_variable(name: &str) -> bool {

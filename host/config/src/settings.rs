@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::binding::Binding;
 use crate::section::{section, words};
-use crate::{BindingName, ByteSize, Job, JobName, Limits, Server, Store};
+use crate::{BindingName, ByteSize, Job, JobName, Limits, Server, Store, Team, TeamName, Trust};
 
 section! {
     /// The configuration of Rota. Every key can be set by an environment variable too: limits.memory by ROTA_LIMITS__MEMORY.
@@ -22,10 +22,14 @@ section! {
         pub sandbox: Sandbox = Sandbox::default();
         /// What the host says about itself.
         pub telemetry: Telemetry = Telemetry::default();
+        /// Whose signatures plugins must have, by namespace. Without a rule for it, a plugin needs none.
+        pub trust: Trust = Trust::default();
         /// Connections, by name.
         pub bindings: BTreeMap<BindingName, Binding> = BTreeMap::new();
         /// Jobs, by name.
         pub jobs: BTreeMap<JobName, Job> = BTreeMap::new();
+        /// Teams, by name: what their jobs may ask for at most.
+        pub teams: BTreeMap<TeamName, Team> = BTreeMap::new();
     }
 }
 

@@ -8,9 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use miette::NamedSource;
-
-use crate::problem::{Place, Problem};
+use crate::problem::{Place, Problem, Shown};
 use crate::redact::redact;
 use crate::tree::{self, Origin, Table};
 
@@ -201,14 +199,14 @@ pub(crate) struct Sources(Vec<SourceText>);
 #[derive(Debug, Clone)]
 struct SourceText {
     /// Redacted.
-    shown: Arc<NamedSource<String>>,
+    shown: Arc<Shown>,
     folder: PathBuf,
     in_a_file: bool,
 }
 
 impl Sources {
     pub(crate) fn add(&mut self, name: &str, text: &str, folder: PathBuf, in_a_file: bool) -> SourceId {
-        let shown = Arc::new(NamedSource::new(name, redact(text)));
+        let shown = Arc::new(Shown::new(name, redact(text)));
         self.0.push(SourceText { shown, folder, in_a_file });
         self.0.len() - 1
     }
@@ -216,7 +214,7 @@ impl Sources {
     pub(crate) fn place(&self, origin: &Origin) -> Place {
         match self.0.get(origin.source) {
             Some(text) => Place::new(Arc::clone(&text.shown), origin.source, origin.span.clone(), text.in_a_file),
-            None => Place::new(Arc::new(NamedSource::new("configuration", String::new())), 0, 0..0, false),
+            None => Place::new(Arc::new(Shown::new("configuration", String::new())), 0, 0..0, false),
         }
     }
 

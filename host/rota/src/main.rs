@@ -18,12 +18,17 @@ use std::process::ExitCode;
 const USAGE: u8 = 2;
 /// Anything that failed before a run could say how it ended.
 const FAILED: u8 = 1;
+/// What was more than its team may.
+const DENIED: u8 = 3;
 /// The exit status of what waits for an approval.
 const NEEDS_APPROVAL: u8 = 4;
 
 fn main() -> ExitCode {
     // First of all: this executable is also the launcher that holds the programs of the tools capability.
     if let Some(code) = rota_capability_tools::launch::run_if_asked() {
+        return code;
+    }
+    if let Some(code) = rota_sandbox::compile_if_asked() {
         return code;
     }
     rota_telemetry::install_panic_hook();
@@ -60,8 +65,8 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
         Command::Config(ConfigCommand::Check) => commands::config::check(&cli.common, printing).await,
         Command::Plugins(command) => {
             let config = settings::load(&cli.common)?;
-            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
-            commands::plugins::plugins(&catalog, command, printing).await
+            let catalog = catalog(&config)?;
+            commands::plugins::plugins(&catalog, &config, command, printing).await
         }
         Command::Plugin(PluginCommand::Dev(args)) => {
             let host = host(&cli.common).await?;
@@ -69,15 +74,43 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             host.close().await;
             status
         }
-        Command::Plugin(command) => {
+        Command::Plugin(PluginCommand::Test(args)) if args.from_run.is_some() => {
             let config = settings::load(&cli.common)?;
             let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            let settings = Settings::from_config(&config)?;
+            let store = open_store(&settings).await?;
+            let (records, artifacts) = (RunRecords::new(store.clone()), Artifacts::new(&settings));
+            let status = commands::plugin::from_run(&catalog, &records, &artifacts, &args).await;
+            store.close().await;
+            status
+        }
+        Command::Plugin(PluginCommand::Test(args)) if args.real => {
+            let host = host(&cli.common).await?;
+            let status = commands::plugin::test_real(&host, &args, printing).await;
+            host.close().await;
+            status
+        }
+        Command::Plugin(command) => {
+            let config = settings::load(&cli.common)?;
+            let catalog = catalog(&config)?;
             commands::plugin::plugin(&catalog, command, printing).await
         }
         Command::Runs(RunsCommand::Retry { run, undo: false, queue }) => {
             let host = host(&cli.common).await?;
             let status = commands::run::again(&host, &run, queue, printing).await;
             host.close().await;
+            status
+        }
+        Command::Runs(RunsCommand::Replay { run, with, until, attempt }) => {
+            let config = settings::load(&cli.common)?;
+            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            let settings = Settings::from_config(&config)?;
+            let store = open_store(&settings).await?;
+            let request = rota_runs::ReplayRequest { run, with, until, attempt };
+            let records = RunRecords::new(store.clone());
+            let status =
+                commands::replay::replay(&catalog, &records, &Artifacts::new(&settings), &request, printing).await;
+            store.close().await;
             status
         }
         Command::Runs(command) => {
@@ -104,6 +137,13 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             let settings = Settings::from_config(&settings::load(&cli.common)?)?;
             let store = open_store(&settings).await?;
             let status = commands::hosts::hosts(&RunRecords::new(store.clone()), command, printing).await;
+            store.close().await;
+            status
+        }
+        Command::Teams(command) => {
+            let settings = Settings::from_config(&settings::load(&cli.common)?)?;
+            let store = open_store(&settings).await?;
+            let status = commands::teams::teams(&settings, store.as_ref(), command, printing).await;
             store.close().await;
             status
         }
@@ -134,6 +174,14 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             host.close().await;
             status
         }
+        Command::Shell(args) => {
+            let host = std::sync::Arc::new(host(&cli.common).await?);
+            let status = commands::shell::shell(&host, *args, printing).await;
+            if let Some(host) = std::sync::Arc::into_inner(host) {
+                host.close().await;
+            }
+            status
+        }
         Command::Doctor(args) => {
             let host = host(&cli.common).await?;
             let status = commands::doctor::doctor(&host, args, printing).await;
@@ -151,7 +199,18 @@ async fn host(common: &Common) -> anyhow::Result<Host> {
 
 async fn open(config: &Config) -> anyhow::Result<Host> {
     let settings = Settings::from_config(config)?;
-    Ok(Host::open(settings, sandbox(config), settings::plugin_folder(config)).await?)
+    let host = Host::open(settings, sandbox(config), settings::plugin_folder(config)).await?;
+    let host = host.with_packages(settings::packages(config));
+    host.plugins().trust(settings::policy(config));
+    Ok(host)
+}
+
+/// The plugins alone, for what needs no records.
+fn catalog(config: &Config) -> anyhow::Result<rota_catalog::Catalog> {
+    let catalog = Host::catalog(sandbox(config), settings::plugin_folder(config))?;
+    let catalog = catalog.with_packages(settings::packages(config));
+    catalog.trust(settings::policy(config));
+    Ok(catalog)
 }
 
 fn sandbox(config: &Config) -> SandboxOptions {
@@ -160,6 +219,8 @@ fn sandbox(config: &Config) -> SandboxOptions {
         max_memory: config.sandbox.pool_memory.as_u64(),
         stack: config.sandbox.stack.as_usize(),
         cache: Some(config.cache_dir()),
+        // What is not ours is compiled in a process of its own.
+        compiler: Some(rota_sandbox::Compiler::of_this_process()),
     }
 }
 
@@ -183,13 +244,29 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if matches!(error.downcast_ref(), Some(rota_runs::ExecuteError::NeedsApproval(_))) {
         return NEEDS_APPROVAL;
     }
+    if let Some(rota_runs::AgainError::Revive(rota_runs::ReviveError::Team(_))) = error.downcast_ref() {
+        return DENIED;
+    }
+    if matches!(error.downcast_ref(), Some(rota_catalog::Refusal::Wider { .. })) {
+        return NEEDS_APPROVAL;
+    }
+    if let Some(rota_catalog::CatalogError::Package(error)) = error.downcast_ref()
+        && matches!(error, rota_packages::PackageError::Registry(_) | rota_packages::PackageError::Blob(_))
+    {
+        return FAILED;
+    }
     let usage = error.is::<rota_runs::PrepareError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, rota_runs::RemedyError::Run(_)))
         || error.is::<rota_catalog::CatalogError>()
+        || matches!(
+            error.downcast_ref(),
+            Some(rota_catalog::Refusal::NotLocked { .. } | rota_catalog::Refusal::NotTaken { .. })
+        )
         || error.is::<rota_config::ConfigError>()
         || error.is::<rota_config::TargetError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, JobError::Store(_)))
         || error.is::<settings::UsageError>()
-        || matches!(error.downcast_ref(), Some(rota_runs::RecordsError::Filter(_)));
+        || matches!(error.downcast_ref(), Some(rota_runs::RecordsError::Filter(_)))
+        || matches!(error.downcast_ref(), Some(rota_runs::ReplayError::Catalog(_)));
     if usage { USAGE } else { FAILED }
 }

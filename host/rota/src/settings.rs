@@ -2,9 +2,12 @@
 
 use crate::cli::{Common, Output};
 use rota_config::{Config, Source};
+use rota_packages::trust::Policy;
+use rota_packages::{Docker, LockFile, Packages};
 use rota_telemetry::LogFormat;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What was given cannot be used.
@@ -37,6 +40,26 @@ pub(crate) fn source(common: &Common) -> Source {
 /// The folder of plugins beside the binary's own.
 pub(crate) fn plugin_folder(config: &Config) -> Option<PathBuf> {
     Some(config.state_dir().join("plugins"))
+}
+
+/// Whose plugins are loaded. What of its files cannot be used is said, and nobody that it stands for is trusted.
+pub(crate) fn policy(config: &Config) -> Policy {
+    let policy = Policy::from_config(&config.trust);
+    for unready in policy.unready() {
+        tracing::warn!(problem = %unready, "a signer is not known, and nothing of theirs is loaded");
+    }
+    policy
+}
+
+/// The packages of registries: kept below the state directory; locked beside the configuration, with which the lock is deployed, or in the
+/// state directory where there is none.
+pub(crate) fn packages(config: &Config) -> Arc<Packages> {
+    let folder = config.files().first().map(PathBuf::from).and_then(|file| std::path::absolute(file).ok());
+    let folder = folder.and_then(|file| file.parent().map(Path::to_owned));
+    // One that comes through a pipe lies nowhere.
+    let folder = folder.filter(|folder| !folder.starts_with("/dev") && !folder.starts_with("/proc"));
+    let lock = folder.unwrap_or_else(|| config.state_dir()).join("rota.lock");
+    Arc::new(Packages::new(&config.state_dir().join("packages"), LockFile::new(lock), Docker::from_process()))
 }
 
 /// A length of time as options take it.

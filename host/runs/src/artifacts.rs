@@ -81,6 +81,14 @@ impl Artifacts {
         self.folder.join(run)
     }
 
+    /// Recordings of a run on this machine that are on no record, with their sizes: their host was killed before they were whole.
+    pub fn unfinished_recordings(&self, run: &crate::RunView) -> Vec<(String, u64)> {
+        let names = (1..=run.attempt.max(1)).map(rota_recording::file_name);
+        let known = |name: &String| run.artifacts.iter().any(|artifact| artifact.name == *name);
+        let size = |name: String| Some((self.folder(&run.id).join(&name).metadata().ok()?.len(), name));
+        names.filter(|name| !known(name)).filter_map(size).map(|(size, name)| (name, size)).collect()
+    }
+
     /// A file of a run is whole: into the binding with it, where there is one.
     ///
     /// # Errors

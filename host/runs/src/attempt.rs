@@ -9,7 +9,9 @@ use crate::metrics::Publisher;
 use crate::observer::{Recorder, Watcher};
 use crate::patient::PatientLedger;
 use crate::prepare::Prepared;
+use crate::share::{NotAdmitted, Share};
 use rota_authority::{Gate, Mode, Quotas, RunIdentity};
+use rota_capability::tape::Tape;
 use rota_capability::{LogLevel, RunContext, RunFacts};
 use rota_contract::Report;
 use rota_protocol::{AfterAttempt, AttemptEnd, End, LOST_ATTEMPTS, RunState};
@@ -33,16 +35,29 @@ impl Host {
     /// Make the attempt, and put its end on record. None: the lease is lost, and what follows is its successor's.
     pub(crate) async fn attempt(&self, doing: &Doing) -> Option<AttemptEnded> {
         let Doing { claimed, prepared, held, .. } = doing;
+        let share = match self.admit(doing).await {
+            Ok(share) => share,
+            Err(refused) => return refused,
+        };
         let recorder = self.recorder(doing);
         let durable = Arc::new(Durable::of_attempt(self, doing));
-        let context = self.context(claimed, prepared, held, recorder.clone(), durable);
+        let recording = self.begin_recording(doing, &recorder).await;
+        let tape = recording.as_ref().map_or(Tape::Live, |recording| recording.tape());
+        let context = self.context(claimed, prepared, held, recorder.clone(), durable, tape, share.as_ref());
+        if let Some(dialogue) = &prepared.dialogue {
+            context.converse(dialogue);
+        }
         let sandbox = self.plugins().sandbox();
         let finished = sandbox.run(&prepared.loaded.plugin, context.clone(), &prepared.parameters, &held.cancel).await;
         // What was dropped with the store tells its targets now.
         self.settle().await;
+        if let Some(share) = &share {
+            share.settle(finished.cpu).await;
+        }
         if let Some(publisher) = &recorder.publisher {
             self.metrics().published_all(publisher);
         }
+        let told = recording.is_some().then(|| crate::recording::end_of(&finished));
         let mut end = end_of(finished, held.stopped(), &context, prepared);
         // Asking costs a commit on each lane of the store: what had no effect, in this attempt and before it, is not asked about.
         if end.end == AttemptEnd::Reported && (held.may_have_effects() || claimed.attempt > 1) {
@@ -62,11 +77,45 @@ impl Host {
         if let Some(error) = &end.error {
             context.log(LogLevel::Error, "host", &rota_telemetry::mask(&error.message), &[]);
         }
+        if let (Some(recording), Some(told)) = (recording, told) {
+            let succeeded = end.end == AttemptEnd::Reported && bad.is_none();
+            recording.finish(&told, succeeded, &context).await;
+        }
         let mut record = record(claimed, end, recorder.dropped.load(Ordering::Relaxed));
         if bad.is_some() {
             record.after = AfterRun::End(End::Failed);
         }
         self.end(held, record).await
+    }
+
+    /// Count a run of a team in; or the end of the attempt, where the team has nothing left today, or that cannot be asked.
+    async fn admit(&self, doing: &Doing) -> Result<Option<Arc<Share>>, Option<AttemptEnded>> {
+        let Some((team, _)) = &doing.prepared.team else { return Ok(None) };
+        let held = &doing.held;
+        loop {
+            match Share::begin(self.store().clone(), &held.run, team.clone()).await {
+                Ok(share) => return Ok(Some(share)),
+                Err(NotAdmitted::UsedUp(used_up)) => {
+                    self.metrics().team_refused(&team.name, used_up.setting);
+                    return Err(self.deny(&doing.claimed, held, "quota", &used_up.to_string()).await);
+                }
+                Err(NotAdmitted::Store(error)) if error.is_passing() && Instant::now() < held.proven_until() => {
+                    tracing::debug!(run = held.run, %error, "a run waits for the store, to be counted for its team");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(NotAdmitted::Store(error)) => {
+                    tracing::error!(run = held.run, %error, "a run could not be counted for its team; the run will be taken over");
+                    return Err(None);
+                }
+            }
+        }
+    }
+
+    /// The run is not begun: its team may not do that, or no more of it today. No other host would.
+    pub(crate) async fn deny(&self, claimed: &Claimed, held: &Held, kind: &str, said: &str) -> Option<AttemptEnded> {
+        let hint = Some("rota teams show says what the team may, and what it has used".into());
+        let end = EndOfAttempt { end: AttemptEnd::Denied, report: None, error: Some(error(kind, said, hint)) };
+        self.end(held, record(claimed, end, 0)).await
     }
 
     /// Why a run that reported counts as failed all the same: its job's `fail_on`. What it did stays: nothing is undone.
@@ -200,13 +249,18 @@ impl Host {
         held: &Arc<Held>,
         recorder: Arc<Recorder>,
         durable: Arc<Durable>,
+        tape: Tape,
+        share: Option<&Arc<Share>>,
     ) -> Arc<RunContext> {
         let run = &claimed.row.run;
         let descriptor = &prepared.loaded.descriptor;
         let identity =
             RunIdentity { run: run.id.clone(), job: run.job.clone().unwrap_or_else(|| descriptor.name.clone()) };
         let quotas = Quotas { effects: prepared.limits.effects };
-        let ledger = self.store().ledger(&run.id, &held.fence);
+        let ledger = match share {
+            Some(share) => self.store().team_ledger(&run.id, &held.fence, share.team(), share.effects()),
+            None => self.store().ledger(&run.id, &held.fence),
+        };
         let ledger = Arc::new(PatientLedger { ledger, held: held.clone() });
         let grants = prepared.grants.iter().map(|g| rota_authority::Grant {
             slot: g.slot.clone(),
@@ -215,6 +269,9 @@ impl Host {
             accesses: g.accesses.clone(),
         });
         let gate = Gate::held(identity, prepared.mode, quotas, ledger, grants, prepared.agreement.clone());
+        if let Some(share) = share {
+            gate.share(share.clone());
+        }
         let facts = RunFacts {
             id: run.id.clone(),
             attempt: claimed.attempt,
@@ -225,7 +282,7 @@ impl Host {
         };
         let mut limits = prepared.limits.clone();
         limits.wall = limits.wall.min(left(&claimed.row).unwrap_or(limits.wall));
-        RunContext::new(gate, facts, limits, recorder, durable)
+        RunContext::taped(gate, facts, limits, recorder, durable, tape)
     }
 }
 
@@ -275,7 +332,7 @@ fn masked(report: &Report) -> Option<String> {
     serde_json::to_string(&value).ok()
 }
 
-fn mask_texts(value: &mut serde_json::Value) {
+pub(crate) fn mask_texts(value: &mut serde_json::Value) {
     use serde_json::Value;
     match value {
         Value::String(text) => {

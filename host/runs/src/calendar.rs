@@ -128,6 +128,7 @@ impl Host {
             timeout: None,
             limits: Vec::new(),
             trigger: Trigger::Schedule,
+            record: None,
         };
         let prepared = self.prepare(&request).await?;
         Ok(new_run(&prepared, &self.settings(), &Occasion::default()))

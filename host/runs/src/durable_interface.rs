@@ -6,14 +6,15 @@
 //! | `compensation.register` | kept, durably, before it answers | listed as an effect, not kept |
 //! | `compensation.dismiss` | kept | nothing |
 
-use crate::run_interface::{Run, shown, wit};
+use crate::run_interface::{Run, begun, of_begun, shown, wit};
 use rota_authority::{Effect, EffectClass, Exact};
+use rota_capability::tape::{Handle, Parts, Plain, Shape, Shown, ask, called_through};
 use rota_capability::{Begun, EffectSeen, Guest, RunContext, SeenOutcome, Undoing, begin, refused};
 use rota_contract::Error;
 use serde::de::IgnoredAny;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use wasmtime::component::{Accessor, Resource};
+use wasmtime::component::{Access, Accessor, HasData, Resource};
 
 type Answered<T> = wasmtime::Result<Result<T, Error>>;
 
@@ -102,34 +103,61 @@ fn last(mut effects: Vec<EffectSeen>) -> (Vec<wit::RecordedEffect>, u64) {
 
 impl<T: Send + 'static> wit::HostStepWithStore<T> for Run {
     async fn begin(accessor: &Accessor<T, Self>, name: String) -> Answered<wit::Begun> {
-        let (call, undoing) = begin(accessor, |guest| Ok(guest.undoing.clone()))?;
-        answer!(goes_on(call.run()));
-        answer!(check_name(&name, "step"));
-        answer!(call.run().charge_step().map_err(over));
-        let name = on_record(&undoing, name);
-        let begun = answer!(call.run().durable.begin_step(&name).await);
-        let step = |accessor: &Accessor<T, Self>| {
-            accessor.with(|mut access| access.get().push(Step { name, completed: Arc::default() }))
-        };
-        Ok(Ok(match begun {
-            Begun::Done(result) => wit::Begun::Done(result),
-            Begun::Fresh => wit::Begun::Fresh(step(accessor)?),
-            Begun::InDoubt(effects) => {
-                let (effects, unlisted) = last(effects);
-                wit::Begun::InDoubt(wit::Doubt { step: step(accessor)?, effects, unlisted })
-            }
-        }))
+        let asking = ask(accessor, "run.step.begin", None, |asked| asked.with("name", &name));
+        called_through(accessor, asking, BegunStep, begin_step(accessor, name)).await
     }
 
     async fn complete(accessor: &Accessor<T, Self>, step: Resource<Step>, result: String) -> Answered<()> {
-        let (call, step) = begin(accessor, |guest| Ok(guest.table.get(&step)?.clone()))?;
-        if step.completed.swap(true, Ordering::Relaxed) {
-            return Ok(Err(Error::Conflict(format!("the step `{}` is completed already", step.name))));
+        let asking = ask(accessor, "run.step.complete", Some(step.rep()), |asked| asked.with("result", &result));
+        called_through(accessor, asking, Plain, async {
+            let (call, step) = begin(accessor, |guest| Ok(guest.table.get(&step)?.clone()))?;
+            if step.completed.swap(true, Ordering::Relaxed) {
+                return Ok(Err(Error::Conflict(format!("the step `{}` is completed already", step.name))));
+            }
+            let completed = complete(call.run(), &step.name, &result).await;
+            // It may be completed with something else, or later.
+            step.completed.store(completed.is_ok(), Ordering::Relaxed);
+            Ok(completed)
+        })
+        .await
+    }
+}
+
+async fn begin_step<T: Send + 'static>(accessor: &Accessor<T, Run>, name: String) -> Answered<wit::Begun> {
+    let (call, undoing) = begin(accessor, |guest| Ok(guest.undoing.clone()))?;
+    answer!(goes_on(call.run()));
+    answer!(check_name(&name, "step"));
+    answer!(call.run().charge_step().map_err(over));
+    let name = on_record(&undoing, name);
+    let begun = answer!(call.run().durable.begin_step(&name).await);
+    let step = |accessor: &Accessor<T, Run>| {
+        accessor.with(|mut access| access.get().push(Step { name, completed: Arc::default() }))
+    };
+    Ok(Ok(match begun {
+        Begun::Done(result) => wit::Begun::Done(result),
+        Begun::Fresh => wit::Begun::Fresh(step(accessor)?),
+        Begun::InDoubt(effects) => {
+            let (effects, unlisted) = last(effects);
+            wit::Begun::InDoubt(wit::Doubt { step: step(accessor)?, effects, unlisted })
         }
-        let completed = complete(call.run(), &step.name, &result).await;
-        // It may be completed with something else, or later.
-        step.completed.store(completed.is_ok(), Ordering::Relaxed);
-        Ok(completed)
+    }))
+}
+
+/// How the answer of `step.begin` is shown and made.
+#[derive(Clone, Copy)]
+struct BegunStep;
+
+impl Shape<wit::Begun> for BegunStep {
+    fn show(self, answer: &wit::Begun) -> Shown {
+        let (value, handle) = begun(answer);
+        Shown { value, handle }
+    }
+
+    fn make<T: 'static, D>(self, access: &mut Access<'_, T, D>, parts: Parts) -> wasmtime::Result<wit::Begun>
+    where
+        D: for<'a> HasData<Data<'a> = &'a mut Guest>,
+    {
+        of_begun(parts.value, || Handle::place(access.get(), parts.call))
     }
 }
 
@@ -146,16 +174,25 @@ async fn complete(run: &RunContext, name: &str, result: &str) -> Result<(), Erro
 
 impl<T: Send + 'static> wit::HostCompensationWithStore<T> for Run {
     async fn register(accessor: &Accessor<T, Self>, name: String, state: String) -> Answered<Resource<Compensation>> {
-        let (call, undoing) = begin(accessor, |guest| Ok(guest.undoing.clone()))?;
-        answer!(goes_on(call.run()));
-        let sequence = answer!(register(call.run(), &undoing, &name, &state).await);
-        accessor.with(|mut access| access.get().push(Compensation { sequence })).map(Ok)
+        let asking =
+            ask(accessor, "run.compensation.register", None, |asked| asked.with("name", &name).with("state", &state));
+        called_through(accessor, asking, Handle, async {
+            let (call, undoing) = begin(accessor, |guest| Ok(guest.undoing.clone()))?;
+            answer!(goes_on(call.run()));
+            let sequence = answer!(register(call.run(), &undoing, &name, &state).await);
+            accessor.with(|mut access| access.get().push(Compensation { sequence })).map(Ok)
+        })
+        .await
     }
 
     async fn dismiss(accessor: &Accessor<T, Self>, compensation: Resource<Compensation>) -> Answered<()> {
-        let (call, compensation) = begin(accessor, |guest| Ok(*guest.table.get(&compensation)?))?;
-        let Some(sequence) = compensation.sequence else { return Ok(Ok(())) };
-        Ok(call.run().durable.dismiss_compensation(sequence).await.map_err(Error::from))
+        let asking = ask(accessor, "run.compensation.dismiss", Some(compensation.rep()), |asked| asked);
+        called_through(accessor, asking, Plain, async {
+            let (call, compensation) = begin(accessor, |guest| Ok(*guest.table.get(&compensation)?))?;
+            let Some(sequence) = compensation.sequence else { return Ok(Ok(())) };
+            Ok(call.run().durable.dismiss_compensation(sequence).await.map_err(Error::from))
+        })
+        .await
     }
 }
 
@@ -186,14 +223,12 @@ async fn register(run: &RunContext, undoing: &Undoing, name: &str, state: &str) 
 
 impl wit::HostStep for &mut Guest {
     fn drop(&mut self, step: Resource<Step>) -> wasmtime::Result<()> {
-        self.table.delete(step)?;
-        Ok(())
+        self.release(step)
     }
 }
 
 impl wit::HostCompensation for &mut Guest {
     fn drop(&mut self, compensation: Resource<Compensation>) -> wasmtime::Result<()> {
-        self.table.delete(compensation)?;
-        Ok(())
+        self.release(compensation)
     }
 }

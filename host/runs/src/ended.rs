@@ -40,6 +40,7 @@ pub(crate) fn end_of(
         Ended::Reported(report) => EndOfAttempt { end: AttemptEnd::Reported, report: Some(report), error: None },
         Ended::Failed(failure) => failed(failure, context, prepared),
         Ended::Limit(limit) => ended(lasting, error("limit", limit.to_string(), None)),
+        Ended::UsedUp(used_up) => ended(lasting, error("quota", used_up.to_string(), None)),
         Ended::Trapped(said) => ended(
             lasting,
             error(

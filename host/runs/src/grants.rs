@@ -13,8 +13,8 @@ pub(crate) type Recorded = BTreeMap<String, RecordedGrant>;
 /// What is on record of what a slot was given.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct RecordedGrant {
-    binding: String,
-    access: Vec<String>,
+    pub(crate) binding: String,
+    pub(crate) access: Vec<String>,
     /// It was a URL or a program on a command line: on no record.
     #[serde(default)]
     pub(crate) ad_hoc: bool,

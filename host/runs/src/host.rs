@@ -167,6 +167,12 @@ impl Host {
         Ok(Catalog::new(Arc::new(Sandbox::new(sandbox, &Capabilities::default().all())?), plugins))
     }
 
+    /// With packages of registries, and the lock that says which.
+    #[must_use]
+    pub fn with_packages(self, packages: Arc<rota_packages::Packages>) -> Self {
+        Self { catalog: self.catalog.with_packages(packages), ..self }
+    }
+
     /// What the configuration says.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -239,6 +245,7 @@ impl Host {
             timeout: None,
             limits: Vec::new(),
             trigger: Trigger::Manual,
+            record: None,
         };
         prepare(settings, &self.catalog, &request).await.map(|prepared| prepared.wanted)
     }

@@ -4,9 +4,10 @@ use crate::grants::{Recorded, regrant};
 use crate::host::Host;
 use crate::prepare::{PrepareError, Prepared};
 use crate::settings::Settings;
+use crate::teams::TeamOf;
 use rota_authority::{Agreement, Grant, Mode};
 use rota_capability::{Limits, Trigger};
-use rota_config::Binding;
+use rota_config::{Binding, Record};
 use rota_protocol::{Span, WaitReason};
 use rota_sandbox::Plugin;
 use rota_store::{ConcurrencyKey, NewRun, RunPolicy};
@@ -51,14 +52,17 @@ pub enum ReviveError {
         "the run was approved for the build {0} of the plugin, which is not here; queue it again and have that approved"
     )]
     OtherBuild(String),
+    /// More than the team of its job may, by the configuration that is in force now.
+    #[error("{}", .0.with_advice())]
+    Team(rota_config::Beyond),
     /// The record.
     #[error("the run's record cannot be read: {0}")]
     Record(String),
 }
 
-/// Whether no other process could go on with it: it has what was given on the command line, or the plan that it is held to.
+/// Whether no other process could go on with it: it has what was given on the command line, the plan that it is held to, or somebody to talk with.
 fn alone(prepared: &Prepared) -> bool {
-    !prepared.ad_hoc.is_empty() || matches!(prepared.agreement, Agreement::Held(_))
+    !prepared.ad_hoc.is_empty() || matches!(prepared.agreement, Agreement::Held(_)) || prepared.dialogue.is_some()
 }
 
 /// A run for the record.
@@ -109,8 +113,10 @@ fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
     let idempotent = prepared.loaded.descriptor.idempotent;
     let limits = serde_json::to_value(&prepared.limits).unwrap_or_default();
     let keys = keys(prepared, settings);
+    let (team, reference) =
+        prepared.team.as_ref().map(|(team, reference)| (team.name.clone(), reference.clone())).unzip();
     match job {
-        None => RunPolicy { idempotent, limits, keys, alone: alone(prepared), ..RunPolicy::default() },
+        None => RunPolicy { idempotent, limits, keys, alone: alone(prepared), team, reference, ..RunPolicy::default() },
         Some(job) => RunPolicy {
             idempotent,
             retry: job.retry.clone(),
@@ -123,6 +129,8 @@ fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
             alone: alone(prepared),
             followed: prepared.mode == Mode::Execute && job.followed,
             limits,
+            team,
+            reference,
         },
     }
 }
@@ -147,6 +155,10 @@ fn keys(prepared: &Prepared, settings: &Settings) -> Vec<ConcurrencyKey> {
             keys.insert(format!("binding:{}", grant.binding_name), limit);
         }
     }
+    // Plans, too: they use what the team has as well. Without a bound it says how many there are.
+    if let Some((team, _)) = &prepared.team {
+        keys.insert(rota_store::team_key(&team.name), team.team.quotas.runs_at_once.unwrap_or(u32::MAX));
+    }
     keys.into_iter().map(|(key, limit)| ConcurrencyKey { key, limit }).collect()
 }
 
@@ -168,6 +180,34 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The team of a run on record, if that may still do it. What a run left is undone, whatever became of its team.
+fn team_of(
+    settings: &Settings,
+    run: &NewRun,
+    grants: &Recorded,
+    undo: bool,
+) -> Result<Option<(TeamOf, String)>, ReviveError> {
+    let team = match TeamOf::of_run(settings, run.job.as_deref(), run.policy.team.as_deref()) {
+        Err(_) if undo => return Ok(None),
+        team => team.map_err(ReviveError::Team)?,
+    };
+    let Some(team) = team else { return Ok(None) };
+    let reference = run.policy.reference.clone().unwrap_or_else(|| run.plugin.clone());
+    if undo {
+        return Ok(Some((team, reference)));
+    }
+    team.may_run(&reference).map_err(ReviveError::Team)?;
+    // Its job may name another plugin by now, whose build is what is done.
+    if let Some(job) = run.job.as_ref().and_then(|job| settings.jobs.get(job)) {
+        team.may_run(&job.plugin).map_err(ReviveError::Team)?;
+    }
+    // All that it was made with: what it may no more have, it is not done without.
+    for (slot, grant) in grants {
+        team.may_have_one(slot, &grant.binding, &grant.access, grant.ad_hoc).map_err(ReviveError::Team)?;
+    }
+    Ok(Some((team, reference)))
+}
+
 impl Host {
     /// The job of a run that has to be approved before it begins.
     pub(crate) fn asks_for_approval(&self, prepared: &Prepared) -> Option<String> {
@@ -180,13 +220,21 @@ impl Host {
     /// Why it cannot be done here.
     pub async fn revive(&self, run: &NewRun, undo: bool) -> Result<Prepared, ReviveError> {
         let settings = self.settings();
-        // The store is asked only where this host has another build than the one that the run was made for.
+        let grants: Recorded =
+            serde_json::from_str(&run.grants).map_err(|error| ReviveError::Record(format!("its grants: {error}")))?;
+        // Before anything of it is looked at: its team's ceiling, as it is now.
+        let team = team_of(&settings, run, &grants, undo)?;
+        // Others are asked only where this host has another build than the one that the run was made for: the lock, which knows some that were
+        // before, and the store.
         let here = self.plugins().load(&self.reference_of(run)).await;
         let loaded = match here {
             Ok(loaded) if loaded.plugin.digest() == run.digest => loaded,
-            here => match self.component_of(&run.digest).await {
-                Some(component) => self.plugins().load_bytes(&run.plugin, component).await?,
-                None => here?,
+            here => match self.plugins().build(&run.digest).await {
+                Some(before) => before,
+                None => match self.component_of(&run.digest).await {
+                    Some(component) => self.plugins().load_bytes(&run.plugin, component).await?,
+                    None => here?,
+                },
             },
         };
         if loaded.plugin.digest() != run.digest && !undo {
@@ -200,12 +248,13 @@ impl Host {
                 "the run was made for another build of the plugin, and is done by this one"
             );
         }
-        let limits: Limits = serde_json::from_value(run.policy.limits.clone())
+        let mut limits: Limits = serde_json::from_value(run.policy.limits.clone())
             .map_err(|error| ReviveError::Record(format!("its limits: {error}")))?;
-        let grants: Recorded =
-            serde_json::from_str(&run.grants).map_err(|error| ReviveError::Record(format!("its grants: {error}")))?;
         if let Some((slot, _)) = grants.iter().find(|(_, grant)| grant.ad_hoc) {
             return Err(ReviveError::AdHoc(slot.clone()));
+        }
+        if let Some((team, _)) = team.as_ref().filter(|_| !undo) {
+            team.cap(&mut limits);
         }
         let mut grants = regrant(&settings, &run.plugin, &loaded.descriptor.slots, &grants)?;
         // What the job was granted when the run was made, as far as it still is. An undo keeps what it needs to undo what was done.
@@ -228,8 +277,11 @@ impl Host {
                 _ => Trigger::Manual,
             },
             wanted: Vec::new(),
+            team,
             ad_hoc: Vec::new(),
             agreement: Agreement::None,
+            record: run.job.as_ref().and_then(|job| settings.jobs.get(job)).map_or(Record::Never, |job| job.record),
+            dialogue: None,
         })
     }
 

@@ -32,7 +32,7 @@ pub enum LimitError {
     },
 }
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "memory",
     "table_elements",
     "cpu",
@@ -51,6 +51,7 @@ const NAMES: [&str; 18] = [
     "compensations",
     "compensation_state_bytes",
     "durable_bytes",
+    "record_bytes",
 ];
 
 /// Set one limit.
@@ -98,6 +99,7 @@ fn one(name: &str, value: &str, wrong: &dyn Fn(String) -> LimitError) -> Result<
         "compensations" => limits.compensations = read(value, wrong)?,
         "compensation_state_bytes" => limits.compensation_state_bytes = read(value, wrong)?,
         "durable_bytes" => limits.durable_bytes = read(value, wrong)?,
+        "record_bytes" => limits.record_bytes = read(value, wrong)?,
         unknown => return Err(LimitError::Unknown { name: unknown.into(), nearest: nearest(unknown, NAMES) }),
     }
     Ok(limits)
@@ -123,6 +125,7 @@ fn take(limits: &mut Limits, name: &str, from: Limits) {
         "compensations" => limits.compensations = from.compensations,
         "compensation_state_bytes" => limits.compensation_state = from.compensation_state,
         "durable_bytes" => limits.durable = from.durable,
+        "record_bytes" => limits.record = from.record,
         _ => limits.effects = from.effects,
     }
 }

@@ -46,6 +46,13 @@ pub(crate) struct FireLabels {
     pub(crate) outcome: String,
 }
 
+/// Which quota of which team.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct TeamLabels {
+    pub(crate) team: String,
+    pub(crate) quota: String,
+}
+
 /// The metrics of a host.
 pub struct Metrics {
     registry: Registry,
@@ -56,6 +63,7 @@ pub struct Metrics {
     pub(crate) fires: Family<FireLabels, Counter>,
     pub(crate) lateness: Histogram,
     pub(crate) refused: Gauge<i64>,
+    used_up: Family<TeamLabels, Counter>,
     published: Arc<Published>,
 }
 
@@ -80,9 +88,15 @@ impl Default for Metrics {
         );
         let refused = Gauge::default();
         registry.register("stale_writes_refused", "Writes that came after their lease was lost", refused.clone());
+        let used_up = Family::default();
+        registry.register(
+            "team_quota_refusals",
+            "Runs that a quota of their team did not let begin here",
+            used_up.clone(),
+        );
         let published = Arc::new(Published::default());
         registry.register_collector(Box::new(PublishedCollector(published.clone())));
-        Self { registry, held, ended, seconds, pickup, fires, lateness, refused, published }
+        Self { registry, held, ended, seconds, pickup, fires, lateness, refused, used_up, published }
     }
 }
 
@@ -106,6 +120,11 @@ impl Metrics {
         let labels = RunLabels { job: job.unwrap_or_default().into(), plugin: plugin.into(), status: status.into() };
         self.ended.get_or_create(&labels).inc();
         self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// A team's quota did not allow something.
+    pub(crate) fn team_refused(&self, team: &str, quota: &str) {
+        self.used_up.get_or_create(&TeamLabels { team: team.into(), quota: quota.into() }).inc();
     }
 
     /// A run of a procedure publishes a value.

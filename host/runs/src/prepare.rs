@@ -6,11 +6,14 @@ use crate::grants::{bind, grant};
 use crate::limits::{LimitError, set_limit};
 use crate::parameters::{self, ParameterError};
 use crate::settings::{JobSettings, Settings};
+use crate::teams::TeamOf;
 use rota_authority::{Agreement, Grant, Mode};
-use rota_capability::{Limits, Trigger};
+use rota_capability::{Dialogue, Limits, Trigger};
 use rota_catalog::{Catalog, CatalogError, Loaded};
+use rota_config::{Beyond, Record};
 use rota_contract::reports::Slot;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is asked for.
@@ -34,6 +37,8 @@ pub struct Request {
     pub limits: Vec<String>,
     /// What set it off.
     pub trigger: Trigger,
+    /// Whether it is recorded, where that is said otherwise than by its job.
+    pub record: Option<Record>,
 }
 
 /// A run that may begin.
@@ -54,10 +59,16 @@ pub struct Prepared {
     pub trigger: Trigger,
     /// What the plugin declares and is not granted.
     pub wanted: Vec<Wanted>,
+    /// The team whose job it is, with what the job calls the plugin.
+    pub(crate) team: Option<(TeamOf, String)>,
     /// Slots that were bound to a URL or a program on the command line, which is on no record.
     pub ad_hoc: Vec<String>,
     /// Whether the run's effects are noted, or held to a plan that somebody agreed to. Undoing what it began is not held: the function that undoes was agreed to.
     pub agreement: Agreement,
+    /// Whether it is recorded.
+    pub record: Record,
+    /// What is said with its guest while it runs: of a session of `rota shell`, and of no other run.
+    pub dialogue: Option<Arc<Dialogue>>,
 }
 
 /// Accesses that a plugin declares and a run does not have.
@@ -156,6 +167,9 @@ pub enum PrepareError {
         /// What the binding allows.
         ceiling: Vec<String>,
     },
+    /// More than the job's team may.
+    #[error("{}", .0.with_advice())]
+    Team(Beyond),
     /// The typed confirmation is missing or wrong.
     #[error("`{plugin}` can lose data or availability and executes only with --confirm {word}{}; --plan shows first what it would do", if *given { " (another word was given)" } else { "" })]
     Unconfirmed {
@@ -190,16 +204,28 @@ pub(crate) async fn prepare(
 ) -> Result<Prepared, PrepareError> {
     let job = settings.jobs.get(&request.what);
     let reference = job.map_or(request.what.as_str(), |job| job.plugin.as_str());
+    // A plugin that somebody runs by hand is nobody's job: what holds for it is what is given with it.
+    let team = TeamOf::of(settings, job.map(|_| request.what.as_str())).map_err(PrepareError::Team)?;
+    if let Some(team) = &team {
+        team.may_run(reference).map_err(PrepareError::Team)?;
+    }
     let loaded = catalog.load(reference).await.map_err(|error| with_jobs(error, settings, &request.what))?;
     let descriptor = loaded.descriptor.clone();
     let plugin = descriptor.name.as_str();
 
     let parameters = parameters_of(plugin, &descriptor.parameters, job, &request.parameters)?;
     let bound = bind(settings, plugin, &descriptor.slots, job, &request.bind)?;
-    let ad_hoc = bound.iter().filter(|bound| bound.ad_hoc).map(|bound| bound.slot.name.clone()).collect();
+    let ad_hoc: Vec<String> = bound.iter().filter(|bound| bound.ad_hoc).map(|bound| bound.slot.name.clone()).collect();
     let grants = grant(plugin, &descriptor.slots, job, bound, &request.grant)?;
     let wanted = wanted(&descriptor.slots, &grants);
-    let limits = limits(settings, job, request)?;
+    let mut limits = limits(settings, job, request)?;
+    if let Some(team) = &team {
+        team.may_have(&grants, &ad_hoc).map_err(PrepareError::Team)?;
+        // What the configuration says was checked with it: whatever is beyond was asked for now.
+        if let Some(beyond) = team.cap(&mut limits) {
+            return Err(PrepareError::Team(beyond));
+        }
+    }
     confirmed(plugin, descriptor.confirmation.as_deref(), job, request)?;
     Ok(Prepared {
         loaded,
@@ -210,8 +236,11 @@ pub(crate) async fn prepare(
         mode: request.mode,
         trigger: request.trigger,
         wanted,
+        team: team.map(|team| (team, reference.to_owned())),
         ad_hoc,
         agreement: Agreement::None,
+        record: request.record.or(job.map(|job| job.record)).unwrap_or(Record::Never),
+        dialogue: None,
     })
 }
 

@@ -248,6 +248,8 @@ fn view(row: RunRow) -> RunView {
         digest: row.run.digest,
         mode: row.run.mode,
         status: row.state.as_str().into(),
+        waiting_on: row.blocked.filter(|_| row.wait == Some(rota_protocol::WaitReason::Concurrency)),
+        team: row.run.policy.team,
         waiting_for: row.wait.map(|reason| reason.as_str().into()),
         attempt: row.attempt,
         trigger: row.run.trigger,

@@ -1,9 +1,9 @@
 //! The interface `run`: who am I, and what the host keeps for me. Needs no grant.
 
 use rota_authority::Mode;
+use rota_capability::tape::{self, By, Plain, ask, called, called_through};
 use rota_capability::{
     Capability, Guest, LogLevel, MetricKind, RunContext, Services, Trigger, begin, deadline, guest, streams,
-    unless_stopped,
 };
 use rota_contract::{Error, Fault};
 use rota_telemetry::clean_line;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wasmtime::component::{Accessor, HasData, Linker, StreamReader};
+
+mod shown_facts;
 
 mod generated {
     wasmtime::component::bindgen!({
@@ -29,6 +31,7 @@ mod generated {
 }
 
 pub(crate) use generated::rota::runbook::run as wit;
+pub(crate) use shown_facts::{begun, of_begun};
 
 /// The interface.
 pub struct Run;
@@ -77,39 +80,70 @@ fn micros(time: SystemTime) -> i64 {
 
 impl wit::Host for &mut Guest {
     fn mode(&mut self) -> wasmtime::Result<wit::RunMode> {
-        Ok(match self.run.gate.mode() {
-            Mode::Plan => wit::RunMode::Plan,
-            Mode::Execute => wit::RunMode::Execute,
-        })
+        let shape = By { show: shown_facts::mode, make: shown_facts::of_mode };
+        tape::now(
+            self,
+            "run.mode",
+            None,
+            |asked| asked,
+            shape,
+            |guest| {
+                Ok(match guest.run.gate.mode() {
+                    Mode::Plan => wit::RunMode::Plan,
+                    Mode::Execute => wit::RunMode::Execute,
+                })
+            },
+        )
     }
 
     fn info(&mut self) -> wasmtime::Result<wit::RunInfo> {
-        let facts = &self.run.facts;
-        Ok(wit::RunInfo {
-            id: facts.id.clone(),
-            attempt: facts.attempt,
-            job: facts.job.clone(),
-            trigger: match facts.trigger {
-                Trigger::Manual => wit::Trigger::Manual,
-                Trigger::Schedule => wit::Trigger::Schedule,
-                Trigger::Api => wit::Trigger::Api,
+        let shape = By { show: shown_facts::info, make: shown_facts::of_info };
+        tape::now(
+            self,
+            "run.info",
+            None,
+            |asked| asked,
+            shape,
+            |guest| {
+                let facts = &guest.run.facts;
+                Ok(wit::RunInfo {
+                    id: facts.id.clone(),
+                    attempt: facts.attempt,
+                    job: facts.job.clone(),
+                    trigger: match facts.trigger {
+                        Trigger::Manual => wit::Trigger::Manual,
+                        Trigger::Schedule => wit::Trigger::Schedule,
+                        Trigger::Api => wit::Trigger::Api,
+                    },
+                    started_at: micros(facts.started_at),
+                    // What is interrupted has no time left.
+                    deadline: if guest.run.is_interrupted() { 0 } else { micros(deadline(facts, &guest.run.limits)) },
+                })
             },
-            started_at: micros(facts.started_at),
-            deadline: micros(deadline(facts, &self.run.limits)),
-        })
+        )
     }
 
     fn slots(&mut self) -> wasmtime::Result<Vec<wit::SlotInfo>> {
-        let run = &self.run;
-        let info = |name: &String| {
-            let bound = run.gate.bound().find(|(slot, _, _)| slot == name);
-            wit::SlotInfo {
-                name: name.clone(),
-                binding: bound.map(|(_, binding, _)| binding.to_owned()),
-                accesses: bound.map(|(_, _, accesses)| accesses.to_vec()).unwrap_or_default(),
-            }
-        };
-        Ok(run.facts.slots.iter().map(info).collect())
+        let shape = By { show: shown_facts::slots, make: shown_facts::of_slots };
+        tape::now(
+            self,
+            "run.slots",
+            None,
+            |asked| asked,
+            shape,
+            |guest| {
+                let run = &guest.run;
+                let info = |name: &String| {
+                    let bound = run.gate.bound(name);
+                    wit::SlotInfo {
+                        name: name.clone(),
+                        binding: bound.as_ref().map(|grant| grant.binding_name.clone()),
+                        accesses: bound.map(|grant| grant.accesses.clone()).unwrap_or_default(),
+                    }
+                };
+                Ok(run.facts.slots.iter().map(info).collect())
+            },
+        )
     }
 
     fn log(&mut self, level: wit::Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
@@ -119,13 +153,23 @@ impl wit::Host for &mut Guest {
             wit::Level::Warn => LogLevel::Warn,
             wit::Level::Error => LogLevel::Error,
         };
-        self.run.log(level, "procedure", &shown(&message, MESSAGE), &pairs(&fields));
-        Ok(())
+        let arguments = |asked: tape::Arguments| {
+            asked.with("level", level.as_str()).with("message", &message).with("fields", &fields)
+        };
+        tape::now(self, "run.log", None, arguments, Plain, |guest| {
+            guest.run.log(level, "procedure", &shown(&message, MESSAGE), &pairs(&fields));
+            Ok(())
+        })
     }
 
     fn progress(&mut self, done: u64, total: Option<u64>, unit: String, note: String) -> wasmtime::Result<()> {
-        self.run.observer.progress(done, total, &shown(&unit, 40), &shown(&note, 400));
-        Ok(())
+        let arguments = |asked: tape::Arguments| {
+            asked.with("done", &done).with("total", &total).with("unit", &unit).with("note", &note)
+        };
+        tape::now(self, "run.progress", None, arguments, Plain, |guest| {
+            guest.run.observer.progress(done, total, &shown(&unit, 40), &shown(&note, 400));
+            Ok(())
+        })
     }
 
     fn metric(
@@ -135,12 +179,17 @@ impl wit::Host for &mut Guest {
         value: f64,
         kind: wit::MetricKind,
     ) -> wasmtime::Result<()> {
-        let kind = match kind {
-            wit::MetricKind::Gauge => MetricKind::Gauge,
-            wit::MetricKind::Counter => MetricKind::Counter,
+        let (kind, word) = match kind {
+            wit::MetricKind::Gauge => (MetricKind::Gauge, "gauge"),
+            wit::MetricKind::Counter => (MetricKind::Counter, "counter"),
         };
-        self.run.metric(&shown(&name, 200), &pairs(&labels), value, kind);
-        Ok(())
+        let arguments = |asked: tape::Arguments| {
+            asked.with("name", &name).with("labels", &labels).with("value", &value).with("kind", word)
+        };
+        tape::now(self, "run.metric", None, arguments, Plain, |guest| {
+            guest.run.metric(&shown(&name, 200), &pairs(&labels), value, kind);
+            Ok(())
+        })
     }
 }
 
@@ -151,25 +200,30 @@ impl<T: Send + 'static> wit::HostWithStore<T> for Run {
         media_type: String,
         data: StreamReader<u8>,
     ) -> wasmtime::Result<Result<u64, Error>> {
-        let (call, run) = begin(accessor, |guest| Ok(guest.run.clone()))?;
-        let taken = accessor.with(|mut access| streams::take_bytes(&mut access, data))?;
-        let result = match artifact_path(&run, &name) {
-            Ok(path) => keep(run, taken, path, name, shown(&media_type, 100)).await,
-            Err(error) => Err(error),
-        };
-        drop(call);
-        Ok(result)
+        let asking =
+            ask(accessor, "run.artifact", None, |asked| asked.with("name", &name).with("media-type", &media_type));
+        let (asking, data) = accessor.with(|mut access| asking.stream(&mut access, "data", data))?;
+        called_through(accessor, asking, Plain, async {
+            let (call, run) = begin(accessor, |guest| Ok(guest.run.clone()))?;
+            let taken = accessor.with(|mut access| streams::take_bytes(&mut access, data))?;
+            let result = match artifact_path(&run, &name) {
+                Ok(path) => keep(run, taken, path, name, shown(&media_type, 100)).await,
+                Err(error) => Err(error),
+            };
+            drop(call);
+            Ok(result)
+        })
+        .await
     }
 
     async fn sleep(accessor: &Accessor<T, Self>, milliseconds: u64) -> wasmtime::Result<Result<(), Error>> {
-        let (call, ()) = begin(accessor, |_| Ok(()))?;
-        let slept = unless_stopped(accessor, async {
+        let asking = ask(accessor, "run.sleep", None, |asked| asked.with("milliseconds", &milliseconds));
+        called(accessor, asking, Plain, async {
+            let (_call, ()) = begin(accessor, |_| Ok(()))?;
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             Ok(Ok(()))
-        });
-        let slept = slept.await;
-        drop(call);
-        slept
+        })
+        .await
     }
 }
 

@@ -7,6 +7,7 @@ use rota_telemetry::Secret;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What runs need of the configuration.
@@ -16,6 +17,8 @@ pub struct Settings {
     pub bindings: BTreeMap<String, Binding>,
     /// The jobs by name.
     pub jobs: BTreeMap<String, JobSettings>,
+    /// The teams by name.
+    pub teams: BTreeMap<String, Arc<rota_config::Team>>,
     /// The limits of a run that sets none.
     pub limits: Limits,
     /// The largest memory limit that the sandbox was set up for, bytes.
@@ -84,6 +87,8 @@ pub struct JobSettings {
     pub approval: bool,
     /// How bad a report must be for its run to count as failed.
     pub fail_on: rota_config::FailOn,
+    /// Which of its runs are recorded.
+    pub record: rota_config::Record,
     /// Whether something follows the end of its runs: another job, or a pause after failures. Known beforehand: it is asked for with each run.
     pub followed: bool,
 }
@@ -106,7 +111,8 @@ impl Settings {
             .jobs
             .iter()
             .map(|(name, job)| {
-                (name.to_string(), JobSettings::from_config(config, job, waited_for.contains(name.as_str())))
+                let team = config.teams_of(name.as_str()).next().map(|(_, team)| &team.limits);
+                (name.to_string(), JobSettings::from_config(config, job, team, waited_for.contains(name.as_str())))
             })
             .collect();
         let store = match config.store.connection()? {
@@ -123,6 +129,7 @@ impl Settings {
         Ok(Self {
             bindings,
             jobs,
+            teams: config.teams.iter().map(|(name, team)| (name.to_string(), Arc::new(team.clone()))).collect(),
             limits: limits(&config.limits),
             max_memory: config.sandbox.pool_memory.as_u64(),
             state_dir: config.state_dir(),
@@ -142,9 +149,16 @@ impl Settings {
 }
 
 impl JobSettings {
-    fn from_config(config: &rota_config::Config, job: &rota_config::Job, waited_for: bool) -> Self {
-        let mut limits = limits(&config.limits.with(&job.limits));
-        limits.wall = job.longest_attempt(&config.limits).into();
+    fn from_config(
+        config: &rota_config::Config,
+        job: &rota_config::Job,
+        team: Option<&rota_config::LimitOverrides>,
+        waited_for: bool,
+    ) -> Self {
+        // What the job does not say itself is no more than its team may have.
+        let mut own = config.limits.with(&job.limits);
+        own.wall = job.longest_attempt(&config.limits);
+        let limits = limits(&team.map_or_else(|| own.clone(), |team| own.within(team)));
         let labels = |labels: &rota_config::Labels| {
             labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
         };
@@ -173,6 +187,7 @@ impl JobSettings {
             exclusive: job.exclusive,
             approval: job.approval,
             fail_on: job.fail_on,
+            record: job.record,
             followed: waited_for || job.schedule.as_ref().is_some_and(|schedule| schedule.pause_after_failures > 0),
         }
     }
@@ -199,5 +214,6 @@ pub(crate) fn limits(limits: &rota_config::Limits) -> Limits {
         compensations: u64::from(limits.compensations),
         compensation_state: limits.compensation_state_bytes.as_usize(),
         durable: limits.durable_bytes.as_u64(),
+        record: limits.record_bytes.as_u64(),
     }
 }

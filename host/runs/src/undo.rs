@@ -7,8 +7,11 @@ use crate::held::Stop;
 use crate::host::Host;
 use crate::patient::patiently;
 use crate::prepare::Prepared;
+use crate::share::Share;
 use rota_authority::Agreement;
 use rota_capability::LogLevel;
+use rota_capability::tape::Tape;
+use rota_config::Record;
 use rota_protocol::{AfterCompensation, RunState, Span};
 use rota_sandbox::Ended;
 use rota_store::{Claimed, CompensationRow, NextUndo, StoreError};
@@ -101,7 +104,8 @@ impl Host {
         };
         let recorder = self.recorder(doing);
         let durable = Arc::new(Durable::of_compensation(self, doing, compensation));
-        let context = self.context(claimed, &prepared, held, recorder, durable);
+        let share = prepared.team.clone().map(|(team, _)| Share::of_undo(self.store().clone(), team));
+        let context = self.context(claimed, &prepared, held, recorder, durable, Tape::Live, share.as_ref());
         context.log(
             LogLevel::Warn,
             "host",
@@ -113,11 +117,16 @@ impl Host {
             .sandbox()
             .compensate(&plugin, context.clone(), &compensation.name, &compensation.state, &held.cancel_undo)
             .await;
+        if let Some(share) = &share {
+            share.settle(finished.cpu).await;
+        }
         self.settle().await;
         let error = match finished.ended {
             Ended::Reported(_) => None,
             Ended::Failed(failure) => Some(failure.message),
             Ended::Limit(limit) => Some(limit.to_string()),
+            // An undo is not held to its team's quotas.
+            Ended::UsedUp(used_up) => Some(used_up.to_string()),
             Ended::Trapped(said) => Some(format!("the plugin broke off: {said}")),
             Ended::TimedOut(limit) => Some(format!("it was ended after {limit:?} (setting `undo.timeout` of the job)")),
             Ended::Cancelled(_) => Some("its host stopped it".into()),
@@ -141,14 +150,31 @@ impl Host {
             loaded: prepared.loaded.clone(),
             job: claimed.row.run.job.clone(),
             parameters: prepared.parameters.clone(),
-            grants: prepared.grants.iter().map(crate::grants::same_grant).collect(),
+            grants: grants_now(prepared),
             limits: prepared.limits.clone(),
             mode: prepared.mode,
             trigger: prepared.trigger,
             wanted: Vec::new(),
+            team: prepared.team.clone(),
             ad_hoc: prepared.ad_hoc.clone(),
             // The function that undoes was agreed to when it was registered; what it does is in no plan.
             agreement: Agreement::None,
+            // What a run did is recorded, not what undoes it.
+            record: Record::Never,
+            dialogue: None,
         }
     }
+}
+
+/// What was granted when the run began, and what somebody who talked with it granted meanwhile.
+fn grants_now(prepared: &Prepared) -> Vec<rota_authority::Grant> {
+    let mut grants: Vec<_> = prepared.grants.iter().map(crate::grants::same_grant).collect();
+    for (slot, accesses) in prepared.dialogue.iter().flat_map(|dialogue| dialogue.granted()) {
+        for grant in grants.iter_mut().filter(|grant| grant.slot == slot) {
+            let more = accesses.iter().filter(|access| !grant.accesses.contains(access)).cloned();
+            let more: Vec<String> = more.collect();
+            grant.accesses.extend(more);
+        }
+    }
+    grants
 }

@@ -25,6 +25,10 @@ pub struct RunView {
     pub status: String,
     /// What holds it back, where it is waiting.
     pub waiting_for: Option<String>,
+    /// What others have that it waits for, where it waits for concurrency: `job:NAME`, `binding:NAME`, `team:NAME`, `exclusive:TARGET`.
+    pub waiting_on: Option<String>,
+    /// The team whose job it is.
+    pub team: Option<String>,
     /// 1 for the first attempt, 0 before it.
     pub attempt: u32,
     /// What set it off.
@@ -223,6 +227,8 @@ impl RunView {
             "trigger": self.trigger,
             "host": self.host,
             "waiting_for": self.waiting_for,
+            "waiting_on": self.waiting_on,
+            "team": self.team,
             "parent": self.parent,
             "labels": self.labels,
             "created_at": rfc3339(self.created_at),

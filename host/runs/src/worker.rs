@@ -11,6 +11,7 @@ use crate::attempt::Doing;
 use crate::heart::Heart;
 use crate::held::{Held, HeldRuns, Stop};
 use crate::host::Host;
+use crate::job::ReviveError;
 use crate::observer::Unwatched;
 use futures::FutureExt as _;
 use rota_protocol::{Incarnation, Span};
@@ -322,6 +323,9 @@ impl Host {
                 // Nothing can be undone without the run's parts: each try of it fails, and says why.
                 let said = error.to_string();
                 return self.undo_fails(&claimed, &held, &said).await;
+            }
+            Err(ReviveError::Team(beyond)) => {
+                return self.deny(&claimed, &held, "denied", &beyond.with_advice()).await;
             }
             Err(error) => return self.refuse(&claimed, &held, &error.to_string()).await,
         };

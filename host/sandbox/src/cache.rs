@@ -56,13 +56,12 @@ impl CompileCache {
     }
 
     /// Keep a compiled component. A cache that cannot be written costs time, not the run: the caller logs the error.
-    pub(crate) fn put(&self, digest: &str, component: &Component) -> io::Result<()> {
-        let artifact = component.serialize().map_err(|error| io::Error::other(error.to_string()))?;
+    pub(crate) fn put(&self, digest: &str, artifact: &[u8]) -> io::Result<()> {
         self.make_folder()?;
         let key = self.key(true)?.ok_or_else(|| io::Error::other("the cache's key vanished"))?;
         let name = self.name(digest);
-        let mac = mac(&key, &name, &artifact).finalize().into_bytes();
-        write_new(&self.folder, &name, &[&mac, &artifact])
+        let mac = mac(&key, &name, artifact).finalize().into_bytes();
+        write_new(&self.folder, &name, &[&mac, artifact])
     }
 
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {

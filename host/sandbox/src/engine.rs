@@ -1,5 +1,6 @@
 //! The engine: its settings, its clock, and what all runs share.
 
+use crate::apart::Compiler;
 use crate::cache::CompileCache;
 use crate::meter::Ticker;
 use rota_capability::{Capability, Guest, Services};
@@ -19,11 +20,13 @@ pub struct SandboxOptions {
     pub stack: usize,
     /// Where compiled components are kept; none keeps nothing.
     pub cache: Option<PathBuf>,
+    /// Who compiles components that are not ours; none has them compiled in this process, without bounds.
+    pub compiler: Option<Compiler>,
 }
 
 impl Default for SandboxOptions {
     fn default() -> Self {
-        Self { instances: 32, max_memory: 1 << 30, stack: 512 << 10, cache: None }
+        Self { instances: 32, max_memory: 1 << 30, stack: 512 << 10, cache: None, compiler: None }
     }
 }
 
@@ -53,6 +56,7 @@ pub struct Sandbox {
     pub(crate) linker: Linker<Guest>,
     pub(crate) services: Arc<Services>,
     pub(crate) cache: Option<CompileCache>,
+    pub(crate) compiler: Option<Compiler>,
     pub(crate) ticker: Ticker,
     /// Wasm stack, bytes; for the error of a run that went over it.
     pub(crate) stack: usize,
@@ -74,7 +78,8 @@ impl Sandbox {
         }
         let cache = options.cache.clone().map(|folder| CompileCache::new(folder, &engine));
         let ticker = Ticker::start(&engine)?;
-        Ok(Self { engine, linker, services: Arc::new(services), cache, ticker, stack: options.stack })
+        let compiler = options.compiler.clone();
+        Ok(Self { engine, linker, services: Arc::new(services), cache, compiler, ticker, stack: options.stack })
     }
 
     /// What capabilities provided.
@@ -108,14 +113,20 @@ fn config(options: &SandboxOptions) -> Config {
         // Dirty pages that are zeroed by hand instead of given back: what small guests touch.
         .linear_memory_keep_resident(256 << 10)
         .table_keep_resident(64 << 10);
+    let mut config = compiling(options.stack);
+    config.allocation_strategy(pool);
+    config
+}
+
+/// What compiled code depends on. The pool is not part of it, so that a process that only compiles reserves none.
+pub(crate) fn compiling(stack: usize) -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(pool)
         .memory_init_cow(true)
         .epoch_interruption(true)
         .wasm_component_model_async(true)
-        .max_wasm_stack(options.stack)
-        .async_stack_size(options.stack + (1 << 20))
+        .max_wasm_stack(stack)
+        .async_stack_size(stack + (1 << 20))
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
     config
 }

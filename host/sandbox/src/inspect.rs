@@ -38,6 +38,9 @@ pub enum NotAPlugin {
     /// Imports that no host of this version gives.
     #[error("the plugin imports what the sandbox does not offer: {}; a plugin may import the interfaces of rota:runbook@{CONTRACT_VERSION} and WASI 0.2 only", .0.join(", "))]
     Imports(Vec<String>),
+    /// More imports than a plugin has.
+    #[error("the component has more than {MOST_IMPORTS} imports; a plugin has about 40 at most")]
+    TooManyImports,
     /// Built for another version of the contract.
     #[error(
         "the plugin was built for {wanted}, but this host speaks rota:runbook@{CONTRACT_VERSION}; build it against the folder wit/ of this version, or run it on a host that speaks the other"
@@ -50,6 +53,9 @@ pub enum NotAPlugin {
     #[error("the component does not export {}; a plugin exports `describe` and `run` of the world rota:runbook/procedure", .0.join(" and "))]
     Exports(Vec<String>),
 }
+
+/// Imports that are read of a component: the contract has 11 interfaces, WASI 0.2 about 30.
+const MOST_IMPORTS: usize = 500;
 
 /// Interfaces that the contract has; what a plugin imports beyond them is refused.
 const INTERFACES: [&str; 11] =
@@ -151,6 +157,9 @@ fn surface(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), NotAPlugin> {
                     let import = import.map_err(damaged)?;
                     if !matches!(import.ty, wasmparser::ComponentTypeRef::Type(_)) {
                         imports.push(import.name.name.to_owned());
+                        if imports.len() > MOST_IMPORTS {
+                            return Err(NotAPlugin::TooManyImports);
+                        }
                     }
                 }
             }

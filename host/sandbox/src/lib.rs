@@ -1,9 +1,11 @@
 //! The sandbox: one wasmtime engine for a host, one store for a run, nothing shared between runs.
 //!
 //! [`Sandbox::load`] turns a component's bytes into a [`Plugin`]: its imports are checked before anything is compiled
-//! ([`inspect`]), and what was compiled before comes from the cache (`cache.rs`). [`Sandbox::run`] instantiates it with the state of
+//! ([`inspect`]), what was compiled before comes from the cache (`cache.rs`), and what is not ours is compiled in a bounded process
+//! (`apart.rs`). [`Sandbox::run`] instantiates it with the state of
 //! one run, holds it to the run's limits (`meter.rs`, [`rota_capability::Limits`]) and says how it ended ([`Ended`]).
 
+mod apart;
 mod cache;
 mod engine;
 mod inspect;
@@ -12,6 +14,7 @@ mod meter;
 mod run;
 mod stdio;
 
+pub use apart::{Compiler, compile_if_asked};
 pub use engine::{Sandbox, SandboxError, SandboxOptions};
 pub use inspect::{Import, Inspected, NotAPlugin, inspect};
 pub use load::{LoadError, Plugin};

@@ -109,13 +109,13 @@ impl Meter {
     }
 
     /// Time used by now; called from within a poll.
-    pub(crate) fn check(&self) -> Result<(), LimitExceeded> {
+    pub(crate) fn check(&self) -> Result<Duration, LimitExceeded> {
         let current = self.now().saturating_sub(self.0.polling_since.load(Ordering::Relaxed));
         let used = Duration::from_nanos(self.0.used.load(Ordering::Relaxed) + current);
         if used > self.0.limit {
             Err(LimitExceeded::new("cpu", format!("{:?}", self.0.limit), "of CPU time"))
         } else {
-            Ok(())
+            Ok(used)
         }
     }
 

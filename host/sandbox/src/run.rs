@@ -4,15 +4,19 @@ use crate::engine::Sandbox;
 use crate::load::Plugin;
 use crate::meter::{Meter, Ticking};
 use crate::stdio::LogStream;
-use rota_authority::{Gate, MemoryLedger, Mode, Quotas, RunIdentity};
+use rota_authority::{Gate, MemoryLedger, Mode, Quotas, RunIdentity, UsedUp};
 use rota_capability::{Guest, LimitExceeded, Limits, Quiet, RunContext, RunFacts, Transient, Trigger, Undoing};
 use rota_contract::{Descriptor, Failure, Report};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime_wasi::cli::{AsyncStdinStream, AsyncStdoutStream};
+
+/// How many bytes a guest that is talked with may write before it waits until they are heard.
+const SPOKEN: usize = 64 << 10;
 
 /// How a run ended, or a compensation of it, which has nothing to report.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub enum Ended<R = Report> {
     Failed(Failure),
     /// It went over a limit.
     Limit(LimitExceeded),
+    /// Its team has no more of what it shares.
+    UsedUp(UsedUp),
     /// It trapped (a panic, an unreachable, an exit); what the engine says of it.
     Trapped(String),
     /// Its wall time was over.
@@ -207,22 +213,42 @@ impl Sandbox {
     fn hold(&self, context: Arc<RunContext>, undoing: Undoing) -> Held {
         let limits = context.limits.clone();
         let meter = Meter::new(limits.cpu);
+        let allowance = context.gate.allowance().cloned();
         let stdio = [LogStream::new(context.clone(), "stdout"), LogStream::new(context.clone(), "stderr")];
-        let wasi = WasiCtxBuilder::new()
-            .stdout(stdio[0].clone())
-            .stderr(stdio[1].clone())
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .build();
-        let guest = Guest::new(context, self.services.clone(), wasi).undoing(undoing);
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(stdio[0].clone()).stderr(stdio[1].clone());
+        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        // Of a run that somebody talks with, these two are the conversation.
+        if let Some(ends) = context.dialogue().and_then(|dialogue| dialogue.take()) {
+            wasi.stdin(AsyncStdinStream::new(ends.stdin)).stdout(AsyncStdoutStream::new(SPOKEN, ends.stdout));
+        }
+        context.tape.prepare(&mut wasi);
+        let guest = Guest::new(context, self.services.clone(), wasi.build()).undoing(undoing);
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(limits.call_bytes);
         store.set_epoch_deadline(1);
         let watched = meter.clone();
+        let shared = allowance.map(|allowance| (allowance, Arc::new(OnceLock::new())));
         store.epoch_deadline_callback(move |_| {
-            watched.check()?;
+            let used = watched.check()?;
+            if let Some((allowance, refused)) = &shared {
+                if let Some(used_up) = refused.get() {
+                    return Err(UsedUp::clone(used_up).into());
+                }
+                if !allowance.covers(used) {
+                    let (allowance, refused) = (allowance.clone(), refused.clone());
+                    // It waits meanwhile, which costs no CPU time.
+                    return Ok(UpdateDeadline::YieldCustom(
+                        1,
+                        Box::pin(async move {
+                            if let Err(used_up) = allowance.cover(used).await {
+                                let _ = refused.set(used_up);
+                            }
+                        }),
+                    ));
+                }
+            }
             // Others get their turn at each tick.
             Ok(UpdateDeadline::Yield(1))
         });
@@ -314,6 +340,9 @@ fn end_of_error<R>(error: &wasmtime::Error, limits: &Limits, stack: usize) -> En
         return Ended::Host(
             "all instances of the sandbox are in use; raise [sandbox] pool_instances, or run fewer at once".into(),
         );
+    }
+    if let Some(used_up) = error.downcast_ref::<UsedUp>() {
+        return Ended::UsedUp(used_up.clone());
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => {

@@ -1,16 +1,19 @@
 //! A run's effects in the store, written down by whoever holds the run.
 
 use crate::write::effect::{BeginEffect, FinishEffect};
+use crate::write::team::BeginTeamEffect;
 use crate::writer::Writer;
 use crate::{StoreError, masked};
 use async_trait::async_trait;
-use rota_authority::{EffectRecord, Ledger, LedgerError, Outcome};
+use rota_authority::{EffectRecord, Ledger, LedgerError, Outcome, UsedUp};
 use rota_protocol::Fence;
 
 pub(crate) struct RunLedger {
     pub(crate) run: String,
     pub(crate) fence: Fence,
     pub(crate) writer: Writer,
+    /// The team that its effects count for, and how many those of a day may be.
+    pub(crate) team: Option<(String, Option<u64>)>,
 }
 
 impl RunLedger {
@@ -33,8 +36,16 @@ impl Ledger for RunLedger {
     async fn begin(&self, mut effect: EffectRecord) -> Result<u64, LedgerError> {
         effect.target = masked::text(effect.target);
         effect.detail = masked::text(effect.detail);
+        let planned = effect.planned;
         let op = BeginEffect { run: self.run.clone(), fence: self.fence.clone(), effect };
-        self.writer.ask_of(&self.run, op).await.map_err(said)
+        let Some((team, most)) = self.team.as_ref().filter(|_| !planned) else {
+            return self.writer.ask_of(&self.run, op).await.map_err(said);
+        };
+        let op = BeginTeamEffect { effect: op, team: team.clone(), most: *most };
+        self.writer.ask_of(&self.run, op).await.map_err(said)?.ok_or_else(|| {
+            let limit = most.unwrap_or_default().to_string();
+            UsedUp { team: team.clone(), setting: "effects_per_day", limit, what: "effects" }.into()
+        })
     }
 
     async fn finish(&self, sequence: u64, outcome: Outcome) -> Result<(), LedgerError> {

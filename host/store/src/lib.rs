@@ -14,6 +14,7 @@
 //! | `sqlite/`, `postgres/` | opening, migrating and what only one engine has |
 //! | `backup/` | one file for both engines |
 
+mod additions;
 mod backup;
 mod clock;
 mod error;
@@ -41,7 +42,8 @@ pub use rows::{
     AfterRun, ArtifactRow, AttemptEnded, AttemptRecord, AttemptRow, BackupSummary, Beat, BeatAnswer, CancelWish, Claim,
     Claimed, CompensationRow, ConcurrencyKey, Decision, DecisionOutcome, EffectRow, EndedRow, Filter, FireRow, Hint,
     HostRow, Keep, Load, LogRow, NewHost, NewLogLine, NewRun, NextUndo, Pause, RunPolicy, RunRow, ScheduleChanges,
-    ScheduleDefinition, ScheduleRow, StepRow, StoreStatus, TableStatus, date, shard_of,
+    ScheduleDefinition, ScheduleRow, StepRow, StoreStatus, TableStatus, TeamQuota, TeamQuotas, TeamShare, TeamUsage,
+    date, shard_of, team_key,
 };
 pub use sqlite::{Sqlite, SqliteOptions, SqliteStore};
 pub use store::Store;

@@ -4,7 +4,7 @@ use crate::rows::{
     ArtifactRow, AttemptEnded, AttemptRecord, AttemptRow, BackupSummary, Beat, BeatAnswer, CancelWish, Claim, Claimed,
     CompensationRow, Decision, EffectRow, EndedRow, Filter, FireRow, Hint, HostRow, Keep, Load, LogRow, NewHost,
     NewLogLine, NewRun, NextUndo, Pause, RunRow, ScheduleChanges, ScheduleDefinition, ScheduleRow, StepRow,
-    StoreStatus,
+    StoreStatus, TeamQuota, TeamQuotas, TeamShare, TeamUsage,
 };
 use crate::{RunState, StoreError};
 use async_trait::async_trait;
@@ -103,6 +103,32 @@ pub trait Store: Send + Sync + 'static {
     async fn keep_component(&self, digest: &str, component: &[u8]) -> Result<(), StoreError>;
     /// A component that was kept.
     async fn component(&self, digest: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    // Teams: what all runs of one may use in a day (of UTC, by the database's time), on all hosts together.
+
+    /// A run of a team begins: it is counted once, whatever attempt it is, and gets as much of the wanted CPU time as is left; or says of what
+    /// nothing is left.
+    async fn begin_team_run(
+        &self,
+        run: &str,
+        team: &str,
+        cpu: Span,
+        most: &TeamQuotas,
+    ) -> Result<Result<TeamShare, TeamQuota>, StoreError>;
+    /// More is set aside for a run of a team: as much as is left of what it wants.
+    async fn take_team_share(
+        &self,
+        team: &str,
+        cpu: Span,
+        bytes_out: u64,
+        most: &TeamQuotas,
+    ) -> Result<TeamShare, StoreError>;
+    /// So much of what was set aside was not used; negative CPU time is what was used beyond it.
+    async fn give_back_team_share(&self, team: &str, share: TeamShare) -> Result<(), StoreError>;
+    /// What each of these teams has used today.
+    async fn team_usage(&self, teams: &[String]) -> Result<Vec<TeamUsage>, StoreError>;
+    /// As [`Store::ledger`], for a run of a team: effects that happen are counted, and refused beyond so many a day.
+    fn team_ledger(&self, run: &str, fence: &Fence, team: &str, effects: Option<u64>) -> Arc<dyn Ledger>;
 
     // Schedules.
 

@@ -14,6 +14,14 @@ pub(crate) struct Caches {
     scans: RefCell<Slab<Items<Vec<u8>>>>,
 }
 
+impl Caches {
+    /// Let go of everything.
+    pub(crate) fn forget(&self) {
+        self.scans.borrow_mut().clear();
+        self.open.forget();
+    }
+}
+
 /// Calls of `cache`.
 pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
     let caches = &desk.caches;

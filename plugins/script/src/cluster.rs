@@ -1,12 +1,12 @@
 //! `cluster`: Kubernetes.
 
 use crate::desk::{Desk, Listed, Listings, Opened};
+use crate::flow::{self, Flow, Source};
+use crate::tool;
 use crate::value::Js;
 use rota_sdk::cluster::{Cluster, Command, DeleteOptions, Kind, LogOptions, Object, Objects, PatchKind, Selection};
 use rota_sdk::prelude::*;
 
-/// How much of a log or of a command's output is read.
-const OUTPUT: usize = 8 << 20;
 /// How many objects come at a time.
 const BATCH: usize = 64;
 
@@ -15,6 +15,14 @@ const BATCH: usize = 64;
 pub(crate) struct Clusters {
     open: Opened<Cluster>,
     listings: Listings<Objects>,
+}
+
+impl Clusters {
+    /// Let go of everything.
+    pub(crate) fn forget(&self) {
+        self.listings.forget();
+        self.open.forget();
+    }
 }
 
 /// Calls of `cluster`.
@@ -41,7 +49,7 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             selection.labels = text(options, "labels")?;
             selection.fields = text(options, "fields")?;
             selection.namespace = text(options, "namespace")?;
-            selection.all_namespaces = matches!(options.member("allNamespaces"), Js::Flag(true));
+            selection.all_namespaces = flag(options, "allNamespaces");
             let listing = cluster.list(&self::kind(kind)?, selection).await?;
             Ok(clusters.listings.insert(listing))
         }
@@ -95,31 +103,52 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
                 ("note", Js::Text(rollout.note)),
             ]))
         }
-        ("logs", [Js::Text(pod), options]) => {
+        ("log-stream", [Js::Text(pod), options]) => {
             let mut how = LogOptions::whole();
             how.container = text(options, "container")?;
-            how.previous = matches!(options.member("previous"), Js::Flag(true));
-            how.tail_lines = match options.member("tail") {
-                Js::Number(lines) => Some(*lines as u64),
-                _ => Some(1000),
-            };
+            how.previous = flag(options, "previous");
+            how.follow = flag(options, "follow");
+            how.timestamps = flag(options, "timestamps");
+            how.tail_lines = number(options, "tail")?;
+            how.since_seconds = number(options, "since")?;
             let (stream, ending) = cluster.logs(pod, how).await?;
-            let bytes = stream.collect(OUTPUT).await?;
-            ending.wait().await?;
-            Ok(Js::Text(String::from_utf8_lossy(&bytes).into_owned()))
+            Ok(desk.flows.insert(Flow::new(format!("the log of {pod}"), stream).from(Source::Counted(ending))))
         }
-        ("exec", [Js::Text(pod), Js::List(words), options]) => {
-            let words = words.iter().map(|word| match word {
-                Js::Text(word) => Ok(word.as_str()),
-                _ => Err(Error::new("a command is an array of texts")),
-            });
-            let mut command = Command::new(pod.clone(), &words.collect::<Result<Vec<_>>>()?);
+        ("spawn", [Js::Text(pod), Js::List(words), options, stdin]) => {
+            let words = words.iter().map(flow::text).collect::<Result<Vec<_>>>();
+            let words = words.map_err(|_| Error::new("a command is an array of texts"))?;
+            let mut command = Command::new(pod.clone(), &words.iter().map(String::as_str).collect::<Vec<_>>());
             command.namespace = text(options, "namespace")?;
             command.container = text(options, "container")?;
-            let child = cluster.exec(command, None).await?;
-            let output = child.stdout()?.collect(OUTPUT).await;
-            child.success().await?;
-            Ok(Js::Text(String::from_utf8_lossy(&output?).into_owned()))
+            command.verified = flag(options, "verified");
+            let (stream, watch) = tool::stdin(desk, stdin)?;
+            let child = cluster.exec(command, stream).await?;
+            Ok(desk.programs.insert(desk, format!("the command in {pod}"), child, watch))
+        }
+        ("run-job", [job @ Js::Object(_)]) => {
+            let wanted = crate::job::job(job)?;
+            let name = format!("the job {}", wanted.name);
+            let child = cluster.run_job(wanted).await?;
+            Ok(desk.programs.insert(desk, name, child, None))
+        }
+        ("version", []) => cluster.version().await.map(Js::Text),
+        ("events", [kind, name, options]) => {
+            let events = cluster.events(&object(kind, name, options)?).await?.into_iter().map(|event| {
+                Js::object([
+                    ("level", Js::Text(event.level)),
+                    ("reason", Js::Text(event.reason)),
+                    ("message", Js::Text(event.message)),
+                    ("count", Js::Number(event.count.into())),
+                    ("lastSeen", event.last_seen.map_or(Js::Null, Js::Instant)),
+                ])
+            });
+            Ok(Js::List(events.collect()))
+        }
+        ("wait", [kind, name, condition, options]) => {
+            let seconds = number(options, "seconds")?.unwrap_or(60).try_into().unwrap_or(u32::MAX);
+            let condition = crate::job::condition(condition)?;
+            let found = cluster.wait_for(&object(kind, name, options)?, condition, seconds).await?;
+            Ok(found.map_or(Js::Null, Js::from_json))
         }
         _ => Err(Desk::unknown("cluster", what)),
     }
@@ -169,7 +198,19 @@ fn object(kind: &Js, name: &Js, options: &Js) -> Result<Object> {
     Ok(object)
 }
 
-fn text(options: &Js, name: &str) -> Result<Option<String>> {
+fn flag(options: &Js, name: &str) -> bool {
+    matches!(options.member(name), Js::Flag(true))
+}
+
+fn number(options: &Js, name: &str) -> Result<Option<u64>> {
+    match options.member(name) {
+        Js::Undefined | Js::Null => Ok(None),
+        Js::Number(number) if *number >= 0.0 && number.fract() == 0.0 => Ok(Some(*number as u64)),
+        _ => Err(Error::new(format!("`{name}` is a whole number"))),
+    }
+}
+
+pub(crate) fn text(options: &Js, name: &str) -> Result<Option<String>> {
     match options.member(name) {
         Js::Undefined | Js::Null => Ok(None),
         Js::Text(text) => Ok(Some(text.clone())),

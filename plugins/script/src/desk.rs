@@ -1,10 +1,10 @@
 //! Where the script's calls arrive. It holds what the script has opened; the script holds numbers.
 
 use crate::value::Js;
-use crate::{bucket, cache, cluster, sql, stream, work};
+use crate::{bucket, cache, cluster, flow, sql, stream, tool, work};
 use rota_sdk::Context;
 use rota_sdk::prelude::*;
-use rota_sdk::{CacheSlot, ClusterSlot, JetstreamSlot, SqlSlot, StorageSlot};
+use rota_sdk::{CacheSlot, ClusterSlot, HostError, JetstreamSlot, KeySlot, SqlSlot, StorageSlot, ToolSlot};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,12 +17,18 @@ pub(crate) struct Desk {
     pub(crate) buckets: bucket::Buckets,
     pub(crate) caches: cache::Caches,
     pub(crate) clusters: cluster::Clusters,
+    pub(crate) flows: flow::Flows,
+    pub(crate) programs: tool::Programs,
     pub(crate) work: work::Work,
     pub(crate) told: RefCell<crate::tell::Told>,
     /// What is declared.
     pub(crate) slots: Vec<Slot>,
     /// Calls that wait for the host.
     pub(crate) calls: Cell<usize>,
+    /// Those among them that wait for somebody to read what the script writes.
+    pub(crate) writes: Cell<usize>,
+    /// Whether somebody talks with the script, who may interrupt it.
+    pub(crate) is_session: bool,
 }
 
 /// A slot of the procedure.
@@ -40,24 +46,78 @@ impl Desk {
             buckets: bucket::Buckets::default(),
             caches: cache::Caches::default(),
             clusters: cluster::Clusters::default(),
+            flows: flow::Flows::default(),
+            programs: tool::Programs::default(),
             work: work::Work::default(),
             told: RefCell::default(),
             slots,
             calls: Cell::new(0),
+            writes: Cell::new(0),
+            is_session: false,
         }
+    }
+
+    /// The same, of a session: what is told is told at once.
+    pub(crate) fn of_session(cx: Context, slots: Vec<Slot>) -> Self {
+        let desk = Self { is_session: true, ..Self::new(cx, slots) };
+        desk.told.borrow_mut().speaks = true;
+        desk
+    }
+
+    /// Whether what is under way is being interrupted: its time is over then.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.is_session && self.cx.deadline().0 <= 0
+    }
+
+    /// Let go of everything that is open at targets. True: a transaction was, which is rolled back.
+    pub(crate) fn forget(&self) -> bool {
+        // Before the sessions that they keep busy.
+        self.flows.forget();
+        self.programs.forget();
+        self.buckets.forget();
+        self.caches.forget();
+        self.clusters.forget();
+        self.databases.forget()
     }
 
     /// A call of the prelude's: `db.query`, with its arguments.
     pub(crate) async fn call(&self, operation: &str, args: &[Js]) -> Result<Js> {
+        if self.is_interrupted() {
+            return Err(HostError::Cancelled.into());
+        }
         let (what, rest) = operation.split_once('.').unwrap_or((operation, ""));
         match what {
             "db" => sql::call(self, rest, args).await,
             "cache" => cache::call(self, rest, args).await,
             "bucket" => bucket::call(self, rest, args).await,
+            "bytes" => flow::call(self, rest, args).await,
+            "tool" => tool::call(self, rest, args).await,
             "cluster" => cluster::call(self, rest, args).await,
             "stream" => stream::call(self, rest, args).await,
             "run" => work::call(self, rest, args).await,
             _ => Err(Self::unknown(what, rest)),
+        }
+    }
+
+    /// At the script's end: what it started is waited for, and what it opened and never read is told.
+    ///
+    /// # Errors
+    /// When a program that it did not wait for did not end well.
+    pub(crate) async fn finish(&self) -> Result<()> {
+        // A program whose output nobody reads could not end.
+        self.let_go();
+        for name in self.programs.finish().await? {
+            let text = format!("{name} was killed: nobody read its output to its end, or waited for its own");
+            rota_sdk::log(rota_sdk::Level::Warn, &text, &[]);
+        }
+        Ok(())
+    }
+
+    /// Let go of streams that nobody reads, and say so.
+    pub(crate) fn let_go(&self) {
+        for what in self.flows.unread() {
+            let text = format!("nobody read {what} to its end: it was opened and left");
+            rota_sdk::log(rota_sdk::Level::Warn, &text, &[]);
         }
     }
 
@@ -98,6 +158,16 @@ impl Desk {
         ClusterSlot::if_bound(name).ok_or_else(|| unbound(name))
     }
 
+    pub(crate) fn tool_slot(&self, slot: &Js) -> Result<ToolSlot> {
+        let name = self.slot(slot, "tool")?;
+        ToolSlot::if_bound(name).ok_or_else(|| unbound(name))
+    }
+
+    pub(crate) fn key_slot(&self, slot: &Js) -> Result<KeySlot> {
+        let name = self.slot(slot, "key")?;
+        KeySlot::if_bound(name).ok_or_else(|| unbound(name))
+    }
+
     pub(crate) fn stream_slot(&self, slot: &Js) -> Result<JetstreamSlot> {
         let name = self.slot(slot, "jetstream")?;
         JetstreamSlot::if_bound(name).ok_or_else(|| unbound(name))
@@ -119,6 +189,11 @@ impl<T> Default for Opened<T> {
 }
 
 impl<T> Opened<T> {
+    /// Close all of them.
+    pub(crate) fn forget(&self) {
+        self.0.borrow_mut().clear();
+    }
+
     pub(crate) async fn or_open(&self, slot: &'static str, open: impl Future<Output = Result<T>>) -> Result<Rc<T>> {
         let known = self.0.borrow().get(slot).cloned();
         if let Some(known) = known {
@@ -146,6 +221,11 @@ impl<T> Default for Listings<T> {
 }
 
 impl<T: Listed> Listings<T> {
+    /// Close all of them.
+    pub(crate) fn forget(&self) {
+        self.0.borrow_mut().clear();
+    }
+
     pub(crate) fn insert(&self, listing: T) -> Js {
         self.0.borrow_mut().insert(Some(listing))
     }
@@ -203,6 +283,13 @@ fn number(handle: &Js) -> Result<u64> {
 }
 
 impl<T> Slab<T> {
+    /// Let go of all of them. Whether there were any.
+    pub(crate) fn clear(&mut self) -> bool {
+        let were_some = !self.things.is_empty();
+        self.things.clear();
+        were_some
+    }
+
     pub(crate) fn insert(&mut self, thing: T) -> Js {
         let number = self.next;
         self.next += 1;
@@ -238,6 +325,14 @@ impl<T> Slab<T> {
         if let Ok(number) = number(handle) {
             self.things.remove(&number);
         }
+    }
+
+    /// Take all that are not in the middle of a call, for good.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        let (idle, busy): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.things).into_iter().partition(|(_, thing)| thing.is_some());
+        self.things = busy;
+        idle.into_values().flatten().collect()
     }
 
     pub(crate) fn remove(&mut self, handle: &Js) -> Result<T> {

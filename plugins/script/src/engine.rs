@@ -1,6 +1,7 @@
 //! QuickJS: one runtime for one script.
 
 use crate::desk::Desk;
+use crate::genuine;
 use crate::value::Js;
 use crate::work;
 use rota_sdk::prelude::*;
@@ -61,34 +62,39 @@ pub(crate) async fn run(desk: Rc<Desk>, code: Code<'_>, arguments: Js) -> Result
     let loose: Rc<RefCell<Vec<Thrown>>> = Rc::default();
     watch_rejections(&runtime, source.name, &loose).await;
     let (name, text) = (source.name.to_owned(), source.text.to_owned());
-    let waiting = desk.clone();
+    let own = desk.clone();
     let ended = context.async_with(async |ctx| {
         let result = match is_module {
-            true => call_module(&ctx, desk, &name, &text, arguments).await,
-            false => evaluate(&ctx, desk, &name, &text, arguments).await,
+            true => call_module(&ctx, own, &name, &text, arguments).await,
+            false => evaluate(&ctx, own, &name, &text, arguments).await,
         };
         result.map_err(|error| thrown(&ctx, error, &name))
     });
-    let ended = unless_stuck(ended, waiting).await;
+    let ended = unless_stuck(ended, desk.clone()).await;
     // What was begun and not awaited is awaited here: its effects are the script's as well.
-    runtime.idle().await;
+    unless_unread(runtime.idle(), &desk).await;
+    let left = desk.finish().await;
     let ended = ended?;
-    match loose.borrow_mut().drain(..).next() {
-        Some(rejected) => Err(rejected),
-        None => Ok(ended),
+    if let Some(rejected) = loose.borrow_mut().drain(..).next() {
+        return Err(rejected);
     }
+    left.map_err(Thrown::of_host)?;
+    Ok(ended)
 }
 
 /// How often a script that waits for no call is looked at again before it is said to wait for nothing.
 const ROUNDS: u32 = 64;
 
 /// A script that waits while no call of it is under way waits for ever.
-async fn unless_stuck(running: impl Future<Output = Result<Js, Thrown>>, desk: Rc<Desk>) -> Result<Js, Thrown> {
+pub(crate) async fn unless_stuck<R>(
+    running: impl Future<Output = Result<R, Thrown>>,
+    desk: Rc<Desk>,
+) -> Result<R, Thrown> {
     let mut running = std::pin::pin!(running);
     let mut rounds = 0;
     std::future::poll_fn(|cx| match running.as_mut().poll(cx) {
         Poll::Ready(ended) => Poll::Ready(ended),
-        Poll::Pending if desk.calls.get() > 0 => {
+        Poll::Pending if desk.calls.get() > desk.writes.get() => {
             rounds = 0;
             Poll::Pending
         }
@@ -105,8 +111,31 @@ async fn unless_stuck(running: impl Future<Output = Result<Js, Thrown>>, desk: R
     .await
 }
 
+/// The rest of what a script began. A stream that it writes while nothing reads would wait for ever: what was not read by then is let go.
+pub(crate) async fn unless_unread(resting: impl Future<Output = ()>, desk: &Desk) {
+    let mut resting = std::pin::pin!(resting);
+    let mut rounds = 0;
+    std::future::poll_fn(|cx| match resting.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending if desk.writes.get() > 0 && desk.calls.get() == desk.writes.get() => {
+            rounds += 1;
+            if rounds == ROUNDS {
+                desk.let_go();
+            } else if rounds < ROUNDS {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        }
+        Poll::Pending => {
+            rounds = 0;
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
 /// A promise that is rejected and that nobody looks at is an error of the script. One that is looked at later takes it back.
-async fn watch_rejections(runtime: &AsyncRuntime, name: &str, loose: &Rc<RefCell<Vec<Thrown>>>) {
+pub(crate) async fn watch_rejections(runtime: &AsyncRuntime, name: &str, loose: &Rc<RefCell<Vec<Thrown>>>) {
     let (name, loose) = (name.to_owned(), loose.clone());
     let tracker = move |ctx: Ctx<'_>, _promise: Value<'_>, reason: Value<'_>, handled: bool| {
         let mut told = said(&reason, &name).unwrap_or_else(|| Thrown::new(format!("{reason:?}")));
@@ -212,8 +241,8 @@ async fn evaluate<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, name: &str, text: &str, a
     let promise: Promise<'js> = ctx.eval_with_options(text, options)?;
     let ended: Object<'js> = promise.into_future().await?;
     let mut value: Value<'js> = ended.get("value")?;
-    let is_items: Function<'js> = helpers.get("isItems")?;
-    if is_items.call((value.clone(),))? {
+    let is_whole: Function<'js> = helpers.get("isWhole")?;
+    if is_whole.call((value.clone(),))? {
         let all: Function<'js> = value.as_object().ok_or(rquickjs::Error::Unknown)?.get("all")?;
         let rows: Promise<'js> = all.call((rquickjs::function::This(value),))?;
         value = rows.into_future().await?;
@@ -231,7 +260,7 @@ async fn evaluate<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, name: &str, text: &str, a
 }
 
 /// Evaluate the prelude, which takes the two functions of the host and hands out none of them.
-fn prelude<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, arguments: Js) -> rquickjs::Result<Object<'js>> {
+pub(crate) fn prelude<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, arguments: Js) -> rquickjs::Result<Object<'js>> {
     let facts = desk.clone();
     let waits = {
         let desk = desk.clone();
@@ -278,7 +307,9 @@ fn prelude<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, arguments: Js) -> rquickjs::Resu
         ("runId", Js::Text(info.id)),
         ("slots", Js::List(slots.collect())),
     ]);
-    make.call((waits, tells, arguments.give(ctx)?, facts.give(ctx)?))
+    let helpers: Object<'js> = make.call((waits, tells, arguments.give(ctx)?, facts.give(ctx)?))?;
+    genuine::keep(ctx, helpers.get("said")?)?;
+    Ok(helpers)
 }
 
 /// What a call gives the prelude: a value, or what to throw.
@@ -312,11 +343,11 @@ fn answer(result: Result<Js>) -> Js {
     }
 }
 
-fn broken(error: rquickjs::Error) -> Thrown {
+pub(crate) fn broken(error: rquickjs::Error) -> Thrown {
     Thrown::new(format!("the engine could not be started: {error}"))
 }
 
-fn thrown<'js>(ctx: &Ctx<'js>, error: rquickjs::Error, name: &str) -> Thrown {
+pub(crate) fn thrown<'js>(ctx: &Ctx<'js>, error: rquickjs::Error, name: &str) -> Thrown {
     match CaughtError::from_error(ctx, error) {
         CaughtError::Exception(exception) => of_exception(&exception, name),
         CaughtError::Value(value) => said(&value, name).unwrap_or_else(|| Thrown::new(format!("{value:?} was thrown"))),
@@ -338,8 +369,6 @@ fn said(value: &Value<'_>, name: &str) -> Option<Thrown> {
 fn of_exception(exception: &Exception<'_>, name: &str) -> Thrown {
     let object = exception.as_object();
     let get = |member: &str| object.get::<_, Option<String>>(member).ok().flatten();
-    let kind = get("name").unwrap_or_else(|| "Error".to_owned());
-    let message = exception.message().unwrap_or_default();
     let stack: Vec<String> = exception
         .stack()
         .unwrap_or_default()
@@ -348,24 +377,32 @@ fn of_exception(exception: &Exception<'_>, name: &str) -> Thrown {
         .filter(|line| !line.is_empty() && !line.contains(PRELUDE) && !line.ends_with("(native)"))
         .collect();
     let at = stack.iter().find_map(|line| place(line, name));
-    let shown = if kind == "RotaError" { message.clone() } else { format!("{kind}: {message}") };
-    let cause = get("kind").filter(|_| kind == "RotaError").and_then(|kind| {
-        Some(match kind.as_str() {
-            "denied" => HostError::Denied(message.clone()),
-            "timed-out" => HostError::TimedOut(message.clone()),
-            "cancelled" => HostError::Cancelled,
-            "unavailable" => HostError::Unavailable(message.clone()),
-            "quota" => HostError::Quota(message.clone()),
-            "conflict" => HostError::Conflict(message.clone()),
-            "not-found" => HostError::NotFound(message.clone()),
-            "failed" => {
-                let retryable = object.get("retryable").unwrap_or(false);
-                HostError::Failed(Fault { code: get("code")?, message: message.clone(), detail: None, retryable })
-            }
-            _ => return None,
-        })
-    });
-    Thrown { message: shown, at, stack, cause, hint: get("hint") }
+    let Some(told) = genuine::said(object.as_value()) else {
+        let kind = get("name").unwrap_or_else(|| "Error".to_owned());
+        let message = format!("{kind}: {}", exception.message().unwrap_or_default());
+        return Thrown { at, stack, hint: get("hint"), ..Thrown::new(message) };
+    };
+    let word = |member: &str| match told.member(member) {
+        Js::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    // A script may have put what it was doing before it.
+    let message = exception.message().or_else(|| word("message")).unwrap_or_default();
+    let cause = match word("kind").as_deref() {
+        Some("denied") => Some(HostError::Denied(message.clone())),
+        Some("timed-out") => Some(HostError::TimedOut(message.clone())),
+        Some("cancelled") => Some(HostError::Cancelled),
+        Some("unavailable") => Some(HostError::Unavailable(message.clone())),
+        Some("quota") => Some(HostError::Quota(message.clone())),
+        Some("conflict") => Some(HostError::Conflict(message.clone())),
+        Some("not-found") => Some(HostError::NotFound(message.clone())),
+        Some("failed") => word("code").map(|code| {
+            let retryable = matches!(told.member("retryable"), Js::Flag(true));
+            HostError::Failed(Fault { code, message: message.clone(), detail: None, retryable })
+        }),
+        _ => None,
+    };
+    Thrown { message, at, stack, cause, hint: word("hint") }
 }
 
 /// `at f (name:3:5)` or `at name:3:5`.
@@ -377,8 +414,13 @@ fn place(line: &str, name: &str) -> Option<(usize, usize)> {
 }
 
 impl Thrown {
-    fn new(message: String) -> Self {
+    pub(crate) fn new(message: String) -> Self {
         Self { message, at: None, stack: Vec::new(), cause: None, hint: None }
+    }
+
+    /// What the host said where no line of the script is left to blame.
+    fn of_host(error: Error) -> Self {
+        Self { cause: error.cause().cloned(), hint: error.hinted().map(str::to_owned), ..Self::new(error.to_string()) }
     }
 
     /// As an error of the procedure, with the place and the line itself.

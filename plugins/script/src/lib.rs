@@ -7,14 +7,21 @@ mod cache;
 mod cluster;
 mod desk;
 mod engine;
+mod flow;
+mod genuine;
+mod job;
 mod program;
+mod prompt;
 mod sql;
 mod stream;
+mod talk;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod tool;
 mod value;
 mod work;
+mod written;
 
 use desk::{Desk, Slot};
 use engine::{Code, Source, Thrown};
@@ -50,12 +57,26 @@ impl Procedure for Plugin {
         confirmation: None,
         idempotent: false,
         slots: &[
-            slot("database", "sql", &["read", "write", "maintain", "index", "ddl"], "`db` in the script."),
-            slot("standby", "sql", &["read"], "`standby` in the script."),
+            slot(
+                "database",
+                "sql",
+                &["read", "write", "maintain", "index", "ddl", "signal", "copy-out", "copy-in"],
+                "`db` in the script.",
+            ),
+            slot("standby", "sql", &["read", "copy-out"], "`standby` in the script."),
             slot("cache", "cache", &["read", "write", "delete"], "`cache` in the script."),
             slot("bucket", "storage", &["read", "write", "delete"], "`bucket` in the script."),
-            slot("cluster", "kubernetes", &["read", "write", "delete", "scale", "exec"], "`cluster` in the script."),
+            slot(
+                "cluster",
+                "kubernetes",
+                &["read", "write", "delete", "scale", "exec", "run"],
+                "`cluster` in the script.",
+            ),
             slot("stream", "jetstream", &["read"], "`stream` in the script."),
+            slot("tool", "tool", &["run"], "`tool()` in the script: any program that is declared."),
+            slot("pg_dump", "tool", &["run"], "`tool(\"pg_dump\")` in the script."),
+            slot("pg_restore", "tool", &["run"], "`tool(\"pg_restore\")` in the script."),
+            slot("key", "key", &["decrypt"], "What `bytes.decrypt` decrypts with."),
         ],
     };
 
@@ -108,7 +129,7 @@ mod component {
 /// What to run.
 #[parameters]
 pub struct Parameters {
-    /// The script: JavaScript (ES2023), with `await` anywhere.
+    /// The script: JavaScript (ES2023), with `await` anywhere. Of a session, which is told what to run, nothing.
     script: String,
     /// What it is called in messages: a file's name.
     #[parameter(default = "script.js".to_owned())]
@@ -116,6 +137,9 @@ pub struct Parameters {
     /// What the script finds as `args`.
     #[parameter(default)]
     arguments: BTreeMap<String, Json>,
+    /// Whether it is a session of `rota shell`, which runs one statement after the other.
+    #[parameter(default)]
+    session: bool,
 }
 
 /// What came of it.
@@ -129,8 +153,23 @@ pub struct Data {
     result: Json,
     /// What it gave to `report.data`.
     data: Json,
+    /// Arguments that it never looked at.
+    unused: Vec<String>,
     /// Where it failed: message, line, column, the line, and its calls.
     error: Option<Failed>,
+    /// Of a session: its statements, the first 1,000 (of 1 MiB together).
+    statements: Vec<Stated>,
+}
+
+/// A statement of a session.
+#[data]
+pub struct Stated {
+    /// As it was typed.
+    text: String,
+    /// `done`, `failed` or `interrupted`.
+    state: String,
+    /// How long it took, in seconds.
+    seconds: f64,
 }
 
 /// Where a script failed.
@@ -163,8 +202,12 @@ fn own_slots() -> Vec<Slot> {
 }
 
 async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
+    if parameters.session {
+        return talk::session(cx, parameters.arguments).await;
+    }
     let desk = Rc::new(Desk::new(cx, own_slots()));
     let source = Source { name: &parameters.name, text: &parameters.script };
+    let given: Vec<String> = parameters.arguments.keys().cloned().collect();
     let ended = engine::run(
         desk.clone(),
         Code::Script(source),
@@ -178,11 +221,19 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         truncated: told.truncated,
         result: Json::Null,
         data: told.data.unwrap_or_default(),
+        unused: Vec::new(),
         error: None,
+        statements: Vec::new(),
     };
     match ended {
         Ok(result) => {
             data.result = result.into_json();
+            // Of a script that failed nobody knows what it would have looked at.
+            data.unused = given.into_iter().filter(|name| !told.used.contains(name)).collect();
+            for name in &data.unused {
+                let text = format!("the script never looked at the argument {name}: is it misspelt?");
+                rota_sdk::log(rota_sdk::Level::Warn, &text, &[]);
+            }
             if !told.summarised && report.status() == Severity::Ok {
                 report.summary(format!("{} ended", parameters.name));
             }

@@ -12,10 +12,18 @@
   const resolved = Promise.resolve.bind(Promise);
 
   // An error of the host: `kind` (denied, not-found, conflict, timed-out, unavailable, failed, quota, invalid-argument, cancelled), and `code`
-  // where the target answered with one (an SQLSTATE, an HTTP status).
+  // where the target answered with one (an SQLSTATE, an HTTP status). Whether one is the host's is told by what only this class can put into it.
+  const mine = Symbol("the host's");
+  let saidBy;
   class RotaError extends Error {
-    constructor(said, at) {
+    #said;
+    static {
+      saidBy = (value) => typeof value === "object" && value !== null && #said in value ? value.#said : undefined;
+    }
+    constructor(said, at, by) {
+      if (by !== mine) throw new TypeError("only the host makes a RotaError: throw an Error");
       super(said.message);
+      this.#said = said;
       this.name = "RotaError";
       this.kind = said.kind;
       if (said.code !== undefined) this.code = said.code;
@@ -24,10 +32,11 @@
       if (at !== undefined) defineProperty(this, "stack", { value: at, configurable: true, writable: true });
     }
   }
+  freeze(RotaError);
 
   function told(operation, args) {
     const answer = tell(operation, args);
-    if (has(answer, "error")) throw new RotaError(answer.error);
+    if (has(answer, "error")) throw new RotaError(answer.error, undefined, mine);
     return answer.value;
   }
 
@@ -38,7 +47,7 @@
   }
   async function waited(operation, args, at) {
     const answer = await host(operation, args);
-    if (has(answer, "error")) throw new RotaError(answer.error, at);
+    if (has(answer, "error")) throw new RotaError(answer.error, at, mine);
     return answer.value;
   }
 
@@ -111,6 +120,202 @@
     // `await db.query(...)` is all of it.
     then(resolve, reject) { return this.all().then(resolve, reject); }
   }
+  // By its constructor a script would make some of its own, with other calls in them.
+  const sealed = (made) => { delete made.prototype.constructor; freeze(made.prototype); };
+  sealed(Items);
+
+  // Bytes on their way. They stay in the host, and go from call to call by their number; they come in here only where they are read here.
+  // `feed` is there where the script writes them itself: it begins when somebody reads, and keeps what it broke off with.
+  let take, isBytes;
+  class Bytes {
+    #opening; #taken = false;
+    static {
+      isBytes = (value) => typeof value === "object" && value !== null && #opening in value;
+      take = (bytes) => {
+        if (bytes.#taken) throw new Error("a stream can be read once, and this one was");
+        bytes.#taken = true;
+        return bytes.#opening;
+      };
+    }
+    constructor(opening) { this.#opening = opening; }
+    [Symbol.asyncIterator]() {
+      const opening = take(this);
+      const at = new Error().stack;
+      let over = false, fed;
+      return {
+        next: async () => {
+          if (over) return { value: undefined, done: true };
+          try {
+            const { handle, feed } = await opening;
+            fed ??= feed?.();
+            const chunk = await waited("bytes.next", [handle], at);
+            if (chunk !== null) return { value: chunk, done: false };
+            over = true;
+            return { value: undefined, done: true };
+          } catch (error) {
+            over = true;
+            throw broken(fed, error);
+          }
+        },
+        return: async (value) => {
+          if (!over) {
+            over = true;
+            await host("bytes.close", [(await opening).handle]);
+          }
+          return { value, done: true };
+        },
+      };
+    }
+    // Line by line, as texts without what ends them.
+    async *lines() {
+      const at = new Error().stack;
+      const { handle, feed } = await take(this);
+      const fed = feed?.();
+      let over = false;
+      try {
+        for (;;) {
+          const lines = await waited("bytes.lines", [handle], at);
+          if (lines === null) {
+            over = true;
+            return;
+          }
+          for (let place = 0; place < lines.length; place++) yield lines[place];
+        }
+      } catch (error) {
+        over = true;
+        throw broken(fed, error);
+      } finally {
+        if (!over) await host("bytes.close", [handle]);
+      }
+    }
+    all(most) { return into(this, "bytes.whole", (handle) => [handle, most]); }
+    text(most) { return into(this, "bytes.text", (handle) => [handle, most, false]); }
+    drain() { return into(this, "bytes.drain", (handle) => [handle]); }
+    // What passed this filter, once the stream has been read to its end.
+    async passed() {
+      const at = new Error().stack;
+      const { figure } = await this.#opening;
+      if (figure === undefined) throw new Error("only a filter (bytes.sha256, bytes.count, bytes.compress ...) says what passed");
+      return waited("bytes.passed", [figure], at);
+    }
+    compress(codec, level) { return filters.compress(this, codec, level); }
+    decompress(codec) { return filters.decompress(this, codec); }
+    sha256() { return filters.sha256(this); }
+    count() { return filters.count(this); }
+    encrypt(recipients) { return filters.encrypt(this, recipients); }
+    decrypt(slot) { return filters.decrypt(this, slot); }
+    limit(bytesPerSecond) { return filters.limit(this, bytesPerSecond); }
+    // `await bucket.get(...)` is all of it.
+    then(resolve, reject) { return this.all().then(resolve, reject); }
+  }
+  sealed(Bytes);
+
+  // What a stream of the script's own broke off with says more than that it did.
+  const broken = (fed, error) => (fed?.broke ? fed.error : error);
+
+  // Have a call read a stream to its end.
+  function into(bytes, operation, args) {
+    const at = new Error().stack;
+    return (async () => {
+      const { handle, feed } = await take(bytes);
+      const fed = feed?.();
+      try {
+        return await waited(operation, args(handle), at);
+      } catch (error) {
+        throw broken(fed, error);
+      }
+    })();
+  }
+
+  const opened = async (opening) => ({ handle: await opening });
+
+  // A stream of anything: one of the host's as it is, text, bytes, or pieces of those as they come.
+  function streamOf(data) {
+    if (isBytes(data)) return data;
+    if (typeof data === "string" || data instanceof Uint8Array) return new Bytes(opened(call("bytes.from", data)));
+    const each = data?.[Symbol.asyncIterator] ?? data?.[Symbol.iterator];
+    if (typeof each !== "function") {
+      throw new TypeError("a stream is made of text, of a Uint8Array, or of what gives those piece by piece (an async generator)");
+    }
+    return new Bytes((async () => {
+      const { handle, writer } = await call("bytes.open");
+      return { handle, feed: () => written(data, writer) };
+    })());
+  }
+
+  // At the speed of whoever reads.
+  function written(pieces, writer) {
+    const state = { broke: false, error: undefined };
+    (async () => {
+      try {
+        for await (const piece of pieces) {
+          if (typeof piece !== "string" && !(piece instanceof Uint8Array)) {
+            throw new TypeError(`a piece of a stream is a text or a Uint8Array, and one was ${piece === null ? "null" : typeof piece}`);
+          }
+          if (!await waited("bytes.write", [writer, piece])) return;
+        }
+        await waited("bytes.end", [writer]);
+      } catch (error) {
+        state.broke = true;
+        state.error = error;
+        await host("bytes.fail", [writer]);
+      }
+    })();
+    return state;
+  }
+
+  // A filter of the host's: `more` are its arguments after the stream.
+  function filtered(operation, data, ...more) {
+    const at = new Error().stack;
+    const opening = take(streamOf(data));
+    return new Bytes((async () => {
+      const { handle, feed } = await opening;
+      return { ...await waited(operation, [handle, ...more], at), feed };
+    })());
+  }
+  const named = (slot) => (typeof slot === "object" && slot !== null && has(slot, "slot") ? slot.slot : slot);
+
+  const filters = freeze({
+    from: (data) => streamOf(data),
+    compress: (data, codec = "zstd", level = undefined) => filtered("bytes.compress", data, codec, level),
+    decompress: (data, codec = "zstd") => filtered("bytes.decompress", data, codec),
+    sha256: (data) => filtered("bytes.sha256", data),
+    count: (data) => filtered("bytes.count", data),
+    encrypt: (data, recipients) => filtered("bytes.encrypt", data, recipients),
+    decrypt: (data, slot = usual.key) => filtered("bytes.decrypt", data, named(slot)),
+    limit: (data, bytesPerSecond) => filtered("bytes.limit", data, bytesPerSecond),
+    drain: (data) => streamOf(data).drain(),
+  });
+
+  // A program that runs.
+  class Child {
+    #started; #stdout;
+    constructor(started) { this.#started = started; }
+    get stdout() {
+      const at = new Error().stack;
+      return this.#stdout ??= new Bytes((async () => ({ handle: await waited("tool.stdout", [await this.#started], at) }))());
+    }
+    // Its end, which must be a good one; `ended` takes any.
+    wait() { return this.#asked("tool.wait"); }
+    ended() { return this.#asked("tool.ended"); }
+    kill() { return this.#asked("tool.kill"); }
+    async #asked(operation) {
+      const at = new Error().stack;
+      return waited(operation, [await this.#started], at);
+    }
+  }
+  sealed(Child);
+
+  // Start one: `args` makes the call's arguments of the number of its input, if it has any.
+  function started(operation, input, args) {
+    const at = new Error().stack;
+    const opening = input === undefined || input === null ? undefined : take(streamOf(input));
+    return new Child((async () => {
+      const { handle, feed } = opening === undefined ? {} : await opening;
+      feed?.();
+      return waited(operation, args(handle), at);
+    })());
+  }
 
   class Transaction {
     #handle;
@@ -123,6 +328,11 @@
     return freeze({
       query: (statement, values) => new Items(call("db.query", slot, statement, values), "db.next", "db.close"),
       execute: (statement, values) => call("db.execute", slot, statement, values),
+      copyOut: (statement) => new Bytes(opened(call("db.copy-out", slot, statement))),
+      copyIn: (statement, data) => into(streamOf(data), "db.copy-in", (handle) => [slot, statement, handle]),
+      server: () => call("db.server", slot),
+      cancelBackend: (pid, started) => call("db.signal", slot, pid, started, false),
+      terminateBackend: (pid, started) => call("db.signal", slot, pid, started, true),
       notices: () => call("db.notices", slot),
       // Commits when the work ends well, and rolls back when it throws.
       async transaction(work, options = {}) {
@@ -158,9 +368,11 @@
   });
 
   const bucketOf = (slot) => freeze({
-    get: (name) => call("bucket.get", slot, name),
+    get: (name, options = {}) => new Bytes(opened(call("bucket.get", slot, name, options))),
     getText: (name) => call("bucket.getText", slot, name),
-    put: (name, data, options = {}) => call("bucket.put", slot, name, data, options),
+    put: (name, data, options = {}) => typeof data === "string" || data instanceof Uint8Array
+      ? call("bucket.put", slot, name, data, options)
+      : into(streamOf(data), "bucket.put-stream", (handle) => [slot, name, handle, options]),
     stat: (name) => call("bucket.stat", slot, name),
     list: (prefix = "") => new Items(call("bucket.list", slot, prefix), "bucket.next", "bucket.close"),
     delete: (name) => call("bucket.delete", slot, name),
@@ -176,24 +388,50 @@
     scale: (kind, name, replicas, options = {}) => call("cluster.scale", slot, kind, name, replicas, options),
     restart: (kind, name, options = {}) => call("cluster.restart", slot, kind, name, options),
     rollout: (kind, name, options = {}) => call("cluster.rollout", slot, kind, name, options),
-    logs: (pod, options = {}) => call("cluster.logs", slot, pod, options),
-    exec: (pod, command, options = {}) => call("cluster.exec", slot, pod, command, options),
+    version: () => call("cluster.version", slot),
+    events: (kind, name, options = {}) => call("cluster.events", slot, kind, name, options),
+    waitFor: (kind, name, condition, options = {}) => call("cluster.wait", slot, kind, name, condition, options),
+    // The end of a log, and what a command wrote, as text; the other two are for more than fits in here.
+    logs: (pod, options = {}) => said(logOf(slot, pod, { tail: 1000, ...options })),
+    logStream: (pod, options = {}) => logOf(slot, pod, options),
+    exec: (pod, command, options = {}) => said(commandIn(slot, pod, command, options).stdout),
+    spawn: (pod, command, options = {}) => commandIn(slot, pod, command, options),
+    runJob: (job) => started("cluster.run-job", undefined, () => [slot, job]),
   });
+  const logOf = (slot, pod, options) => new Bytes(opened(call("cluster.log-stream", slot, pod, options)));
+  const commandIn = (slot, pod, command, { stdin, ...options }) =>
+    started("cluster.spawn", stdin, (input) => [slot, pod, command, options, input]);
+  const said = (bytes) => into(bytes, "bytes.text", (handle) => [handle, 8 << 20, true]);
 
-  const streamOf = (slot) => freeze({
+  const toolOf = (slot) => freeze({
+    info: () => call("tool.info", slot),
+    run: (words = [], options = {}) => {
+      const { stdin, connection, database: name } = options;
+      return started("tool.spawn", stdin, (input) => [slot, words, { connection: named(connection), database: name }, input]);
+    },
+  });
+  const keyOf = () => ({});
+
+  const jetstreamOf = (slot) => freeze({
     streams: () => call("stream.streams", slot),
     consumers: (of) => call("stream.consumers", slot, of),
   });
 
   // A handle for each slot that is declared, by its name; and under the usual names the first of each capability.
-  const kinds = { sql: ["db", database], cache: ["cache", cacheOf], storage: ["bucket", bucketOf], kubernetes: ["cluster", clusterOf], jetstream: ["stream", streamOf] };
-  const slots = {}, usual = {};
+  const kinds = { sql: ["db", database], cache: ["cache", cacheOf], storage: ["bucket", bucketOf], kubernetes: ["cluster", clusterOf], jetstream: ["stream", jetstreamOf], tool: ["tool", toolOf], key: ["key", keyOf] };
+  const slots = {}, usual = {}, programs = [];
   for (const { name, capability, bound } of facts.slots) {
     if (!(capability in kinds)) continue;
     const [short, make] = kinds[capability];
-    slots[name] = freeze({ ...make(name), isBound: bound });
+    slots[name] = freeze({ ...make(name), slot: name, isBound: bound });
     usual[short] ??= slots[name];
+    if (capability === "tool") programs.push(name);
   }
+  // A declared program, by the name of its slot.
+  const tool = (name = usual.tool?.slot) => {
+    if (programs.includes(name)) return slots[name];
+    throw new Error(`there is no slot ${stringify(name)} for a program; there ${programs.length === 0 ? "is none at all" : `are ${programs.join(", ")}`}`);
+  };
 
   // As a person reads it: texts as they are, everything else like JSON, with BigInts and dates.
   function shown(value, depth = 0) {
@@ -207,7 +445,7 @@
     }
     if (value === null) return "null";
     if (depth > 6) return "...";
-    if (value instanceof Error) return depth === 0 && value.stack ? `${value.name}: ${value.message}` : `${value.name}: ${value.message}`;
+    if (value instanceof Error) return `${value.name}: ${value.message}`;
     if (value instanceof Date) return Number.isNaN(value.getTime()) ? "Invalid Date" : value.toISOString();
     if (value instanceof Uint8Array) {
       const hex = Array.from(value.subarray(0, 32), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -215,6 +453,7 @@
     }
     if (value instanceof Map) return `Map ${shown(fromEntries(value), depth + 1)}`;
     if (value instanceof Set) return `Set ${shown([...value], depth + 1)}`;
+    if (isBytes(value)) return "[a stream of bytes: await it, or read it in a loop]";
     if (isArray(value)) {
       const items = value.slice(0, 1000).map((item) => shown(item, depth + 1));
       if (value.length > 1000) items.push(`... ${value.length - 1000} more`);
@@ -277,15 +516,36 @@
     error: (...values) => { told("run.log", ["error", line(values)]); },
   });
 
+  // What a script never looked at is told at its end. (What an undo is given may be of any kind.)
+  let args = words;
+  if (typeof words === "object" && words !== null && !isArray(words)) {
+    args = {};
+    for (const name of keys(words)) {
+      let used = false;
+      const get = () => {
+        if (!used) {
+          used = true;
+          told("run.used", [name]);
+        }
+        return words[name];
+      };
+      defineProperty(args, name, { get, enumerable: true, configurable: false });
+    }
+  }
+
+  const { tool: _, key: __, ...handles } = usual;
   const all = {
-    ...usual, ...(slots.standby ? { standby: slots.standby } : {}), slots: freeze(slots), print, table, report, step, compensate, console, RotaError,
+    ...handles, ...(slots.standby ? { standby: slots.standby } : {}), slots: freeze(slots), print, table, report, step, compensate, console, RotaError,
     sleep: (seconds) => call("run.sleep", seconds),
     artifact: (name, data, mediaType) => call("run.artifact", name, data, mediaType),
     progress: (done, total, unit = "", note = "") => { told("run.progress", [Number(done), total === undefined ? null : Number(total), unit, note]); },
     isPlan: facts.isPlan,
     runId: facts.runId,
-    args: freeze(words),
+    args: freeze(args),
   };
   for (const name of keys(all)) defineProperty(globalThis, name, { value: all[name], writable: false, configurable: false, enumerable: true });
-  return { shown, isItems: (value) => value instanceof Items };
+  // Plain words that a script may well have variables of.
+  const plain = { bytes: filters, tool };
+  for (const name of keys(plain)) defineProperty(globalThis, name, { value: plain[name], writable: false, configurable: true, enumerable: true });
+  return { shown, said: saidBy, isItems: (value) => value instanceof Items, isWhole: (value) => value instanceof Items || isBytes(value), print, table };
 })

@@ -1,6 +1,7 @@
 //! `db`: sessions, transactions, rows.
 
 use crate::desk::{Desk, Slab};
+use crate::flow::{Flow, Source};
 use crate::value::{Js, to_sql};
 use rota_sdk::prelude::*;
 use rota_sdk::sql::{Isolation, Row, Rows, TransactionOptions, Value};
@@ -13,30 +14,59 @@ const SESSIONS: usize = 4;
 /// What a script holds of databases.
 #[derive(Default)]
 pub(crate) struct Databases {
-    /// Sessions at rest. The last one back is the first one out, so that what follows each other happens on one session.
-    idle: RefCell<Vec<Held>>,
-    open: Cell<usize>,
+    sessions: Rc<Sessions>,
     rows: RefCell<Slab<Reading>>,
     transactions: RefCell<Slab<Open>>,
 }
 
-#[derive(Clone)]
-struct Held {
+/// The sessions of a script.
+#[derive(Default)]
+struct Sessions {
+    /// Those at rest. The last one back is the first one out, so that what follows each other happens on one session.
+    idle: RefCell<Vec<(&'static str, Session)>>,
+    open: Cell<usize>,
+}
+
+/// A session that something keeps busy. Dropped, it is closed.
+pub(crate) struct Busy {
     slot: &'static str,
-    session: Rc<Session>,
+    session: Option<Session>,
+    of: Rc<Sessions>,
+}
+
+impl Busy {
+    fn session(&self) -> Result<&Session> {
+        self.session.as_ref().ok_or_else(|| Error::new("the session is over"))
+    }
+
+    /// It is in order, and may be used again.
+    pub(crate) fn give_back(mut self) {
+        if let Some(session) = self.session.take() {
+            self.of.idle.borrow_mut().push((self.slot, session));
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.session.take().is_some() {
+            // All may have been let go meanwhile.
+            self.of.open.set(self.of.open.get().saturating_sub(1));
+        }
+    }
 }
 
 struct Reading {
     rows: Rows<'static, Row>,
     columns: Vec<String>,
     /// The session that it keeps busy; none within a transaction.
-    of: Option<Held>,
+    of: Option<Busy>,
 }
 
 struct Open {
     // Before the session: it rolls back over it.
     transaction: Rc<Transaction<'static>>,
-    of: Held,
+    of: Busy,
 }
 
 /// Calls of `db`.
@@ -45,21 +75,71 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
     match (what, args) {
         ("query", [slot, statement, values]) => {
             let (statement, values) = (operators(statement)?, bound(values)?);
-            let held = databases.take(desk, slot).await?;
-            match held.session.query_shared(statement, values).await {
-                Ok(rows) => Ok(databases.reading(rows, Some(held))),
+            let busy = databases.take(desk, slot).await?;
+            match busy.session()?.query_shared(statement, values).await {
+                Ok(rows) => Ok(databases.reading(rows, Some(busy))),
                 Err(error) => {
-                    databases.give_back(held);
+                    busy.give_back();
                     Err(error)
                 }
             }
         }
         ("execute", [slot, statement, values]) => {
             let (statement, values) = (operators(statement)?, bound(values)?);
-            let held = databases.take(desk, slot).await?;
-            let done = held.session.execute_shared(statement, values).await;
-            databases.give_back(held);
+            let busy = databases.take(desk, slot).await?;
+            let done = busy.session()?.execute_shared(statement, values).await;
+            busy.give_back();
             Ok(Js::count(done?))
+        }
+        ("copy-out", [slot, statement]) => {
+            let statement = operators(statement)?;
+            let name = format!("`{}`", statement.as_str().chars().take(80).collect::<String>());
+            let busy = databases.take(desk, slot).await?;
+            match busy.session()?.copy_out_shared(statement).await {
+                Ok((stream, ending)) => {
+                    let flow = Flow::new(name, stream).from(Source::Counted(ending)).keeping(busy);
+                    Ok(desk.flows.insert(flow))
+                }
+                Err(error) => {
+                    busy.give_back();
+                    Err(error)
+                }
+            }
+        }
+        ("copy-in", [slot, statement, flow]) => {
+            let statement = operators(statement)?;
+            let (stream, watch) = desk.flows.take(flow)?.into_parts();
+            let busy = databases.take(desk, slot).await?;
+            let stored = busy.session()?.copy_in_shared(statement, stream).await;
+            busy.give_back();
+            Ok(Js::count(watch.after(desk, stored).await?))
+        }
+        ("server", [slot]) => {
+            let busy = databases.take(desk, slot).await?;
+            let server = busy.session()?.server_shared().await;
+            busy.give_back();
+            let server = server?;
+            Ok(Js::object([
+                ("version", Js::Text(server.version)),
+                ("versionNumber", Js::Number(server.version_num.into())),
+                ("inRecovery", Js::Flag(server.in_recovery)),
+                ("systemIdentifier", server.system_identifier.map_or(Js::Null, Js::Text)),
+                ("database", Js::Text(server.database)),
+                ("role", Js::Text(server.role)),
+            ]))
+        }
+        ("signal", [slot, Js::Number(pid), start, Js::Flag(terminate)]) => {
+            let start = match start {
+                Js::Big(microseconds) => Timestamp(*microseconds),
+                _ => {
+                    return Err(Error::new("a backend is told from a later one of its number by its start, in microseconds, as a BigInt")
+                        .hint("select pid, (extract(epoch from backend_start) * 1000000)::bigint as started from pg_stat_activity"));
+                }
+            };
+            let busy = databases.take(desk, slot).await?;
+            let done = busy.session()?.signal_shared(*pid as u32, start, *terminate).await;
+            busy.give_back();
+            done.map(Js::Flag)
         }
         ("next", [handle]) => databases.next(handle).await,
         ("close", [handle]) => {
@@ -84,18 +164,18 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
                 Ok(transaction) => transaction.rollback().await,
                 Err(_) => Err(Error::new("a call within the transaction has not ended: await it")),
             };
-            databases.give_back(of);
+            of.give_back();
             ended.map(|()| Js::Undefined)
         }
         ("notices", [slot]) => {
-            let held = databases.take(desk, slot).await?;
-            let said = held
-                .session
+            let busy = databases.take(desk, slot).await?;
+            let said = busy
+                .session()?
                 .notices()
                 .into_iter()
                 .map(|notice| Js::Text(format!("{}: {}", notice.severity, notice.message)));
             let said = Js::List(said.collect());
-            databases.give_back(held);
+            busy.give_back();
             Ok(said)
         }
         _ => Err(Desk::unknown("db", what)),
@@ -103,31 +183,38 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
 }
 
 impl Databases {
-    async fn take(&self, desk: &Desk, slot: &Js) -> Result<Held> {
+    /// Let go of everything. True: a transaction was open, which is rolled back.
+    pub(crate) fn forget(&self) -> bool {
+        self.rows.borrow_mut().clear();
+        let was_open = self.transactions.borrow_mut().clear();
+        self.sessions.idle.borrow_mut().clear();
+        self.sessions.open.set(0);
+        was_open
+    }
+
+    async fn take(&self, desk: &Desk, slot: &Js) -> Result<Busy> {
         let slot = desk.sql_slot(slot)?;
-        let place = self.idle.borrow().iter().rposition(|held| held.slot == slot.name());
+        let Sessions { idle, open } = &*self.sessions;
+        let busy = |session| Busy { slot: slot.name(), session: Some(session), of: self.sessions.clone() };
+        let place = idle.borrow().iter().rposition(|(of, _)| *of == slot.name());
         if let Some(place) = place {
-            return Ok(self.idle.borrow_mut().remove(place));
+            return Ok(busy(idle.borrow_mut().remove(place).1));
         }
-        if self.open.get() == SESSIONS {
+        if open.get() == SESSIONS {
             return Err(Error::new(format!("the script holds {SESSIONS} sessions that are busy"))
                 .hint("await calls before making others; read rows to their end or leave the loop; end transactions"));
         }
-        self.open.set(self.open.get() + 1);
+        open.set(open.get() + 1);
         match slot.open().await {
-            Ok(session) => Ok(Held { slot: slot.name(), session: Rc::new(session) }),
+            Ok(session) => Ok(busy(session)),
             Err(error) => {
-                self.open.set(self.open.get() - 1);
+                open.set(open.get() - 1);
                 Err(error)
             }
         }
     }
 
-    fn give_back(&self, held: Held) {
-        self.idle.borrow_mut().push(held);
-    }
-
-    fn reading(&self, rows: Rows<'static, Row>, of: Option<Held>) -> Js {
+    fn reading(&self, rows: Rows<'static, Row>, of: Option<Busy>) -> Js {
         let columns: Vec<String> = rows.columns().iter().map(|column| column.name.clone()).collect();
         let shown = rows
             .columns()
@@ -150,8 +237,8 @@ impl Databases {
             ended => {
                 self.rows.borrow_mut().free(handle);
                 drop(reading.rows);
-                if let Some(held) = reading.of {
-                    self.give_back(held);
+                if let Some(busy) = reading.of {
+                    busy.give_back();
                 }
                 ended.map(|_| Js::Null)
             }
@@ -161,8 +248,8 @@ impl Databases {
     fn close(&self, handle: &Js) {
         if let Ok(Reading { rows, of, .. }) = self.rows.borrow_mut().remove(handle) {
             drop(rows);
-            if let Some(held) = of {
-                self.give_back(held);
+            if let Some(busy) = of {
+                busy.give_back();
             }
         }
     }
@@ -191,14 +278,14 @@ impl Databases {
                 _ => return Err(Error::new("lockTimeout is a number of milliseconds")),
             },
         };
-        let held = self.take(desk, slot).await?;
-        match held.session.begin_shared(options).await {
+        let busy = self.take(desk, slot).await?;
+        match busy.session()?.begin_shared(options).await {
             Ok(transaction) => {
-                let open = Open { transaction: Rc::new(transaction), of: held };
+                let open = Open { transaction: Rc::new(transaction), of: busy };
                 Ok(self.transactions.borrow_mut().insert(open))
             }
             Err(error) => {
-                self.give_back(held);
+                busy.give_back();
                 Err(error)
             }
         }

@@ -3,11 +3,14 @@
 use crate::value::Js;
 use rota_sdk::Cell;
 use rota_sdk::prelude::*;
+use std::collections::BTreeSet;
 
 /// How many bytes of output are kept.
 const OUTPUT: usize = 4 << 20;
 /// How many rows of a table are kept.
 const ROWS: usize = 10_000;
+/// How many findings of a session are kept.
+const FINDINGS: usize = 200;
 /// How long a line may be that is shown while the script runs.
 const LIVE: usize = 1_000;
 
@@ -19,16 +22,35 @@ pub(crate) struct Told {
     pub(crate) truncated: bool,
     pub(crate) data: Option<Json>,
     pub(crate) summarised: bool,
+    /// The arguments that the script looked at.
+    pub(crate) used: BTreeSet<String>,
+    /// Of a session: what is told is said at once, and not kept.
+    pub(crate) speaks: bool,
+    findings: usize,
 }
 
 impl Default for Told {
     fn default() -> Self {
-        Self { report: Report::new(), output: Vec::new(), bytes: 0, truncated: false, data: None, summarised: false }
+        Self {
+            report: Report::new(),
+            output: Vec::new(),
+            bytes: 0,
+            truncated: false,
+            data: None,
+            summarised: false,
+            used: BTreeSet::new(),
+            speaks: false,
+            findings: 0,
+        }
     }
 }
 
 impl Told {
     pub(crate) fn print(&mut self, line: &str) {
+        if self.speaks {
+            crate::talk::say(&json!({ "print": line }));
+            return;
+        }
         if self.truncated || self.bytes + line.len() > OUTPUT {
             self.truncated = true;
             return;
@@ -44,6 +66,12 @@ impl Told {
     pub(crate) fn table(&mut self, title: &str, columns: &[Js], rows: &[Js]) -> Result<()> {
         let columns: Vec<String> = columns.iter().map(plain).collect();
         if columns.is_empty() {
+            return Ok(());
+        }
+        if self.speaks {
+            let rows: Vec<Json> = rows.iter().take(ROWS).map(|row| row.clone().into_json()).collect();
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            crate::talk::say(&json!({ "table": { "title": title, "columns": columns, "rows": rows } }));
             return Ok(());
         }
         let name: String =
@@ -64,13 +92,20 @@ impl Told {
     }
 
     pub(crate) fn finding(&mut self, severity: &str, title: &str, detail: &str) {
+        let word = severity;
         let severity = match severity {
             "warning" => Severity::Warning,
             "critical" => Severity::Critical,
             "unknown" => Severity::Unknown,
             _ => Severity::Ok,
         };
-        self.report.finding(severity, title).detail(detail);
+        if self.speaks {
+            crate::talk::say(&json!({ "finding": { "severity": word, "title": title, "detail": detail } }));
+        }
+        self.findings += 1;
+        if !self.speaks || self.findings <= FINDINGS {
+            self.report.finding(severity, title).detail(detail);
+        }
     }
 
     pub(crate) fn summary(&mut self, text: &str) {

@@ -5,7 +5,8 @@ use rota_sdk::sql::Value as SqlValue;
 use rota_sdk_sql::show;
 use rquickjs::atom::Atom;
 use rquickjs::function::Constructor;
-use rquickjs::{Array, BigInt, Ctx, Object, TypedArray, Value};
+use rquickjs::object::Property;
+use rquickjs::{Array, BigInt, Ctx, IntoAtom, Object, TypedArray, Value};
 
 /// How deep a value may be: what is deeper goes in circles, or wants to.
 const DEPTH: usize = 64;
@@ -88,7 +89,8 @@ impl Js {
         } else if let Some(text) = value.as_string() {
             Self::Text(text.to_string().map_err(broken)?)
         } else if let Some(array) = value.as_array() {
-            let mut list = Vec::with_capacity(array.len());
+            // Its length is the script's own word for it.
+            let mut list = Vec::with_capacity(array.len().min(1024));
             for item in array.iter::<Value<'_>>() {
                 list.push(Self::take_at(&item.map_err(broken)?, depth + 1)?);
             }
@@ -143,7 +145,7 @@ impl Js {
             Self::Object(members) => {
                 let object = Object::new(ctx.clone())?;
                 for (name, value) in members {
-                    object.set(name, value.give(&ctx)?)?;
+                    own(&object, name, value.give(&ctx)?)?;
                 }
                 object.into_value()
             }
@@ -155,8 +157,12 @@ impl Js {
                 let array = Array::new(ctx.clone())?;
                 for (place, row) in rows.into_iter().enumerate() {
                     let object = Object::new(ctx.clone())?;
-                    for (name, value) in names.iter().zip(row) {
-                        object.set(name.clone(), from_sql(value).give(&ctx)?)?;
+                    for ((name, text), value) in names.iter().zip(&columns).zip(row) {
+                        let value = from_sql(value).give(&ctx)?;
+                        match text.as_str() {
+                            "__proto__" => own(&object, name.clone(), value)?,
+                            _ => object.set(name.clone(), value)?,
+                        }
                     }
                     array.set(place, object)?;
                 }
@@ -209,6 +215,11 @@ impl Js {
             }
         }
     }
+}
+
+/// A member of its own, whatever a script has hung on the prototype (and `__proto__` is a name like any other).
+fn own<'js>(object: &Object<'js>, name: impl IntoAtom<'js>, value: Value<'js>) -> rquickjs::Result<()> {
+    object.prop(name, Property::from(value).writable().enumerable().configurable())
 }
 
 #[allow(

@@ -79,6 +79,9 @@ pub(crate) fn tell(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
         }
         ("table", [Js::Text(title), Js::List(columns), Js::List(rows)]) => told.table(title, columns, rows)?,
         ("finding", [Js::Text(severity), Js::Text(title), detail]) => told.finding(severity, title, &word(detail)),
+        ("used", [Js::Text(name)]) => {
+            told.used.insert(name.clone());
+        }
         ("summary", [Js::Text(text)]) => told.summary(text),
         ("data", [data]) => told.data(data.clone().into_json()),
         ("metric", [Js::Text(name), Js::Number(value), Js::Object(labels)]) => {

@@ -168,6 +168,31 @@ pub(crate) async fn read_some<T: 'static>(stream: &mut RawStream<T>, limit: usiz
     stream.read_some(limit)
 }
 
+/// The end of a stream that the plugin writes piece by piece.
+#[cfg(target_arch = "wasm32")]
+#[derive(Debug)]
+pub struct ByteWriter(wit_bindgen::StreamWriter<u8>);
+
+#[cfg(target_arch = "wasm32")]
+impl ByteStream {
+    /// A stream that the plugin writes while somebody else reads it. Only in a component: the mock host has none that grows.
+    ///
+    /// A writer that is dropped ends its stream well, whatever it still had to write: where half of it must not be taken for all of it, write in
+    /// a form whose cut end is seen (a frame of Zstandard, and [`Self::unzstd`] after it).
+    pub fn written() -> (ByteWriter, Self) {
+        let (writer, reader) = crate::bindings::wit_stream::new::<u8>();
+        (ByteWriter(writer), Self(reader))
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+impl ByteWriter {
+    /// Write, at the speed of whoever reads. False: nobody reads any more.
+    pub async fn write(&mut self, bytes: Vec<u8>) -> bool {
+        self.0.write_all(bytes).await.is_empty()
+    }
+}
+
 /// Bytes that the plugin made (a manifest, for example). They are written while the stream is read.
 impl From<Vec<u8>> for ByteStream {
     fn from(bytes: Vec<u8>) -> Self {

@@ -81,6 +81,8 @@ pub(crate) use mock::host;
 
 pub use bindings::rota::runbook::run::{Level, MetricKind, RunInfo, RunMode as Mode, Trigger};
 pub use bindings::rota::runbook::types::{Error as HostError, Fault};
+#[cfg(target_arch = "wasm32")]
+pub use bytes::ByteWriter;
 pub use bytes::{ByteStream, Ending, Passed, Recipients};
 pub use concurrent::{each, join};
 pub use context::Context;

@@ -224,6 +224,9 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
     let source = Source { name: &parameters.name, text: &parameters.script };
     let script = split::split(source, Variables::given(&parameters.variables)?)?;
     check(&cx, &parameters, source, &script)?;
+    for name in parameters.variables.keys().filter(|name| !script.used.contains(*name)) {
+        rota_sdk::warn!("the script has no :{name}, for which a value was given: is it misspelt?");
+    }
     // What is looked up about the server narrows its session's search_path; the script gets one of its own.
     let server = Server::inspect(&mut cx.database().open().await?).await?;
     let mut session = cx.database().open().await?;

@@ -8,6 +8,7 @@ use crate::variables::{self, Variables};
 use commands::refused;
 use rota_sdk::prelude::*;
 use rota_sdk::sql::Value;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// One thing to do.
@@ -66,6 +67,8 @@ pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
     /// The names that the server is to quote.
     pub(crate) names: Vec<String>,
+    /// The variables that it has.
+    pub(crate) used: BTreeSet<String>,
 }
 
 impl Statement {
@@ -206,6 +209,7 @@ impl Splitter<'_> {
         };
         let name = token.name(self.source.text);
         let value = self.variables.get(name).map_err(|error| self.at(token.at.start, error))?.clone();
+        self.script.used.insert(name.to_owned());
         let wrong = |error: Error| self.at(token.at.start, error);
         match form {
             Form::Name => {

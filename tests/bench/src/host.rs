@@ -3,6 +3,7 @@
 use crate::source::SourceCapability;
 use anyhow::{Context as _, bail};
 use rota_authority::{Gate, Grant, MemoryLedger, Mode, Quotas, RunIdentity};
+use rota_capability::tape::Tape;
 use rota_capability::{Capability, Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
 use rota_capability_bytes::BytesCapability;
 use rota_capability_sql::SqlCapability;
@@ -10,7 +11,7 @@ use rota_capability_storage::StorageCapability;
 use rota_config::Binding;
 use rota_sandbox::{Cancel, Ended, Plugin, Sandbox, SandboxOptions};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The guest's component.
 pub(crate) const GUEST: &[u8] = include_bytes!(env!("ROTA_BENCH_GUEST"));
@@ -18,7 +19,7 @@ pub(crate) const GUEST: &[u8] = include_bytes!(env!("ROTA_BENCH_GUEST"));
 /// A host with the guest loaded.
 pub(crate) struct Host {
     sandbox: Arc<Sandbox>,
-    plugin: Plugin,
+    pub(crate) plugin: Plugin,
 }
 
 impl Host {
@@ -36,7 +37,12 @@ impl Host {
 
     /// One run, with a gate, limits and grants of its own. Gives the number that the guest reports.
     pub(crate) async fn run(&self, parameters: &str, grants: Vec<Grant>) -> anyhow::Result<u64> {
-        let finished = self.sandbox.run(&self.plugin, context(grants), parameters, &Cancel::default()).await;
+        self.run_on(parameters, grants, Tape::Live).await
+    }
+
+    /// The same, with its calls kept or answered.
+    pub(crate) async fn run_on(&self, parameters: &str, grants: Vec<Grant>, tape: Tape) -> anyhow::Result<u64> {
+        let finished = self.sandbox.run(&self.plugin, context(grants, tape), parameters, &Cancel::default()).await;
         match finished.ended {
             Ended::Reported(report) => report.data.parse().context("the guest reported no number"),
             Ended::Failed(failure) => bail!("the guest failed: {}", failure.message),
@@ -45,7 +51,7 @@ impl Host {
     }
 }
 
-fn context(grants: Vec<Grant>) -> Arc<RunContext> {
+fn context(grants: Vec<Grant>, tape: Tape) -> Arc<RunContext> {
     let identity = RunIdentity { run: "bench".into(), job: "bench".into() };
     let gate = Gate::new(identity, Mode::Execute, Quotas::default(), Arc::new(MemoryLedger::default()), grants);
     let facts = RunFacts {
@@ -56,7 +62,9 @@ fn context(grants: Vec<Grant>) -> Arc<RunContext> {
         started_at: SystemTime::now(),
         slots: vec!["database".into(), "bucket".into(), "program".into()],
     };
-    RunContext::new(gate, facts, Limits::default(), Arc::new(Quiet), Arc::new(Transient::default()))
+    // A million calls take as long as they take.
+    let limits = Limits { cpu: Duration::from_secs(3_600), ..Limits::default() };
+    RunContext::taped(gate, facts, limits, Arc::new(Quiet), Arc::new(Transient::default()), tape)
 }
 
 /// A grant of some accesses on the binding that an address makes.

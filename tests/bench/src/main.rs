@@ -13,6 +13,7 @@ mod host;
 mod measure;
 mod noop;
 mod pump;
+mod replay;
 mod restore;
 mod rows;
 mod source;
@@ -25,7 +26,7 @@ use rota_testbed::{Postgres, PostgresOptions};
 use std::path::PathBuf;
 
 /// The figures' names.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "noop",
     "backup",
     "restore",
@@ -40,6 +41,7 @@ const NAMES: [&str; 14] = [
     "invalidate-kubectl",
     "pods",
     "exec",
+    "replay",
 ];
 
 fn names() -> clap::builder::PossibleValuesParser {
@@ -112,6 +114,9 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     }
     if wanted("pump") {
         take(pump::measure(&host, rounds).await.context("pump")?);
+    }
+    if named("replay") {
+        take(replay::measure(&host, rounds.min(3)).await.context("replay")?);
     }
     if wanted("denied") {
         take(denied::measure(&host, rounds).await.context("denied")?);

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 
 /// No command of a test takes longer; one that does has failed.
@@ -127,6 +127,29 @@ impl Rota {
         let output = tokio::time::timeout(longest, self.command(arguments).output())
             .await
             .with_context(|| format!("{} did not end in {longest:?}", shown(arguments)))??;
+        Ok(Said {
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Runs a command that reads a text from its standard input.
+    ///
+    /// # Errors
+    /// When it cannot be run, or does not end in a minute.
+    pub async fn run_with<A: AsRef<OsStr>>(&self, arguments: &[A], input: &str) -> anyhow::Result<Said> {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn()?;
+        let mut stdin = child.stdin.take().context("stdin is piped")?;
+        let written = async {
+            // One that ends before it has read all is no error of the text's.
+            let _ = stdin.write_all(input.as_bytes()).await;
+            drop(stdin);
+        };
+        let both = async { tokio::join!(written, child.wait_with_output()).1 };
+        let output = tokio::time::timeout(LONGEST, both)
+            .await
+            .with_context(|| format!("{} did not end in {LONGEST:?}", shown(arguments)))??;
         Ok(Said {
             status: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

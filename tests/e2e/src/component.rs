@@ -69,3 +69,77 @@ fn unsigned(into: &mut Vec<u8>, mut value: usize) {
         }
     }
 }
+
+/// A component that exports what a plugin exports, and whose one function takes long to compile: so many locals, all of them alive over
+/// so many branches.
+#[must_use]
+pub fn slow_to_compile(locals: usize, branches: usize) -> Vec<u8> {
+    // loop: every local takes part in every turn, so that each branch carries all of them.
+    let mut code = vec![1];
+    unsigned(&mut code, locals);
+    code.push(0x7f); // so many i32
+    for branch in 0..branches {
+        let (one, other) = (branch % locals, (branch * 7 + 1) % locals);
+        code.extend_from_slice(&[0x03, 0x40]); // loop
+        for (opcode, local) in [(0x20, one), (0x20, other)] {
+            code.push(opcode);
+            unsigned(&mut code, local);
+        }
+        code.push(0x6a); // i32.add
+        code.push(0x22); // local.tee
+        unsigned(&mut code, other);
+        code.extend_from_slice(&[0x0d, 0x00, 0x0b]); // br_if 0, end
+    }
+    code.push(0x0b);
+    let mut body = vec![1];
+    unsigned(&mut body, code.len());
+    body.extend_from_slice(&code);
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    section(&mut module, 1, &[1, 0x60, 0, 0]);
+    section(&mut module, 3, &[1, 0]);
+    section(&mut module, 7, &[1, 1, b'f', 0, 0]);
+    section(&mut module, 10, &body);
+
+    let mut component = EMPTY.to_vec();
+    section(&mut component, 1, &module);
+    section(&mut component, 2, &[1, 0, 0, 0]); // an instance of it
+    section(&mut component, 6, &[1, 0x00, 0x00, 0x01, 0, 1, b'f']); // its function
+    section(&mut component, 7, &[1, 0x40, 0, 0x01, 0x00]); // () -> ()
+    section(&mut component, 8, &[1, 0x00, 0x00, 0, 0, 0]); // lifted
+    let mut exports = vec![2];
+    for name in ["describe", "run"] {
+        exports.push(0);
+        unsigned(&mut exports, name.len());
+        exports.extend_from_slice(name.as_bytes());
+        exports.extend_from_slice(&[0x01, 0, 0]);
+    }
+    section(&mut component, 11, &exports);
+    component
+}
+
+/// A component whose types are lists of lists of lists, so deep, and that exports nothing.
+#[must_use]
+pub fn deep_types(depth: usize) -> Vec<u8> {
+    let mut types = Vec::new();
+    unsigned(&mut types, depth);
+    types.extend_from_slice(&[0x70, 0x7f]); // list of bool
+    for below in 0..depth - 1 {
+        types.push(0x70);
+        unsigned(&mut types, below);
+    }
+    let mut component = EMPTY.to_vec();
+    section(&mut component, 7, &types);
+    component
+}
+
+/// Components within components, so deep.
+#[must_use]
+pub fn deep_components(depth: usize) -> Vec<u8> {
+    let mut component = EMPTY.to_vec();
+    for _ in 0..depth {
+        let mut outer = EMPTY.to_vec();
+        section(&mut outer, 4, &component);
+        component = outer;
+    }
+    component
+}

@@ -33,6 +33,7 @@ impl InProcess {
             artifacts: None,
             bindings: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            teams: BTreeMap::new(),
             limits: Limits::default(),
             max_memory: MAX_MEMORY,
             state_dir: state.path().to_owned(),
@@ -68,6 +69,7 @@ impl InProcess {
             timeout: None,
             limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
             trigger: Trigger::Manual,
+            record: None,
         };
         let prepared = self.host.prepare(&request).await?;
         let view = self.host.execute(prepared, Arc::new(Unwatched), &Cancel::default()).await;

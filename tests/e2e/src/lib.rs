@@ -7,6 +7,7 @@
 //! | [`component`] | components that are none, or want what no host gives |
 //! | [`Attempts`] | the attempts of one run, straight in the sandbox |
 //! | [`InProcess`] | a host in this process, for what is measured within a run |
+//! | [`Terminal`] | a terminal that a person sits at |
 //! | [`processes`] | which processes a run has left |
 //! | [`crash`] | a host killed before and after every single effect of a run |
 //!
@@ -20,10 +21,12 @@ pub mod crash;
 mod in_process;
 pub mod probe;
 pub mod processes;
+mod terminal;
 
 pub use attempts::Attempts;
 pub use command::{Rota, Running, Said};
 pub use in_process::InProcess;
+pub use terminal::Terminal;
 
 /// Ask a page for what it says: the status and the body.
 ///

@@ -1,6 +1,7 @@
 //! An author's way: `rota plugin new`, `build`, `check`, `wit` and `dev`, with the real cargo and a real server.
 
 mod c;
+mod cases;
 mod examples;
 mod javascript;
 mod page;

@@ -10,8 +10,10 @@
 //! | `durable` | steps, compensations and sleep, and what is done to them that must not be |
 //! | `hostile` | guests that do what a plugin must not |
 //! | `kubernetes` | the cluster: what a plugin can do there, and what it cannot |
+//! | `packages` | registries, the lock, updates, and what is made to cost |
 //! | `refused` | files that are no plugin |
 //! | `serve` | hosts that serve: schedules, runs that survive, what people do meanwhile |
+//! | `signatures` | plugins signed, and refused where they are not |
 //! | `secrets` | canaries, searched for everywhere |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what they expect by unwrapping")]
@@ -24,9 +26,11 @@ mod contract;
 mod durable;
 mod hostile;
 mod kubernetes;
+mod packages;
 mod refused;
 mod secrets;
 mod serve;
+mod signatures;
 
 /// The binary under test.
 fn rota() -> rota_tests::Rota {

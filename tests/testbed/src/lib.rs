@@ -1,5 +1,5 @@
 //! Real servers for tests and the demo: PostgreSQL with pgvector ([`Postgres`]), S3 ([`S3`]), Valkey ([`Valkey`], which stands in for
-//! Dragonfly), NATS ([`Nats`]) and Kubernetes ([`Cluster`]), PostgreSQL with a streaming standby ([`Postgres::standby`]) and as pods behind a
+//! Dragonfly), NATS ([`Nats`]), an OCI registry ([`Registry`]) and Kubernetes ([`Cluster`]), PostgreSQL with a streaming standby ([`Postgres::standby`]) and as pods behind a
 //! Service ([`PostgresPods`]), from what `scripts/setup` put into the tools folder; and the means to break them: a proxy that is stalled,
 //! slowed down or cut ([`TcpProxy`]), a disk that is full ([`SmallDisk`]), servers that are killed, paused
 //! and started again.
@@ -22,6 +22,7 @@ mod postgres;
 mod postgres_access;
 mod postgres_pods;
 mod proxy;
+mod registry;
 mod resp;
 mod s3;
 mod server;
@@ -40,6 +41,7 @@ pub use postgres::{Postgres, PostgresOptions, PostgresVersion};
 pub use postgres_access::{Database, PostgresAccess};
 pub use postgres_pods::{PostgresPod, PostgresPods};
 pub use proxy::TcpProxy;
+pub use registry::Registry;
 pub use resp::{Resp, RespClient};
 pub use s3::{S3, S3Access, S3Keys, S3Options};
 pub use standby::StandbyOptions;

@@ -7,7 +7,7 @@ use crate::monitor::{self, Commands};
 use crate::unlink::Progress;
 use rota_authority::{Authorized, Cache, CacheAccess, EffectClass, Exact};
 use rota_capability::Items;
-use rota_capability::streams::{Offloaded, give_outcome};
+use rota_capability::streams::{Offloaded, give_future, give_outcome};
 use rota_contract::Error;
 use tokio::sync::mpsc;
 use wasmtime::AsContextMut as _;
@@ -65,7 +65,7 @@ fn give<T, I, W>(
 ) -> Answer<Given<I, u64>>
 where
     T: Send + 'static,
-    I: wasmtime::component::Lower + wasmtime::component::Lift + Send + Sync + 'static,
+    I: wasmtime::component::Lower + wasmtime::component::Lift + serde::Serialize + Send + Sync + 'static,
     W: Send + Unpin + 'static,
 {
     accessor.with(|mut access| {
@@ -94,7 +94,7 @@ pub(super) fn unlink_matching<T: Send + 'static>(
     accessor.with(|mut access| {
         let (items, _) = Items::new(reports, (), &run);
         let stream = StreamReader::new(access.as_context_mut(), items)?;
-        let future = FutureReader::new(access.as_context_mut(), async move { wasmtime::error::Ok(work.await) })?;
+        let future = give_future(&mut access, work)?;
         Ok(Ok((stream, future)))
     })
 }

@@ -7,7 +7,7 @@ use crate::write::Change;
 use crate::{exec, job, secrets};
 use rota_authority::{Authorized, Decision, Effect, EffectClass, Exact, Kubernetes, KubernetesAccess, Mode, Permit};
 use rota_capability::streams::Reader;
-use rota_capability::{Child, refused};
+use rota_capability::{Child, Digest, refused};
 use rota_contract::Error;
 use serde_json::Value;
 
@@ -85,6 +85,7 @@ impl Call {
         &self,
         command: super::kubernetes::Command,
         stdin: Option<Reader>,
+        written: Option<Digest>,
     ) -> Result<Child, Error> {
         const OPERATION: &str = "kubernetes.exec";
         let authorized = self.authorise(OPERATION, &[KubernetesAccess::Exec])?;
@@ -95,14 +96,16 @@ impl Call {
         self.client().admit(&authorized, OPERATION, "exec", &pod).await?;
         let command =
             exec::Command { pod, container: command.container, words: command.words, verified: command.verified };
-        // What is sent to its input is not among it.
+        // Of what is sent to its input: that something is, and what the guest wrote itself.
         let container = command.container.clone().unwrap_or_default();
-        let exact = Exact::of([&container].into_iter().chain(&command.words));
+        let input = stdin.as_ref().map(|_| written.as_ref().map_or(&b"a stream"[..], |digest| &digest[..]));
+        let exact = Exact::of([&container].into_iter().chain(&command.words)).with(input);
         let effect =
             Effect { object: command.pod.shown(), detail: command.shown(), class: EffectClass::Destructive, exact };
         match authorized.effect(effect).await.map_err(refused)? {
             Decision::Planned => Ok(Child::planned()),
             Decision::Perform(permit) => {
+                let stdin = stdin.map(|reader| self.guard.run().sending(reader));
                 let running = self.client().exec(permit, command, stdin).await?;
                 Ok(Child::new(running.until_stopped(self.guard.run())))
             }

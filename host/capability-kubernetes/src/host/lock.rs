@@ -4,6 +4,7 @@ use super::kubernetes::{self, Kind, Object};
 use super::{Answer, Call, HeldLock, Host};
 use crate::lock::taken;
 use rota_authority::{Decision, Effect, EffectClass, Exact, KubernetesAccess, Mode};
+use rota_capability::tape::{Plain, ask, called_through};
 use rota_capability::{Guest, begin, denied, refused};
 use rota_contract::Error;
 use wasmtime::component::{Accessor, Resource};
@@ -47,51 +48,59 @@ impl Call {
 
 impl<T: Send + 'static> kubernetes::HostLockWithStore<T> for Host {
     async fn check(accessor: &Accessor<T, Self>, lock: Resource<HeldLock>) -> Answer<()> {
-        let (_guard, checked) = begin(accessor, |guest| {
-            let held = guest.table.get(&lock)?;
-            Ok(held.lock.as_ref().map_or(Ok(()), crate::lock::Lock::check))
-        })?;
-        Ok(checked)
+        let asking = ask(accessor, "kubernetes.lock.check", Some(lock.rep()), |asked| asked);
+        called_through(accessor, asking, Plain, async {
+            let (_guard, checked) = begin(accessor, |guest| {
+                let held = guest.table.get(&lock)?;
+                Ok(held.lock.as_ref().map_or(Ok(()), crate::lock::Lock::check))
+            })?;
+            Ok(checked)
+        })
+        .await
     }
 
     async fn release(accessor: &Accessor<T, Self>, lock: Resource<HeldLock>) -> Answer<()> {
-        let (guard, (slot, object)) = begin(accessor, |guest| {
-            let held = guest.table.get(&lock)?;
-            Ok((held.slot.clone(), held.object.clone()))
-        })?;
-        let decided = async {
-            let gate = &guard.run().gate;
-            let authorized = gate
-                .authorise::<rota_authority::Kubernetes>("kubernetes.release", &slot, &[KubernetesAccess::Write])
-                .map_err(denied)?;
-            let effect = Effect {
-                object,
-                detail: "give the lock back".to_owned(),
-                class: EffectClass::Write,
-                exact: Exact::shown(),
-            };
-            authorized.effect(effect).await.map_err(refused)
-        };
-        let permit = match decided.await {
-            Ok(Decision::Perform(permit)) => permit,
-            Ok(Decision::Planned) => return Ok(Ok(())),
-            Err(error) => return Ok(Err(error)),
-        };
-        let releasing = accessor.with(|mut access| {
-            let held: wasmtime::Result<&mut HeldLock> = Ok(access.get().table.get_mut(&lock)?);
-            held.map(|held| held.lock.as_mut().map(crate::lock::Lock::release))
-        })?;
-        let result = match releasing {
-            Some(releasing) => releasing.await,
-            None => Ok(()),
-        };
-        Ok(permit.conclude(result, |()| "given back".to_owned()).await)
+        let asking = ask(accessor, "kubernetes.lock.release", Some(lock.rep()), |asked| asked);
+        called_through(accessor, asking, Plain, release(accessor, &lock)).await
     }
+}
+
+async fn release<T: Send + 'static>(accessor: &Accessor<T, Host>, lock: &Resource<HeldLock>) -> Answer<()> {
+    let (guard, (slot, object)) = begin(accessor, |guest| {
+        let held = guest.table.get(lock)?;
+        Ok((held.slot.clone(), held.object.clone()))
+    })?;
+    let decided = async {
+        let gate = &guard.run().gate;
+        let authorized = gate
+            .authorise::<rota_authority::Kubernetes>("kubernetes.release", &slot, &[KubernetesAccess::Write])
+            .map_err(denied)?;
+        let effect = Effect {
+            object,
+            detail: "give the lock back".to_owned(),
+            class: EffectClass::Write,
+            exact: Exact::shown(),
+        };
+        authorized.effect(effect).await.map_err(refused)
+    };
+    let permit = match decided.await {
+        Ok(Decision::Perform(permit)) => permit,
+        Ok(Decision::Planned) => return Ok(Ok(())),
+        Err(error) => return Ok(Err(error)),
+    };
+    let releasing = accessor.with(|mut access| {
+        let held: wasmtime::Result<&mut HeldLock> = Ok(access.get().table.get_mut(lock)?);
+        held.map(|held| held.lock.as_mut().map(crate::lock::Lock::release))
+    })?;
+    let result = match releasing {
+        Some(releasing) => releasing.await,
+        None => Ok(()),
+    };
+    Ok(permit.conclude(result, |()| "given back".to_owned()).await)
 }
 
 impl kubernetes::HostLock for &mut Guest {
     fn drop(&mut self, lock: Resource<HeldLock>) -> wasmtime::Result<()> {
-        self.table.delete(lock)?;
-        Ok(())
+        self.release(lock)
     }
 }

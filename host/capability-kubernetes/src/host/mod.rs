@@ -29,6 +29,7 @@ mod generated {
             "rota:runbook/kubernetes.lock": super::HeldLock,
         },
         imports: { default: trappable },
+        additional_derives: [serde::Serialize, serde::Deserialize],
     });
 }
 
@@ -67,6 +68,7 @@ impl Capability for KubernetesCapability {
     fn provide(&self, services: &mut Services) {
         services.provide(Clusters);
         services.provide(Remotes(Arc::new(Places)));
+        rota_config::read_kubernetes_secrets_with(crate::reference::fetch);
     }
 }
 

@@ -4,6 +4,7 @@ use super::kubernetes::{Listed, Watched};
 use crate::read::Listing;
 use crate::watch::Watching;
 use rota_capability::RunContext;
+use rota_capability::tape::{Tap, current};
 use rota_contract::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,7 +19,7 @@ const AT_ONCE: usize = 64;
 /// Where items come from, and what is to be told when there are no more.
 pub(super) trait Items: Send + 'static {
     /// What a guest gets.
-    type Item: Lower + Lift + Send + Sync + 'static;
+    type Item: Lower + Lift + serde::Serialize + Send + Sync + 'static;
     /// The next one.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>>;
     /// No more came: tell how it ended.
@@ -30,11 +31,12 @@ pub(super) struct Producer<I> {
     /// None once the run was told to stop: what they come from ends with it, and the outcome is `cancelled`.
     items: Option<I>,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+    tap: Option<Tap>,
 }
 
 impl<I> Producer<I> {
     pub(super) fn new(items: I, run: &RunContext) -> Self {
-        Self { items: Some(items), stopped: Box::pin(run.stopped()) }
+        Self { items: Some(items), stopped: Box::pin(run.stopped()), tap: current() }
     }
 }
 
@@ -56,19 +58,29 @@ impl<I: Items + Unpin, D> StreamProducer<D> for Producer<I> {
         if self.stopped.as_mut().poll(cx).is_ready() {
             self.items = None;
         }
-        let Some(items) = &mut self.items else { return Poll::Ready(Ok(StreamResult::Dropped)) };
+        let me = &mut *self;
+        let mut ended = || {
+            if let Some(mut tap) = me.tap.take() {
+                tap.ended();
+            }
+            Poll::Ready(Ok(StreamResult::Dropped))
+        };
+        let Some(items) = &mut me.items else { return ended() };
         let mut batch = Vec::new();
         while batch.len() < room {
             match items.poll_next(cx) {
                 Poll::Ready(Some(item)) => batch.push(item),
                 Poll::Ready(None) if batch.is_empty() => {
                     ready!(items.end(cx));
-                    return Poll::Ready(Ok(StreamResult::Dropped));
+                    return ended();
                 }
                 Poll::Pending if batch.is_empty() && finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
                 Poll::Pending if batch.is_empty() => return Poll::Pending,
                 Poll::Ready(None) | Poll::Pending => break,
             }
+        }
+        if let Some(tap) = &me.tap {
+            tap.items(&batch);
         }
         destination.set_buffer(batch.into());
         Poll::Ready(Ok(StreamResult::Completed))

@@ -10,9 +10,11 @@ use std::sync::Arc;
 const LONG: usize = 16 << 10;
 
 /// A statement that is granted.
-pub(super) struct Judged {
-    pub(super) authorized: Authorized<Sql>,
-    pub(super) statement: Statement,
+pub struct Judged {
+    /// What the run may do.
+    pub authorized: Authorized<Sql>,
+    /// What the statement is.
+    pub statement: Statement,
 }
 
 impl Judged {
@@ -22,12 +24,15 @@ impl Judged {
     }
 
     /// Whether all that it needs is `read`.
-    pub(super) fn only_reads(&self) -> bool {
+    pub fn only_reads(&self) -> bool {
         self.statement.accesses.is_subset(AccessSet::of(SqlAccess::Read))
     }
 
     /// It must only read.
-    pub(super) fn must_read(self) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// `invalid-argument` when it does more.
+    pub fn must_read(self) -> Result<Self, Error> {
         if self.only_reads() {
             return Ok(self);
         }
@@ -38,12 +43,10 @@ impl Judged {
     }
 
     /// What the mode makes of it as an effect, in another database than the binding's where one is named.
-    pub(super) async fn decide(
-        &self,
-        database: Option<&str>,
-        detail: String,
-        exact: Exact,
-    ) -> Result<Decision<Sql>, Error> {
+    ///
+    /// # Errors
+    /// When the run's effects are used up, or it is not in the plan that the run is held to.
+    pub async fn decide(&self, database: Option<&str>, detail: String, exact: Exact) -> Result<Decision<Sql>, Error> {
         let class = match self.statement.effect {
             rota_classifier::EffectClass::Destructive => EffectClass::Destructive,
             _ => EffectClass::Write,
@@ -58,17 +61,18 @@ impl Judged {
 }
 
 /// Classify and authorise a statement.
-pub(super) async fn statement(
-    gate: &Arc<Gate>,
-    operation: &'static str,
-    slot: &str,
-    text: &str,
-) -> Result<Judged, Error> {
+///
+/// # Errors
+/// `invalid-argument` for what is no statement, `denied` for what is not granted.
+pub async fn statement(gate: &Arc<Gate>, operation: &'static str, slot: &str, text: &str) -> Result<Judged, Error> {
     judge(gate, operation, slot, parse(text, classify).await)
 }
 
 /// The same for a COPY.
-pub(super) async fn copy(
+///
+/// # Errors
+/// As [`statement`]'s.
+pub async fn copy(
     gate: &Arc<Gate>,
     operation: &'static str,
     slot: &str,

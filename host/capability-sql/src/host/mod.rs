@@ -1,7 +1,7 @@
 //! The WIT side of `sql`. Each import does the same steps in the same order: classify, authorise, decide on the effect, call
 //! the client.
 
-mod judge;
+pub mod judge;
 mod rows;
 mod session;
 mod transaction;

@@ -4,6 +4,7 @@ use crate::query::{Batches, Row, Rows};
 use crate::wit::Column;
 use rota_capability::RunContext;
 use rota_capability::streams::give_outcome;
+use rota_capability::tape::{Tap, current};
 use rota_contract::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -27,7 +28,7 @@ where
 {
     let stream = StreamReader::new(
         access.as_context_mut(),
-        RowStream { batches: Some(rows.batches), stopped: Box::pin(run.stopped()) },
+        RowStream { batches: Some(rows.batches), stopped: Box::pin(run.stopped()), tap: current() },
     )?;
     let outcome = give_outcome(access, rows.outcome)?;
     Ok((rows.columns, stream, outcome))
@@ -37,6 +38,7 @@ struct RowStream {
     /// None once the run was told to stop: the statement ends with it.
     batches: Option<Batches<Vec<Row>>>,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+    tap: Option<Tap>,
 }
 
 impl<D> StreamProducer<D> for RowStream {
@@ -60,14 +62,26 @@ impl<D> StreamProducer<D> for RowStream {
         if self.stopped.as_mut().poll(cx).is_ready() {
             self.batches = None;
         }
-        let Some(batches) = &mut self.batches else { return Poll::Ready(Ok(StreamResult::Dropped)) };
+        let me = &mut *self;
+        let next = match &mut me.batches {
+            Some(batches) => ready!(batches.poll_recv(cx)),
+            None => None,
+        };
         // What the guest has no room for stays in the buffer, and is given before this is asked again.
-        Poll::Ready(Ok(match ready!(batches.poll_recv(cx)) {
+        Poll::Ready(Ok(match next {
             Some(batch) => {
+                if let Some(tap) = &me.tap {
+                    tap.items(&batch);
+                }
                 destination.set_buffer(VecBuffer::from(batch));
                 StreamResult::Completed
             }
-            None => StreamResult::Dropped,
+            None => {
+                if let Some(mut tap) = me.tap.take() {
+                    tap.ended();
+                }
+                StreamResult::Dropped
+            }
         }))
     }
 }

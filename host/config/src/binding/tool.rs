@@ -142,7 +142,7 @@ impl Program {
     }
 
     /// None if the path is not absolute.
-    pub(super) fn new(path: impl Into<PathBuf>) -> Option<Self> {
+    pub fn new(path: impl Into<PathBuf>) -> Option<Self> {
         Some(path.into()).filter(|path: &PathBuf| path.is_absolute() && path.file_name().is_some()).map(Self)
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 pub use plugin::{JobError, PluginRef};
-pub use policy::{After, AfterEnd, FailOn, Retries, RetryOn, Undo};
+pub use policy::{After, AfterEnd, FailOn, Record, Retries, RetryOn, Undo};
 
 use crate::access::Access;
 use crate::section::record;
@@ -53,6 +53,8 @@ record! {
         pub approval: bool = false;
         /// How bad a report must be for its run to count as failed: jobs after it, pauses after failures and whoever looks see that. What the run did stays.
         pub fail_on: FailOn = FailOn::Never;
+        /// Which of its runs are recorded: every call of the plugin with its answer, so that `rota runs replay` can run it again without reaching anything.
+        pub record: Record = Record::Never;
         /// Limits of this job, over those for all.
         pub limits: LimitOverrides = LimitOverrides::default();
         /// The word that a plugin which can lose data asks for, given in advance by whoever writes this; without it, a person is asked.

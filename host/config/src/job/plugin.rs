@@ -26,14 +26,34 @@ pub enum PluginRef {
         /// What was written after the `@`: a version or the beginning of one (`1`, `1.2`), or a digest (`sha256:...`).
         version: Option<String>,
     },
+    /// One of a registry: `registry.example/growth/expired-sessions@1`. What may stand there is known to whoever fetches it.
+    Package(String),
     /// A component in a file.
     File(PathBuf),
+}
+
+impl PluginRef {
+    /// Whether a text names a package of a registry rather than a file: its part before the first `/` is a host (it has a dot or a port, or
+    /// is `localhost`), and it does not end in `.wasm`. A file of such a path is named `./registry.example/x`.
+    pub fn is_package(text: &str) -> bool {
+        let Some((host, rest)) = text.split_once('/') else { return false };
+        let is_host = host == "localhost" || (host.contains(['.', ':']) && !host.starts_with('.'));
+        is_host && !rest.is_empty() && !text.ends_with(".wasm")
+    }
 }
 
 impl FromStr for PluginRef {
     type Err = JobError;
 
     fn from_str(text: &str) -> Result<Self, JobError> {
+        if Self::is_package(text) {
+            if text.len() > 600 || !text.chars().all(|c| c.is_ascii_graphic()) {
+                let message =
+                    "is not a package; write REGISTRY/NAME@VERSION, as registry.example/growth/expired-sessions@1";
+                return Err(JobError(format!("{} {message}", quoted(text))));
+            }
+            return Ok(Self::Package(text.to_owned()));
+        }
         if text.contains('/') || text.ends_with(".wasm") {
             return Ok(Self::File(PathBuf::from(text)));
         }
@@ -59,6 +79,7 @@ impl fmt::Display for PluginRef {
         match self {
             Self::Named { name, version: None } => f.write_str(name),
             Self::Named { name, version: Some(version) } => write!(f, "{name}@{version}"),
+            Self::Package(text) => f.write_str(text),
             Self::File(path) => path.display().fmt(f),
         }
     }
@@ -82,7 +103,7 @@ impl Decode for PluginRef {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "examples": ["postgres-backup@1"] })
+        json_schema!({ "type": "string", "minLength": 1, "examples": ["postgres-backup@1", "registry.example/growth/expired-sessions@1"] })
     }
 }
 
@@ -100,6 +121,13 @@ mod tests {
             ),
             ("./mine.wasm", PluginRef::File("./mine.wasm".into())),
             ("mine.wasm", PluginRef::File("mine.wasm".into())),
+            ("./registry.example/x", PluginRef::File("./registry.example/x".into())),
+            ("/plugins.d/x", PluginRef::File("/plugins.d/x".into())),
+            ("plugins.d/x.wasm", PluginRef::File("plugins.d/x.wasm".into())),
+            ("plugins/x", PluginRef::File("plugins/x".into())),
+            ("registry.example/x@1", PluginRef::Package("registry.example/x@1".to_owned())),
+            ("localhost/x:1.2.3", PluginRef::Package("localhost/x:1.2.3".to_owned())),
+            ("127.0.0.1:5000/team/x", PluginRef::Package("127.0.0.1:5000/team/x".to_owned())),
         ] {
             assert_eq!(text.parse::<PluginRef>(), Ok(expected));
         }
@@ -112,6 +140,15 @@ mod tests {
             ("postgres-backup@", "\"postgres-backup@\" names no version after the \"@\", as postgres-backup@1 does"),
         ] {
             assert_eq!(text.parse::<PluginRef>().unwrap_err().to_string(), message);
+        }
+        for text in ["registry.example/a\u{202e}b@1", "registry.example/a b", "registry.example/a\u{1b}[31m"] {
+            let refused = text.parse::<PluginRef>().unwrap_err().to_string();
+            assert!(
+                refused.ends_with(
+                    "is not a package; write REGISTRY/NAME@VERSION, as registry.example/growth/expired-sessions@1"
+                ),
+                "{refused}"
+            );
         }
     }
 }

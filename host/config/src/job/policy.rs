@@ -41,6 +41,18 @@ words! {
     }
 }
 
+words! {
+    /// Which runs are recorded, so that they can be replayed.
+    pub enum Record ("a word for which runs are recorded") {
+        /// None.
+        Never = "never",
+        /// Those that do not succeed: each is recorded, and the recording of one that succeeds is deleted.
+        OnFailure = "on-failure",
+        /// All.
+        Always = "always",
+    }
+}
+
 section! {
     /// What is tried again: faults that may pass, of procedures that may be repeated.
     pub struct Retries {

@@ -142,11 +142,22 @@ fn what_is_no_readable_file_is_refused() {
 }
 
 #[test]
-fn a_kubernetes_secret_says_when_it_comes() {
-    let error = SecretRef::parse("kubernetes:ns/postgres/password").unwrap().resolve().unwrap_err().to_string();
+fn a_kubernetes_secret_is_read_by_whoever_speaks_with_clusters() {
+    let secret = |text: &str| SecretRef::parse(text).unwrap().resolve();
+    let error = secret("kubernetes:ns/postgres/password").unwrap_err().to_string();
     assert_eq!(
         error,
-        "kubernetes:ns/postgres/password cannot be read yet: references to Kubernetes secrets come with the \
-         Kubernetes capability; mount the secret and use file:PATH"
+        "the secret kubernetes:ns/postgres/password cannot be read: this program speaks with no cluster; mount the \
+         secret and use file:PATH"
     );
+    super::read_kubernetes_secrets_with(|namespace, secret, key| match (namespace, secret, key) {
+        ("ns", "postgres", "password") => Ok(b"c4nary\n".to_vec()),
+        ("ns", "postgres", "large") => Ok(vec![b'x'; 70_000]),
+        _ => Err("there is no such Secret".into()),
+    });
+    assert_eq!(secret("kubernetes:ns/postgres/password").unwrap().expose(), "c4nary", "without its last line end");
+    let error = secret("kubernetes:ns/other/password").unwrap_err().to_string();
+    assert_eq!(error, "the secret kubernetes:ns/other/password cannot be read: there is no such Secret");
+    let error = secret("kubernetes:ns/postgres/large").unwrap_err().to_string();
+    assert!(error.contains("larger than 64 KiB"), "{error}");
 }

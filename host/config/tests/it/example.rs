@@ -71,7 +71,7 @@ fn what_the_example_comments_out_are_the_defaults() {
             assert!(EXAMPLE.contains(&format!("\n# {key} = ")), "{key} of {section} is not in the example");
         }
     }
-    for section in ["Job", "Schedule", "Retries", "Undo", "After"] {
+    for section in ["Job", "Schedule", "Retries", "Undo", "After", "Team", "TeamQuotas"] {
         let properties = keys.pointer(&format!("/$defs/{section}/properties"));
         for key in properties.and_then(Value::as_object).unwrap().keys() {
             let word =
@@ -99,6 +99,9 @@ fn the_schema_accepts_the_example_and_nothing_unknown() {
         json!({"bindings": {"A B": {"kind": "tool", "path": "/x"}}}),
         json!({"bindings": {"a": {"kind": "sql", "url": "x", "password": "hunter2"}}}),
         json!({"jobs": {"a": {}}}),
+        json!({"teams": {"a": {"jobs": ["a"]}}}),
+        json!({"teams": {"a": {"jobs": ["a"], "plugins": ["p"], "quotas": {"runs": 3}}}}),
+        json!({"teams": {"a": {"jobs": ["a"], "plugins": ["p"], "bindings": {"b": {}}}}}),
         json!({"server": {"listen": 7682}}),
         json!({"server": {"name": "a b"}}),
         json!({"server": {"labels": {"Zone": "a"}}}),

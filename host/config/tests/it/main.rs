@@ -14,6 +14,8 @@ mod schedules;
 mod server;
 mod sources;
 mod streams;
+mod teams;
+mod trust;
 
 use rota_config::{Config, Problem, Source};
 

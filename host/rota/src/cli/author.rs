@@ -9,6 +9,8 @@ pub(crate) enum PluginCommand {
     New(NewArgs),
     /// Build the component: NAME.wasm in the plugin's folder
     Build(BuildArgs),
+    /// Run the plugin's cases: files that say what its slots answer and what must come out
+    Test(TestArgs),
     /// Say what is wrong with a plugin, and what to do about it
     Check {
         /// A plugin's folder, which is built first where that is needed, or a component
@@ -23,6 +25,8 @@ pub(crate) enum PluginCommand {
     },
     /// Build and plan at each save, until interrupted
     Dev(DevArgs),
+    /// Check it, run its cases, put it into a registry and sign it
+    Publish(super::PublishArgs),
 }
 
 /// `rota plugin new`.
@@ -68,6 +72,56 @@ pub(crate) struct BuildArgs {
     /// Refuse to change the lock file of the dependencies (for CI)
     #[arg(long)]
     pub(crate) locked: bool,
+}
+
+/// `rota plugin test`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rota plugin test                          # all cases in tests/*.toml, built first; no server is needed
+  rota plugin test stale                    # those whose name or file holds `stale`
+  rota plugin test ./mine.wasm --cases a.toml --junit results.xml
+  rota plugin test --real --bind database=postgres://me@localhost/shop --grant declared
+  rota plugin test --from-run last > tests/that-night.toml")]
+pub(crate) struct TestArgs {
+    /// A plugin's folder or a component [default: .], and a part of the names of the cases that are meant
+    #[arg(value_name = "FOLDER|FILE.wasm] [FILTER", num_args = 0..=2, value_hint = ValueHint::AnyPath)]
+    pub(crate) what: Vec<String>,
+    /// A file of cases, instead of those in tests/; may be given several times
+    #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) cases: Vec<PathBuf>,
+    /// On real bindings: each case's parameters and mode, and what must come out there
+    #[arg(long)]
+    pub(crate) real: bool,
+    /// Put a binding into a slot, as for `rota run`
+    #[arg(long, value_name = "SLOT=BINDING", requires = "real")]
+    pub(crate) bind: Vec<String>,
+    /// Grant accesses on a slot, as for `rota run`
+    #[arg(long, value_name = "SLOT=ACCESS,...|declared", requires = "real")]
+    pub(crate) grant: Vec<String>,
+    /// Write a case of a recorded run to stdout, instead of running any
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["real", "cases", "junit"])]
+    pub(crate) from_run: Option<String>,
+    /// Also write the results as JUnit's XML
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) junit: Option<PathBuf>,
+    /// Take the component that is there
+    #[arg(long)]
+    pub(crate) no_build: bool,
+}
+
+impl TestArgs {
+    /// What is tested, and which of its cases: a lone word that is no place is a part of names, as with cargo test.
+    pub(crate) fn what_and_filter(&self) -> (PathBuf, Option<String>) {
+        match self.what.as_slice() {
+            [] => (PathBuf::from("."), None),
+            [what] if PathBuf::from(what).exists() || what.ends_with(".wasm") || !self.cases.is_empty() => {
+                (PathBuf::from(what), None)
+            }
+            [filter] if !filter.contains('/') => (PathBuf::from("."), Some(filter.clone())),
+            [what, rest @ ..] => (PathBuf::from(what), rest.first().cloned()),
+        }
+    }
 }
 
 /// `rota plugin dev`.

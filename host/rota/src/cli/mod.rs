@@ -2,11 +2,18 @@
 
 mod author;
 mod operate;
+mod packages;
+mod shell;
+mod signature;
 
-pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand};
+pub(crate) use author::{BuildArgs, DevArgs, Language, NewArgs, PluginCommand, TestArgs};
 pub(crate) use operate::{
-    ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand,
+    ApprovalsCommand, HostsCommand, JobsCommand, RunsCommand, RunsList, ServeArgs, Settled, StoreCommand, TeamsCommand,
 };
+
+pub(crate) use packages::{PinArgs, PublishArgs, PushArgs, UpdateArgs};
+pub(crate) use shell::ShellArgs;
+pub(crate) use signature::{KeygenArgs, SignArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -64,6 +71,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Run a script of yours, JavaScript or SQL, in the sandbox
     Exec(Box<ExecArgs>),
+    /// A prompt that keeps one sandboxed session: SQL and JavaScript, planned before they change anything
+    Shell(Box<ShellArgs>),
     /// Past and present runs
     #[command(subcommand)]
     Runs(RunsCommand),
@@ -75,6 +84,9 @@ pub(crate) enum Command {
     /// Runs that wait for somebody's approval (jobs with `approval = true`)
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
+    /// The teams that have jobs here: what they may, and what they have used today
+    #[command(subcommand)]
+    Teams(TeamsCommand),
     /// The hosts that serve
     #[command(subcommand)]
     Hosts(HostsCommand),
@@ -114,12 +126,22 @@ pub(crate) struct Means {
     /// Set a limit for this run (memory=512MiB, cpu=5m, ...)
     #[arg(long, value_name = "LIMIT=VALUE")]
     pub(crate) limit: Vec<String>,
+    /// Record the run, so that `rota runs replay` can run it again without reaching anything: always (the default of the flag), on-failure or never [default: the job's `record`, never]
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always", value_parser = recorded())]
+    pub(crate) record: Option<rota_config::Record>,
     /// Do not ask on the terminal: what is not granted, or not agreed to, is denied
     #[arg(long)]
     pub(crate) no_input: bool,
     /// Say nothing while it runs
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// The words for which runs are recorded.
+fn recorded() -> impl clap::builder::TypedValueParser<Value = rota_config::Record> {
+    use clap::builder::TypedValueParser as _;
+    let words: Vec<_> = rota_config::Record::ALL.iter().map(|record| record.as_str()).collect();
+    clap::builder::PossibleValuesParser::new(words).try_map(|word| word.parse::<rota_config::Record>())
 }
 
 /// `rota run`.
@@ -167,7 +189,7 @@ Examples:
   rota exec mend.sql --arg customer=42 --bind database=kosmos --grant database=read,write --plan
 
 A script finds db, standby, cache, bucket, cluster and stream (what is bound to the slots database, standby, cache, bucket, cluster and stream),
-print, table, report, step, compensate, args: docs/procedures/script.md. Without --grant it may read. With more it is planned first, its effects
+tool (programs), bytes (streams), print, table, report, step, compensate, args: docs/procedures/script.md. Without --grant it may read. With more it is planned first, its effects
 are listed and asked for, and what it then does is held to them.")]
 pub(crate) struct ExecArgs {
     /// Print what a script finds as TypeScript declarations, for an editor: rota exec --types > rota.d.ts
@@ -230,14 +252,41 @@ pub(crate) enum PluginsCommand {
         /// Name, name@version or path
         plugin: String,
     },
-    /// Check a component: imports, descriptor, digest
+    /// Check a component: imports, descriptor, digest, signature; without a name, all that is locked
     Verify {
-        /// Name, name@version or path
-        plugin: String,
+        /// Name, name@version, package or path
+        plugin: Option<String>,
         /// The SHA-256 that it must have
         #[arg(long, value_name = "HEX")]
         digest: Option<String>,
     },
+    /// Fetch a package from its registry and lock it
+    Pull {
+        /// REGISTRY/NAME@1 (the highest 1.x), :1.2.3 (just this), @sha256:...
+        reference: String,
+    },
+    /// Put a component into a registry as a package that other tools can read, too
+    Push(PushArgs),
+    /// Take newer versions of what is locked; says what differs, and takes what asks for more only if told so
+    Update(UpdateArgs),
+    /// What is locked, and what there would be
+    Outdated,
+    /// Forget a locked plugin, and what was kept of it
+    Remove {
+        /// The plugin's name, its package, or the whole reference
+        name: String,
+    },
+    /// Have exactly this version of a locked plugin run, until it is updated by name
+    Pin(PinArgs),
+    /// Have what was locked before run again
+    Rollback {
+        /// The plugin's name, its package, or the whole reference
+        name: String,
+    },
+    /// Sign a component or a package, so that cosign verifies it too
+    Sign(SignArgs),
+    /// Make a pair of keys for signing, without cosign
+    Keygen(KeygenArgs),
 }
 
 #[derive(Debug, Subcommand)]

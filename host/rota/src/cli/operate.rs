@@ -47,6 +47,27 @@ pub(crate) enum RunsCommand {
         #[arg(long)]
         queue: bool,
     },
+    /// Run a recorded run again on its recorded answers: nothing is reached, and nothing written. Says whether it ends the same, or shows the first call that differs
+    #[command(after_help = "\
+Examples:
+  rota runs replay last                          # the recorded build: the same report?
+  rota runs replay 3f2a --with target/mine.wasm  # would my fix have worked?
+  rota runs replay last --until 17               # the calls before number 17, with their answers
+
+Ends with status 0 where nothing differs, 1 where something does. A run is recorded with --record, or by `record` in its job.")]
+    Replay {
+        /// The run's id, or four characters or more of its beginning or end, or `last`; or a recording's file
+        run: String,
+        /// Not the build that was recorded, but this component
+        #[arg(long, value_name = "FILE.wasm")]
+        with: Option<std::path::PathBuf>,
+        /// Stop before this call, and show the calls so far
+        #[arg(long, value_name = "CALL", value_parser = clap::value_parser!(u64).range(1..))]
+        until: Option<u64>,
+        /// The attempt whose recording is replayed [default: the last that was recorded]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        attempt: Option<u32>,
+    },
     /// Put on record that a person has settled what a run left (unknown, compensation-failed)
     Settle {
         /// The run's id, or four characters or more of its beginning or end, or `last`
@@ -185,6 +206,18 @@ pub(crate) enum HostsCommand {
         /// Let it take runs again
         #[arg(long)]
         undo: bool,
+    },
+}
+
+/// `rota teams`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TeamsCommand {
+    /// List the teams, with what each has used today of its quotas
+    List,
+    /// Show what a team may (plugins, jobs, bindings, limits), and what it has used today
+    Show {
+        /// The team; all of them without it
+        team: Option<String>,
     },
 }
 

@@ -16,9 +16,13 @@ pub(crate) async fn check(common: &Common, printing: Printing) -> anyhow::Result
     let checked = rota_config::check(&crate::settings::source(common));
     let (mut refused, mut lacking): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     if let Some(config) = &checked.config {
+        for unready in rota_packages::trust::Policy::from_config(&config.trust).unready() {
+            let place = config.place(&unready.place());
+            let place = place.map(|p| format!("{}:{}: ", p.source_name(), p.line())).unwrap_or_default();
+            refused.push(format!("{place}{unready}"));
+        }
         let host = crate::open(config).await?;
         for job in host.settings().jobs.keys() {
-            // Only of what is shown: to know a line is to count those before it.
             let place = || {
                 let place = config.place(&format!("jobs.{job}"));
                 place.map(|p| format!("{}:{}: ", p.source_name(), p.line())).unwrap_or_default()

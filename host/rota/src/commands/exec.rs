@@ -9,6 +9,7 @@ use rota_authority::{Agreement, Mode, PlannedEffect};
 use rota_capability::LogLevel;
 use rota_runs::{Host, Occasion, Prepared, Request, RunView, Watcher};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,22 +24,24 @@ const DENIED: u8 = 3;
 
 pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> anyhow::Result<u8> {
     let script = Script::of(&args)?;
+    let said = Said::default();
     let mut request = script.request(&args)?;
     if args.plan {
         request.mode = Mode::Plan;
         let prepared = host.prepare(&request).await?;
-        return show(&once(host, prepared, &args, printing, Lines::Shown, None).await?, &args, printing);
+        return show(&once(host, prepared, &args, printing, Lines::Planned, None, &said).await?, &args, printing);
     }
     let mut prepared = host.prepare(&request).await?;
-    let reads_only = prepared.grants.iter().all(|grant| grant.accesses.iter().all(|access| access == "read"));
-    if reads_only || args.unplanned {
-        return show(&once(host, prepared, &args, printing, Lines::Shown, None).await?, &args, printing);
+    if only_reads(&prepared) || args.unplanned {
+        return show(&once(host, prepared, &args, printing, Lines::Shown, None, &said).await?, &args, printing);
     }
     request.mode = Mode::Plan;
     let noted: Arc<Mutex<Vec<PlannedEffect>>> = Arc::default();
     let mut planning = host.prepare(&request).await?;
     planning.agreement = Agreement::Noted(noted.clone());
-    let plan = once(host, planning, &args, printing, Lines::Dropped, None).await?;
+    // What is recorded is what is done.
+    planning.record = rota_config::Record::Never;
+    let plan = once(host, planning, &args, printing, Lines::Dropped, None, &said).await?;
     // A plan that goes on after an error of a statement, and says so, is none that a run could keep.
     let is_bad = plan.report.as_ref().is_some_and(|told| told.status == rota_contract::Severity::Critical);
     if is_bad && plan.exit_status() == 0 {
@@ -63,12 +66,29 @@ pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> any
         return Ok(DENIED);
     }
     prepared.agreement = Agreement::Held(planned);
-    show(&once(host, prepared, &args, printing, Lines::Shown, Some(plan.id)).await?, &args, printing)
+    show(&once(host, prepared, &args, printing, Lines::Shown, Some(plan.id), &said).await?, &args, printing)
+}
+
+/// Whether nothing is granted that has effects.
+fn only_reads(prepared: &Prepared) -> bool {
+    let slots = &prepared.loaded.descriptor.slots;
+    prepared.grants.iter().all(|grant| {
+        let declared = slots.iter().find(|slot| slot.name == grant.slot);
+        let capability = declared.map_or("", |slot| slot.capability.as_str());
+        // COPY out is not among what a run may do by itself, and has no effect all the same.
+        let reads =
+            |access: &str| rota_catalog::only_reads(capability, access) || (capability, access) == ("sql", "copy-out");
+        grant.accesses.iter().all(|access| reads(access))
+    })
 }
 
 /// Whether somebody agrees to the effects of the plan.
 fn agreed(args: &ExecArgs, plan: &RunView, effects: usize, printing: Printing) -> anyhow::Result<bool> {
     if args.yes {
+        // Agreed to beforehand, and shown before they happen all the same.
+        if printing.human() && !args.means.quiet {
+            eprintln!("{}\n", report::effects_whole(plan));
+        }
         return Ok(true);
     }
     let what = if effects == 1 { "this effect".to_owned() } else { format!("these {effects} effects") };
@@ -93,6 +113,8 @@ fn agreed(args: &ExecArgs, plan: &RunView, effects: usize, printing: Printing) -
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lines {
     Shown,
+    /// Marked as those of a plan, which may print what did not happen.
+    Planned,
     Dropped,
 }
 
@@ -103,12 +125,15 @@ async fn once(
     printing: Printing,
     lines: Lines,
     parent: Option<String>,
+    said: &Said,
 ) -> anyhow::Result<RunView> {
     let draw = !args.means.quiet && std::io::stderr().is_terminal();
     let live = Arc::new(Live::new(&prepared.loaded.descriptor.name, draw));
-    let shown = lines == Lines::Shown && printing.human();
+    let plans = lines == Lines::Dropped;
+    let shown = !plans && printing.human();
+    let mark = if lines == Lines::Planned { "plan| " } else { "" };
     let rest = OnTerminal { live: live.clone(), quiet: args.means.quiet };
-    let watcher = Arc::new(Printed { rest, next: AtomicU64::new(0), shown });
+    let watcher = Arc::new(Printed { rest, next: AtomicU64::new(0), shown, mark, said: said.clone(), plans });
     let occasion = Occasion { trigger: prepared.trigger.as_str().into(), parent, ..Occasion::default() };
     let view = carry_out(host, prepared, &occasion, watcher.clone(), live).await?;
     if shown {
@@ -136,9 +161,16 @@ fn show(view: &RunView, args: &ExecArgs, printing: Printing) -> anyhow::Result<u
             Some(value) => print(&safe(&value.to_string()))?,
         }
     }
-    eprintln!("{}", report::aside(view));
+    // What a plan would do is what was asked for: it goes where `--plan > file` keeps it.
+    if args.plan && !view.effects.is_empty() {
+        print(&report::effects_whole(view))?;
+    }
+    eprintln!("{}", report::aside(view, !args.plan));
     Ok(view.exit_status())
 }
+
+/// Warnings and the like that were shown of the plan.
+type Said = Arc<Mutex<BTreeSet<String>>>;
 
 /// Lines that a script prints come with their number, in the run's log: shown as they come, as long as none is missing.
 struct Printed {
@@ -146,6 +178,11 @@ struct Printed {
     rest: OnTerminal,
     next: AtomicU64,
     shown: bool,
+    /// What stands before each line.
+    mark: &'static str,
+    said: Said,
+    /// Whether it is the plan before a run.
+    plans: bool,
 }
 
 impl Printed {
@@ -155,7 +192,7 @@ impl Printed {
         let Some(Value::Array(lines)) = data.as_ref().and_then(|data| data.get("output")) else { return Ok(()) };
         let from = usize::try_from(self.next.load(Ordering::SeqCst)).unwrap_or(usize::MAX);
         for line in lines.iter().skip(from).filter_map(Value::as_str) {
-            print(&safe(line))?;
+            print(&format!("{}{}", self.mark, safe(line)))?;
         }
         if data.as_ref().is_some_and(|data| data["truncated"] == true) {
             eprintln!("... the script printed more than is kept");
@@ -169,13 +206,20 @@ impl Watcher for Printed {
         if let Some((_, number)) = fields.iter().find(|(name, _)| name == "output") {
             let next = self.next.load(Ordering::SeqCst);
             if self.shown && number.parse() == Ok(next) {
-                self.rest.live.print(&safe(message));
+                self.rest.live.print(&format!("{}{}", self.mark, safe(message)));
                 self.next.store(next + 1, Ordering::SeqCst);
             }
             return;
         }
-        // Why it failed is said at its end, with everything else.
-        if source != "host" || level != LogLevel::Error {
+        // Why it failed is said at its end, with everything else; what was said of the plan is not said of the run again.
+        let line = format!("{source} {message} {fields:?}");
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = !self.plans && said.contains(&line);
+        if self.plans {
+            said.insert(line);
+        }
+        drop(said);
+        if !again && (source != "host" || level != LogLevel::Error) {
             self.rest.log(level, source, message, fields);
         }
     }
@@ -225,12 +269,8 @@ impl Script {
     fn request(&self, args: &ExecArgs) -> anyhow::Result<Request> {
         let mut given = Map::new();
         for argument in &args.arguments {
-            let Some((name, value)) = argument.split_once('=') else {
-                anyhow::bail!(UsageError::new(format!("--arg takes NAME=VALUE, this is {argument:?}")));
-            };
-            // What is JSON is taken as such; everything else is text.
-            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-            if given.insert(name.to_owned(), value).is_some() {
+            let (name, value) = self::argument(argument)?;
+            if given.insert(name.clone(), value).is_some() {
                 anyhow::bail!(UsageError::new(format!("--arg {name} is given twice")));
             }
         }
@@ -243,6 +283,15 @@ impl Script {
         parameters.extend(args.parameters.iter().cloned());
         Ok(Request { what: plugin.to_owned(), ..requested(parameters, &args.means)? })
     }
+}
+
+/// An argument of a script.
+pub(super) fn argument(argument: &str) -> anyhow::Result<(String, Value)> {
+    let Some((name, value)) = argument.split_once('=') else {
+        anyhow::bail!(UsageError::new(format!("--arg takes NAME=VALUE, this is {argument:?}")));
+    };
+    // What is JSON is taken as such; everything else is text.
+    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()))))
 }
 
 fn whole(from: &mut dyn std::io::Read, name: &str) -> anyhow::Result<String> {
@@ -280,7 +329,8 @@ mod tests {
             }
         }
         assert!(names.len() > 10, "{names:?}");
-        for name in names.into_iter().chain(["db", "standby", "cache", "bucket", "cluster", "stream"]) {
+        let more = ["db", "standby", "cache", "bucket", "cluster", "stream", "bytes", "tool"];
+        for name in names.into_iter().chain(more) {
             let declared = ["const", "function", "class"]
                 .iter()
                 .any(|kind| super::TYPES.contains(&format!("declare {kind} {name}")));

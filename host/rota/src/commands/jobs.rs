@@ -187,6 +187,7 @@ async fn run(
         timeout: None,
         limits: Vec::new(),
         trigger: Trigger::Manual,
+        record: None,
     };
     let prepared = host.prepare(&request).await?;
     let occasion = Occasion { trigger: "manual".into(), ..Occasion::default() };

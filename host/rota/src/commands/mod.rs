@@ -6,11 +6,16 @@ pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod hosts;
 pub(crate) mod jobs;
+pub(crate) mod packages;
 pub(crate) mod plugin;
 pub(crate) mod plugins;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod shell;
+pub(crate) mod sign;
 pub(crate) mod store;
+pub(crate) mod teams;
 
 use crate::cli::Output;
 use serde_json::Value;

@@ -1,17 +1,43 @@
 //! `rota plugins`: what can be run.
 
-use super::{Printing, print, print_json};
+use super::{Printing, packages, print, print_json};
 use crate::cli::PluginsCommand;
 use crate::output::{bold, coloured, dim, format, safe, table};
+use crate::settings::UsageError;
 use rota_catalog::{Catalog, Loaded};
+use rota_config::Config;
 use rota_contract::Descriptor;
+use rota_packages::trust::Verdict;
 use serde_json::{Value, json};
 
-pub(crate) async fn plugins(catalog: &Catalog, command: PluginsCommand, printing: Printing) -> anyhow::Result<u8> {
+pub(crate) async fn plugins(
+    catalog: &Catalog,
+    config: &Config,
+    command: PluginsCommand,
+    printing: Printing,
+) -> anyhow::Result<u8> {
     match command {
         PluginsCommand::List => list(catalog, printing).await,
-        PluginsCommand::Show { plugin } => show(&catalog.load(&plugin).await?, printing),
-        PluginsCommand::Verify { plugin, digest } => verify(&catalog.load(&plugin).await?, digest.as_deref(), printing),
+        PluginsCommand::Show { plugin } => show(&catalog.look(&plugin).await?, printing),
+        PluginsCommand::Verify { plugin: None, digest: Some(_) } => {
+            Err(UsageError::new("--digest is of one plugin: name it").into())
+        }
+        PluginsCommand::Verify { plugin: None, digest: None } => packages::verify_all(catalog, printing).await,
+        PluginsCommand::Verify { plugin: Some(plugin), digest } => {
+            // What people call a locked plugin by is not always what loads it.
+            let plugin = packages::reference_of(catalog, &plugin).unwrap_or(plugin);
+            let loaded = catalog.look(&plugin).await?;
+            verify(&loaded, catalog.verdict(&plugin).await?.as_ref(), digest.as_deref(), printing)
+        }
+        PluginsCommand::Pull { reference } => packages::pull(catalog, &reference, printing).await,
+        PluginsCommand::Push(args) => packages::push(catalog, &args, printing).await,
+        PluginsCommand::Update(args) => packages::update(catalog, &args, printing).await,
+        PluginsCommand::Outdated => packages::outdated(catalog, printing).await,
+        PluginsCommand::Remove { name } => packages::remove(catalog, config, &name, printing),
+        PluginsCommand::Pin(args) => packages::pin(catalog, &args, printing).await,
+        PluginsCommand::Rollback { name } => packages::rollback(catalog, &name, printing).await,
+        PluginsCommand::Sign(args) => super::sign::sign(catalog, &args, printing).await,
+        PluginsCommand::Keygen(args) => super::sign::keygen(&args, printing),
     }
 }
 
@@ -19,8 +45,8 @@ async fn list(catalog: &Catalog, printing: Printing) -> anyhow::Result<u8> {
     let mut rows = Vec::new();
     let mut objects = Vec::new();
     let mut status = 0;
-    for entry in catalog.list() {
-        match catalog.load(&entry.name).await {
+    for entry in catalog.list().into_iter().chain(catalog.packages_locked()) {
+        match catalog.look(&entry.name).await {
             Ok(loaded) => {
                 let d = &loaded.descriptor;
                 rows.push(vec![
@@ -185,7 +211,7 @@ fn type_of(property: &Value, root: &Value, steps: &mut u16) -> String {
     }
 }
 
-fn verify(loaded: &Loaded, wanted: Option<&str>, printing: Printing) -> anyhow::Result<u8> {
+fn verify(loaded: &Loaded, verdict: Option<&Verdict>, wanted: Option<&str>, printing: Printing) -> anyhow::Result<u8> {
     let digest = loaded.plugin.digest();
     let matches = wanted.map(|wanted| wanted.trim_start_matches("sha256:").eq_ignore_ascii_case(digest));
     if printing.human() {
@@ -196,12 +222,16 @@ fn verify(loaded: &Loaded, wanted: Option<&str>, printing: Printing) -> anyhow::
             loaded.descriptor.version,
             coloured(if matches == Some(false) { "failed" } else { "ok" })
         ))?;
+        if let Some(verdict) = verdict {
+            print(&format!("  signature: {}", safe(&verdict.to_line())))?;
+        }
         if matches == Some(false) {
             print(&format!("  it should have the digest {}", wanted.map(safe).unwrap_or_default()))?;
         }
     } else {
         let mut object = object(loaded);
         object["digest_matches"] = json!(matches);
+        object["signature"] = json!(verdict.map(Verdict::to_json));
         print_json(&object)?;
     }
     Ok(u8::from(matches == Some(false)))

@@ -113,6 +113,7 @@ pub(super) fn requested(parameters: Vec<String>, means: &Means) -> anyhow::Resul
         timeout: means.timeout.as_deref().map(crate::settings::duration).transpose()?,
         limits: means.limit.clone(),
         trigger: Trigger::Manual,
+        record: means.record,
     })
 }
 

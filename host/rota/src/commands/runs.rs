@@ -25,10 +25,11 @@ pub(crate) async fn runs(
 ) -> anyhow::Result<u8> {
     match command {
         RunsCommand::List(args) => list(records, args, printing).await,
-        RunsCommand::Show { run } => show(records, &run, printing).await,
+        RunsCommand::Show { run } => show(records, artifacts, &run, printing).await,
         RunsCommand::Logs { run, follow } => logs(records, &run, follow, printing).await,
         RunsCommand::Watch { run } => watch(records, &run, printing).await,
         RunsCommand::Cancel { run, terminate, note } => cancel(records, &run, terminate, note, printing).await,
+        RunsCommand::Replay { .. } => anyhow::bail!("a replay needs the plugins, and is begun where they are at hand"),
         RunsCommand::Retry { run, .. } => retry_undo(records, &run, printing).await,
         RunsCommand::Settle { run, settled, note } => settle(records, &run, settled, &note, printing).await,
         RunsCommand::Artifacts { run, name, to } => {
@@ -278,7 +279,7 @@ async fn artifacts(
     Ok(0)
 }
 
-async fn show(records: &RunRecords, run: &str, printing: Printing) -> anyhow::Result<u8> {
+async fn show(records: &RunRecords, kept: &Artifacts, run: &str, printing: Printing) -> anyhow::Result<u8> {
     let view = records.find(run).await?;
     if printing.human() {
         let mut text = report::run(&view, view.report.as_ref());
@@ -291,6 +292,14 @@ async fn show(records: &RunRecords, run: &str, printing: Printing) -> anyhow::Re
                 safe(&artifact.name),
                 safe(&artifact.media_type),
                 format::bytes(artifact.size)
+            ));
+        }
+        // Of a run that goes on it is being written.
+        for (name, size) in kept.unfinished_recordings(&view).iter().filter(|_| view.finished_at.is_some()) {
+            text.push_str(&format!(
+                "\n  artifact {} ({}, not whole: its host ended before the run did; `rota runs replay` goes as far)",
+                safe(name),
+                format::bytes(*size)
             ));
         }
         if view.dropped_log_lines > 0 {

@@ -36,14 +36,14 @@ pub(crate) fn titled(each: &Table) -> String {
     }
 }
 
-/// Everything of a run but its tables and data, for whoever has those elsewhere.
-pub(crate) fn aside(view: &RunView) -> String {
+/// Everything of a run but its tables and data, and its effects where those are elsewhere as well.
+pub(crate) fn aside(view: &RunView, with_effects: bool) -> String {
     let mut blocks = Vec::new();
     if let Some(report) = view.report.as_ref().filter(|report| !report.findings.is_empty()) {
         let numbered = report.findings.iter().enumerate();
         blocks.push(numbered.map(|(place, each)| finding(view, place, each)).collect::<Vec<_>>().join("\n"));
     }
-    if !view.effects.is_empty() {
+    if with_effects && !view.effects.is_empty() {
         blocks.push(effects(view));
     }
     if let Some(error) = &view.error {
@@ -60,7 +60,24 @@ fn headline(view: &RunView) -> String {
     });
     let mode = if view.mode == "plan" { " plan" } else { "" };
     let took = view.duration_ms.map(|ms| format!(" in {}", format::seconds(ms as f64 / 1000.0))).unwrap_or_default();
-    format!("{}{mode}: {}{took}  {}", bold(&what), coloured(&view.status), dim(&safe(&format!("run {}", view.id))))
+    let waits = view.waiting_for.as_deref().map(|reason| waits(reason, view.waiting_on.as_deref())).unwrap_or_default();
+    format!(
+        "{}{mode}: {}{waits}{took}  {}",
+        bold(&what),
+        coloured(&view.status),
+        dim(&safe(&format!("run {}", view.id)))
+    )
+}
+
+/// What a run waits for.
+fn waits(reason: &str, on: Option<&str>) -> String {
+    match (reason, on.and_then(|key| key.split_once(':'))) {
+        (_, Some(("team", team))) => {
+            format!(" for others of the team {} to end (teams.{}.quotas.runs_at_once)", safe(team), safe(team))
+        }
+        (_, Some((what, name))) => format!(" for others to end ({} {})", safe(what), safe(name)),
+        (reason, None) => format!(" for {}", safe(reason)),
+    }
 }
 
 fn mark(severity: Severity) -> String {
@@ -133,9 +150,14 @@ pub(crate) fn effects(view: &RunView) -> String {
 
 /// All effects of a plan, each with everything that is on record of it: for whoever is asked whether they may happen.
 pub(crate) fn effects_whole(view: &RunView) -> String {
-    let each = view.effects.iter().map(|effect| {
+    effects_listed(&view.effects)
+}
+
+/// The same, of some of them.
+pub(crate) fn effects_listed(effects: &[EffectView]) -> String {
+    let each = effects.iter().enumerate().map(|(place, effect)| {
         let detail: Vec<String> = effect.detail.lines().map(|line| format!("       {}", safe(line))).collect();
-        format!("  {:>3}. {} {}\n{}", effect.sequence, bold(&effect.operation), safe(&effect.target), detail.join("\n"))
+        format!("  {:>3}. {} {}\n{}", place + 1, bold(&effect.operation), safe(&effect.target), detail.join("\n"))
     });
     format!("{}\n{}", bold("Would have these effects"), each.collect::<Vec<_>>().join("\n"))
 }

@@ -44,6 +44,7 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
     let stops = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut signals = tokio::spawn(stop_on_signal(stops, stop.clone()));
     let Some(host) = open(&config, stopped.clone()).await? else { return Ok(0) };
+    say_untrusted(&config, &host).await;
     let host = Arc::new(host);
     let options = options(&config, &args);
     let lease = options.lease;
@@ -99,6 +100,22 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
     }
     say("stopped");
     Ok(0)
+}
+
+/// Say which jobs' plugins are not trusted. Their runs are refused; others go on.
+async fn say_untrusted(config: &Config, host: &Host) {
+    let mut said = std::collections::BTreeSet::new();
+    // Without rules, nothing is read.
+    for (name, job) in config.jobs.iter().filter(|(_, job)| job.enabled && !config.trust.is_empty()) {
+        let plugin = job.plugin.to_string();
+        // What cannot be found or read is said by the run.
+        if said.insert(plugin.clone())
+            && let Ok(Some(verdict)) = host.plugins().verdict(&plugin).await
+            && let Err(reason) = verdict.result
+        {
+            say(&format!("runs of job {name} will be refused: plugin {plugin}: {reason}"));
+        }
+    }
 }
 
 fn say(text: &str) {
@@ -189,6 +206,23 @@ async fn reload_on_signal(
 async fn reload(common: &Common, host: &Host, scheduler: &Scheduler, current: &Config) -> anyhow::Result<Config> {
     let config = crate::settings::load(common)?;
     let settings = Settings::from_config(&config)?;
+    // Another key, or none, is what a configuration is read again for: plugins are judged by the new policy from here on, and by the
+    // old one again if the rest is not taken on.
+    host.plugins().trust(crate::settings::policy(&config));
+    let taken = take_on(host, scheduler, current, &config, settings).await;
+    if taken.is_err() {
+        host.plugins().trust(crate::settings::policy(current));
+    }
+    taken.map(|()| config)
+}
+
+async fn take_on(
+    host: &Host,
+    scheduler: &Scheduler,
+    current: &Config,
+    config: &Config,
+    settings: Settings,
+) -> anyhow::Result<()> {
     let before = host.settings();
     // Before any of it is in force: a run that begins meanwhile begins with what was.
     for job in settings.jobs.keys() {
@@ -200,14 +234,14 @@ async fn reload(common: &Common, host: &Host, scheduler: &Scheduler, current: &C
     match scheduler.apply().await {
         Ok(changes) => {
             say(&format!("the configuration is taken on; schedules: {changes}"));
-            let difference = current.difference(&config);
+            let difference = current.difference(config);
             for line in difference.to_string().lines() {
                 say(&format!("  {line}"));
             }
             if difference.needs_restart().next().is_some() {
                 say("  what concerns this process itself ([server], [store], [sandbox]) is taken on at its next start");
             }
-            Ok(config)
+            Ok(())
         }
         Err(error) => {
             host.reconfigure(before.as_ref().clone());

@@ -4,7 +4,7 @@
 //! them, without which it is not whole.
 //!
 //! ```json
-//! {"rota":"backup","format":1,"schema":2}
+//! {"rota":"backup","format":1,"schema":3}
 //! {"t":"runs","v":{"id":"0198...","job":"nightly", ...}}
 //! {"end":{"runs":1, ...}}
 //! ```
@@ -22,8 +22,9 @@ use serde_json::{Map, Value as Json, json};
 use std::path::Path;
 use tables::{Kind, TABLES, Table};
 
-/// The schema that this version writes, the same in both engines.
-pub(crate) const SCHEMA: i64 = 2;
+/// The schema that this version writes, the same in both engines. It grows with each table, also with those that were added beside the
+/// history: whoever does not know one cannot bring it back.
+pub(crate) const SCHEMA: i64 = 3;
 
 /// Rows at once.
 const PAGE: usize = 500;

@@ -72,6 +72,8 @@ pub(super) static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
         Table::new("artifacts", &["run", "name"], ARTIFACTS),
         Table::new("schedules", &["job"], SCHEDULES),
         Table::new("fires", &["job", "nominal"], FIRES),
+        Table::new("team_usage", &["team", "day"], TEAM_USAGE),
+        Table::new("team_runs", &["run"], &[("run", Text), ("team", Text), ("day", Number)]),
         Table::new("ended", &["run"], &[("run", Text), ("job", Text), ("state", Text), ("ended_at", Number)]),
     ]
 });
@@ -153,6 +155,9 @@ const EFFECTS: Columns = &[
     ("said", Text),
     ("lease", Number),
 ];
+
+const TEAM_USAGE: Columns =
+    &[("team", Text), ("day", Number), ("runs", Number), ("cpu", Number), ("bytes_out", Number), ("effects", Number)];
 
 const STEPS: Columns = &[
     ("run", Text),

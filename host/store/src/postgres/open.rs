@@ -1,6 +1,7 @@
 //! Connecting, making and migrating the schema.
 
 use crate::StoreError;
+use crate::additions::ADDITIONS;
 use crate::session::{Shared, understand_postgres};
 use crate::writer::connect;
 use sqlx::ConnectOptions as _;
@@ -120,7 +121,22 @@ async fn migrate(connection: &mut PgConnection, shared: &Shared) -> Result<(), S
     if found > known {
         return Err(StoreError::Newer { place: shared.place.to_string(), found, known });
     }
-    MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| failed(shared, error))
+    MIGRATIONS.run_direct(None, &mut *connection, false).await.map_err(|error| failed(shared, error))?;
+    for addition in &ADDITIONS {
+        let there: bool = sqlx::query_scalar(
+            "select exists (select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+                            where n.nspname = 'rota' and c.relname = $1)",
+        )
+        .bind(addition.table)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(wrong)?;
+        if !there {
+            // Several statements as one text are one transaction.
+            sqlx::raw_sql(addition.postgres).execute(&mut *connection).await.map_err(wrong)?;
+        }
+    }
+    Ok(())
 }
 
 fn failed(shared: &Shared, error: MigrateError) -> StoreError {

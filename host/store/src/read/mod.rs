@@ -4,6 +4,7 @@ pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod status;
+pub(crate) mod team;
 
 use crate::StoreError;
 use crate::session::{Link, Session, Shared, understand_postgres, understand_sqlite};

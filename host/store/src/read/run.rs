@@ -57,6 +57,7 @@ pub(crate) fn run_row(row: &Row) -> Result<RunRow, StoreError> {
         run,
         state: state_of(row)?,
         wait: wait_of(row, "wait")?,
+        blocked: None,
         attempt: row.small("attempt")?,
         host: row.text("host")?,
         lease: None,
@@ -104,12 +105,13 @@ pub(crate) async fn run(session: &mut Session<'_>, id: &str) -> Result<Option<Ru
             sql!(
                 "select ",
                 run_columns!(),
-                ", l.holder, l.number, l.expires from rota.runs r left join rota.leases l on l.run = r.id where r.id = $1"
+                ", l.holder, l.number, l.expires, (select q.blocked from rota.queue q where q.run = r.id) as blocked
+                 from rota.runs r left join rota.leases l on l.run = r.id where r.id = $1"
             ),
             args![id],
         )
         .await?;
-    row.as_ref().map(run_with_lease).transpose()
+    row.map(|row| Ok(RunRow { blocked: row.maybe_text("blocked")?, ..run_with_lease(&row)? })).transpose()
 }
 
 /// The query for a list, with what makes an index useful.

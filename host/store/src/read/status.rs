@@ -70,7 +70,9 @@ async fn sqlite_tables(session: &mut Session<'_>) -> Result<Vec<TableStatus>, St
                  union all select 'queue', count(*) from rota.queue
                  union all select 'runs', count(*) from rota.runs
                  union all select 'schedules', count(*) from rota.schedules
-                 union all select 'steps', count(*) from rota.steps"
+                 union all select 'steps', count(*) from rota.steps
+                 union all select 'team_runs', count(*) from rota.team_runs
+                 union all select 'team_usage', count(*) from rota.team_usage"
             ),
             &[],
         )

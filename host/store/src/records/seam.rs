@@ -7,10 +7,12 @@ use crate::rows::{
     ArtifactRow, AttemptEnded, AttemptRecord, AttemptRow, BackupSummary, Beat, BeatAnswer, CancelWish, Claim, Claimed,
     CompensationRow, Decision, EffectRow, EndedRow, Filter, FireRow, Hint, HostRow, Keep, Load, LogRow, NewHost,
     NewLogLine, NewRun, NextUndo, Pause, RunRow, ScheduleChanges, ScheduleDefinition, ScheduleRow, StepRow,
-    StoreStatus,
+    StoreStatus, TeamQuota, TeamQuotas, TeamShare, TeamUsage,
 };
 use crate::write::claim::BeginHeld;
-use crate::write::{attempt, beat, compensation, control, decide, enqueue, follow, host, logs, prune, schedule, step};
+use crate::write::{
+    attempt, beat, compensation, control, decide, enqueue, follow, host, logs, prune, schedule, step, team,
+};
 use crate::{RunState, Store, StoreError, backup, masked};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -101,7 +103,40 @@ impl<E: Kept> Store for Records<E> {
     }
 
     fn ledger(&self, run: &str, fence: &Fence) -> Arc<dyn Ledger> {
-        Arc::new(RunLedger { run: run.into(), fence: fence.clone(), writer: self.writer.clone() })
+        Arc::new(RunLedger { run: run.into(), fence: fence.clone(), writer: self.writer.clone(), team: None })
+    }
+
+    async fn begin_team_run(
+        &self,
+        run: &str,
+        team: &str,
+        cpu: Span,
+        most: &TeamQuotas,
+    ) -> Result<Result<TeamShare, TeamQuota>, StoreError> {
+        self.writer.ask_of(run, team::BeginTeamRun { run: run.into(), team: team.into(), cpu, most: *most }).await
+    }
+
+    async fn take_team_share(
+        &self,
+        team: &str,
+        cpu: Span,
+        bytes_out: u64,
+        most: &TeamQuotas,
+    ) -> Result<TeamShare, StoreError> {
+        self.writer.ask(team::TakeShare { team: team.into(), cpu, bytes_out, most: *most }).await
+    }
+
+    async fn give_back_team_share(&self, team: &str, share: TeamShare) -> Result<(), StoreError> {
+        self.writer.ask(team::GiveBack { team: team.into(), share }).await
+    }
+
+    async fn team_usage(&self, teams: &[String]) -> Result<Vec<TeamUsage>, StoreError> {
+        reading!(self, |session| read::team::usage(session, teams))
+    }
+
+    fn team_ledger(&self, run: &str, fence: &Fence, team: &str, effects: Option<u64>) -> Arc<dyn Ledger> {
+        let (run, fence, writer) = (run.into(), fence.clone(), self.writer.clone());
+        Arc::new(RunLedger { run, fence, writer, team: Some((team.into(), effects)) })
     }
 
     async fn begin_step(

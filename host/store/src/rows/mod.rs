@@ -5,6 +5,7 @@ mod record;
 mod run;
 mod schedule;
 mod state;
+mod team;
 
 pub use host::{Beat, BeatAnswer, HostRow, NewHost};
 pub use record::{ArtifactRow, EffectRow, LogRow, NewLogLine};
@@ -16,6 +17,8 @@ pub use schedule::{
     Decision, DecisionOutcome, FireRow, Load, Pause, ScheduleChanges, ScheduleDefinition, ScheduleRow, shard_of,
 };
 pub use state::{BackupSummary, Hint, Keep, StoreStatus, TableStatus};
+pub(crate) use team::day_of;
+pub use team::{TeamQuota, TeamQuotas, TeamShare, TeamUsage, team_key};
 
 use chrono::{DateTime, Utc};
 use rota_protocol::Instant;

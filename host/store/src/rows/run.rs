@@ -69,6 +69,12 @@ pub struct RunPolicy {
     pub followed: bool,
     /// Limits of the sandbox, which the store does not read.
     pub limits: serde_json::Value,
+    /// The team whose job it is, which the store does not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// What the job of a team called the plugin, which the store does not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 /// A run that is over and whose end somebody waits for.
@@ -102,6 +108,8 @@ pub struct RunRow {
     pub state: RunState,
     /// What holds it back.
     pub wait: Option<WaitReason>,
+    /// The concurrency key that was taken when it was last looked at; known only where one run was asked for.
+    pub blocked: Option<String>,
     /// The number of its last attempt; 0 when it had none.
     pub attempt: u32,
     /// The name of the last host that took it; empty when none did.
@@ -139,6 +147,7 @@ impl RunRow {
         Self {
             state: if run.hold.is_some() { RunState::Waiting } else { RunState::Queued },
             wait: run.hold,
+            blocked: None,
             attempt: 0,
             host: String::new(),
             lease: None,

@@ -4,6 +4,7 @@
 //! or half one is damage, not a new installation. A lock file keeps two processes from doing it at once.
 
 use crate::StoreError;
+use crate::additions::ADDITIONS;
 use crate::folder::StateFolder;
 use crate::session::understand_sqlite;
 use sqlx::migrate::Migrator;
@@ -114,7 +115,25 @@ pub(super) async fn make_beside(new: &Path) -> Result<SqliteConnection, StoreErr
         .await
         .map_err(|error| wrong(new, &error))?;
     MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| migration_failed(new, error))?;
+    add(&mut connection, new).await?;
     Ok(connection)
+}
+
+/// Add the tables that are beside the history, where they are not there.
+async fn add(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let failed_at = |error: sqlx::Error| wrong(path, &error);
+    for addition in &ADDITIONS {
+        let there: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = $1")
+            .bind(addition.table)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed_at)?;
+        if there == 0 {
+            let text = format!("begin immediate; {} commit;", addition.sqlite);
+            sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut *connection).await.map_err(failed_at)?;
+        }
+    }
+    Ok(())
 }
 
 /// Put a file that is closed in its place.
@@ -149,7 +168,8 @@ async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<
     if found > known {
         return Err(StoreError::Newer { place: path.display().to_string(), found, known });
     }
-    MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| migration_failed(path, error))
+    MIGRATIONS.run_direct(None, &mut *connection, false).await.map_err(|error| migration_failed(path, error))?;
+    add(connection, path).await
 }
 
 fn migration_failed(path: &Path, error: sqlx::migrate::MigrateError) -> StoreError {

@@ -20,3 +20,4 @@ pub(crate) mod prune;
 pub(crate) mod reap;
 pub(crate) mod schedule;
 pub(crate) mod step;
+pub(crate) mod team;

@@ -124,6 +124,7 @@ async fn forget(session: &mut Session<'_>, list: &str) -> Result<(), StoreError>
         sql!("delete from rota.steps where @in(run, $1)"),
         sql!("delete from rota.compensations where @in(run, $1)"),
         sql!("delete from rota.attempts where @in(run, $1)"),
+        sql!("delete from rota.team_runs where @in(run, $1)"),
         sql!("delete from rota.runs where @in(id, $1)"),
     ] {
         session.run(statement, args![list]).await?;

@@ -53,9 +53,23 @@ impl Op for Reap {
 /// A worker lost its run.
 async fn lose(session: &mut Session<'_>, run: &Locked, lease: &Lease) -> Result<RunState, StoreError> {
     if run.state == RunState::Compensating {
-        // Whoever claims it goes on undoing.
-        run.queue(session, RunState::Compensating, run.now).await?;
-        return Ok(RunState::Compensating);
+        if !run.policy.alone {
+            // Whoever claims it goes on undoing.
+            run.queue(session, RunState::Compensating, run.now).await?;
+            return Ok(RunState::Compensating);
+        }
+        // Only its own process could go on: it is a person's now, who settles it or has it tried again.
+        let pending = run.pending_end;
+        let note = format!("{} that undid it is gone, and only that one could go on", worker(session, lease).await?);
+        let state = run.after(Event::UndoFailed)?;
+        // Why the run did not finish stays its error.
+        run.finish(session, state, Said::default()).await?;
+        session.run(sql!("update rota.runs set note = $2 where id = $1"), args![&run.id, &masked::text(note)]).await?;
+        // How it would have ended stays on record for the undo that a person asks for.
+        if let Some(end) = pending {
+            run.pend(session, end).await?;
+        }
+        return Ok(state);
     }
     let error = vanished(session, lease).await?;
     conclude(session, &[(run, AttemptEnd::Vanished, Some(&error))]).await?;
@@ -84,15 +98,20 @@ async fn lose(session: &mut Session<'_>, run: &Locked, lease: &Lease) -> Result<
     Ok(state)
 }
 
-/// What the run's record says of it.
-async fn vanished(session: &mut Session<'_>, lease: &Lease) -> Result<String, StoreError> {
+/// Who held a lease.
+async fn worker(session: &mut Session<'_>, lease: &Lease) -> Result<String, StoreError> {
     let holder = session
         .one(sql!("select name, pid, machine from rota.hosts where incarnation = $1"), args![lease.holder.0.as_str()])
         .await?;
-    let who = match holder {
+    Ok(match holder {
         Some(row) => format!("the process {} on {}", row.number("pid")?, row.text("machine")?),
         None => "the process".to_owned(),
-    };
+    })
+}
+
+/// What the run's record says of it.
+async fn vanished(session: &mut Session<'_>, lease: &Lease) -> Result<String, StoreError> {
+    let who = worker(session, lease).await?;
     let error = json!({
         "kind": "unknown",
         "message": format!("{who} that worked on the run is gone, or lost its lease; what it had begun may or may not have happened"),

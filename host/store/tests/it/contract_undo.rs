@@ -157,6 +157,30 @@ contract! {
         assert_eq!(world.store.attempts(&held.id).await.unwrap().len(), 1, "to undo is no attempt");
     }
 
+    async fn an_undo_that_only_its_process_could_go_on_with_needs_a_person_when_that_is_gone(world) {
+        let mut alone = run("p");
+        alone.policy.alone = true;
+        let worker = world.worker("alpha").await.lease(SHORT);
+        let held = worker.begin(alone).await.unwrap();
+        held.compensation("a").await;
+        held.end(failed()).await.unwrap();
+        undo(&held).await;
+        let before = world.store.run(&held.id).await.unwrap();
+        assert_eq!(before.state, RunState::Compensating);
+        world.pass(Span::millis(500)).await;
+        assert_eq!(world.store.reap().await.unwrap(), [(held.id.clone(), RunState::CompensationFailed)]);
+        let row = world.store.run(&held.id).await.unwrap();
+        assert_eq!((row.error, row.lease), (before.error, None), "why it did not finish is still said");
+        assert!(row.note.as_deref().unwrap().contains("is gone"), "{:?}", row.note);
+        assert!(world.worker("beta").await.claim(5).await.is_empty());
+        // Both ways out are open to a person.
+        world.store.retry_undo(&held.id, "ada").await.unwrap();
+        let again = world.worker("beta").await.claim_one().await;
+        assert_eq!(undo(&again).await.1, "a");
+        world.store.end_compensation(&again.id, &again.fence, 1, None).await.unwrap();
+        assert_eq!(world.store.end_undo(&again.id, &again.fence).await.unwrap(), RunState::Failed);
+    }
+
     async fn a_compensation_that_keeps_failing_needs_a_person(world) {
         let held = world.begun(impatient(2)).await;
         held.compensation("a").await;

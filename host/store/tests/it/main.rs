@@ -7,6 +7,7 @@ mod contract_queue;
 mod contract_records;
 mod contract_runs;
 mod contract_schedule;
+mod contract_teams;
 mod contract_undo;
 mod files;
 mod measure;

@@ -72,4 +72,6 @@ async fn records_of_the_version_before_are_kept() {
     assert_eq!(store.reap().await.unwrap(), [("0191-open".to_owned(), RunState::Unknown)]);
     assert_eq!(store.effects("0191-open").await.unwrap()[0].outcome, "unknown");
     Worker::on(store.clone(), "host").await.begin(run("p")).await.unwrap().succeed().await;
+    let usage = store.team_usage(&["growth".into()]).await.unwrap();
+    assert_eq!((usage.len(), usage[0].runs), (1, 0), "tables that came later are there");
 }

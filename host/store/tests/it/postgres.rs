@@ -409,3 +409,18 @@ async fn serves(version: PostgresVersion) {
     let folder = tempfile::tempdir().unwrap();
     store.backup(&folder.path().join("b")).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_came_beside_the_history_are_added_and_keep_its_number() {
+    let world = World::postgres().await;
+    let before = world.store.status().await.unwrap().schema;
+    let Place::Postgres(database) = &world.place else { panic!() };
+    database.execute("drop table rota.team_usage, rota.team_runs").await.unwrap();
+    let usage = world.another().await.team_usage(&["growth".into()]).await.unwrap();
+    assert_eq!(usage[0].runs, 0);
+    assert_eq!(
+        world.another().await.status().await.unwrap().schema,
+        before,
+        "hosts of the version before still open it"
+    );
+}

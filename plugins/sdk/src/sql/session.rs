@@ -274,6 +274,43 @@ impl Session {
         Ok(self.0.execute(statement.into_sql().into_string(), parameters).await?)
     }
 
+    /// As `copy_out`. The session must be kept as long.
+    ///
+    /// # Errors
+    /// As for `copy_out`; `conflict` while another call is under way.
+    pub async fn copy_out_shared(&self, statement: impl IntoSql) -> Result<(ByteStream, Ending<u64>)> {
+        let (stream, ending) = self.0.copy_out(statement.into_sql().into_string()).await?;
+        Ok((ByteStream::new(stream), Ending::new(ending)))
+    }
+
+    /// As `copy_in`.
+    ///
+    /// # Errors
+    /// As for `copy_in`; `conflict` while another call is under way.
+    pub async fn copy_in_shared(&self, statement: impl IntoSql, data: impl Into<ByteStream>) -> Result<u64> {
+        Ok(self.0.copy_in(statement.into_sql().into_string(), data.into().into_raw()).await?)
+    }
+
+    /// As `server`.
+    ///
+    /// # Errors
+    /// When the server does not answer; `conflict` while another call is under way.
+    pub async fn server_shared(&self) -> Result<ServerInfo> {
+        Ok(self.0.server().await?)
+    }
+
+    /// As `cancel_backend`, or as `terminate_backend`.
+    ///
+    /// # Errors
+    /// As for those; `conflict` while another call is under way.
+    pub async fn signal_shared(&self, pid: u32, backend_start: crate::Timestamp, terminate: bool) -> Result<bool> {
+        Ok(if terminate {
+            self.0.terminate_backend(pid, backend_start.0).await?
+        } else {
+            self.0.cancel_backend(pid, backend_start.0).await?
+        })
+    }
+
     /// As `begin_with`. The session must be kept as long.
     ///
     /// # Errors

@@ -75,6 +75,7 @@ impl Guest for Component {
             "pump" => pump().await,
             "rows" => rows(text).await,
             "denied-sql" => denied_sql(number, text).await,
+            "stat" => stat(number, text).await,
             "denied-storage" => denied_storage(number, text).await,
             _ => Err(Error::InvalidArgument(what.into())),
         };
@@ -108,6 +109,16 @@ fn clock() -> u64 {
 async fn pump() -> Result<u64, Error> {
     let child = tools::spawn("program".into(), vec![], None, None).await?;
     Ok(bytes::drain(child.stdout()?).await?.bytes_in)
+}
+
+/// Ask so often what is known of an object: a sum of its sizes.
+async fn stat(times: u64, name: &str) -> Result<u64, Error> {
+    let bucket = Bucket::open("bucket".into()).await?;
+    let mut sum = 0_u64;
+    for _ in 0..times {
+        sum = sum.wrapping_add(bucket.stat(name.into()).await?.size);
+    }
+    Ok(sum)
 }
 
 /// Read rows and look at every value: a sum over all of them.

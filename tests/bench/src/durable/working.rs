@@ -29,6 +29,7 @@ pub(crate) async fn open(place: &Place, jobs: &str) -> anyhow::Result<Arc<Host>>
         max_memory: config.sandbox.pool_memory.as_u64(),
         stack: config.sandbox.stack.as_usize(),
         cache: Some(config.cache_dir()),
+        compiler: None,
     };
     Ok(Arc::new(Host::open(Settings::from_config(&config)?, sandbox, None).await?))
 }
@@ -45,6 +46,7 @@ pub(crate) async fn run_of(host: &Host, job: &str) -> anyhow::Result<NewRun> {
         timeout: None,
         limits: Vec::new(),
         trigger: Trigger::Api,
+        record: None,
     };
     let prepared = host.prepare(&request).await?;
     Ok(new_run(&prepared, &host.settings(), &Occasion { trigger: "api".into(), ..Occasion::default() }))

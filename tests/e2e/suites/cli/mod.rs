@@ -3,11 +3,15 @@
 mod bad_input;
 mod bad_targets;
 mod commands;
+mod escapes;
 mod exec;
 mod exit_codes;
 mod human;
 mod interrupted;
+mod replay;
 pub(crate) mod schema;
+mod shell;
+mod streams;
 
 use rota_tests::{Rota, Said, probe};
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! Every import of the contract: denied where its access is not granted, listed and not performed in plan mode, and, so that the two
 //! can fail, performed where it is granted.
 
+mod in_cases;
 mod languages;
 mod table;
 mod targets;
@@ -236,4 +237,24 @@ async fn another_database_is_opened_by_its_name_and_effects_in_it_say_so() {
     run.mode = rota_authority::Mode::Plan;
     assert_eq!(run.call("sql.session.execute", insert).await["ok"], 0);
     assert_eq!(run.ledger.effects().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_import_is_recorded_and_replayed_without_its_target() {
+    let targets = Targets::start().await.unwrap();
+    let cases = cases(&targets.named());
+    let mut flags = targets.bind();
+    flags.extend(["--grant", "declared", "--record"].map(str::to_owned));
+    let ran = targets.run(&cases, &flags).await;
+    let asked = targets.recorded_operations();
+    for case in &cases {
+        assert!(asked.contains(case.import), "{} is not on the recording: {asked:?}", case.import);
+    }
+    let unknown: Vec<_> = asked.iter().filter(|operation| !imports().contains(*operation)).collect();
+    assert!(unknown.is_empty(), "recorded under names that the contract does not have: {unknown:?}");
+    // Nothing that it reached is there any more.
+    let rota = targets.gone().await.unwrap();
+    let same = crate::cli::schema::valid("replay", &rota.run(&["runs", "replay", "last"]).await.unwrap());
+    assert_eq!(same["result"], "same", "{same:#}");
+    assert_eq!(same["end"]["report"]["data"], Value::from(ran.answers), "the guest was told the same");
 }

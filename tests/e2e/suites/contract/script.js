@@ -1,18 +1,21 @@
 // Calls of the contract from JavaScript, as the table names them: what the probe is in Rust. Each answers { ok } or { error, text }; one that a
 // procedure in JavaScript has no call for answers { unreachable: true }.
 
-/** What the probe declares, but for the capabilities that a procedure in JavaScript does not have. */
+/** What the probe declares. */
 const ACCESSES = {
   database: ["sql", ["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in", "alter-system"]],
   bucket: ["storage", ["read", "write", "delete"]],
   cache: ["cache", ["read", "write", "delete", "debug"]],
   stream: ["jetstream", ["read"]],
   cluster: ["kubernetes", ["read", "write", "delete", "scale", "exec", "run", "secrets"]],
+  program: ["tool", ["run"]],
+  key: ["key", ["decrypt"]],
 };
 
 const kind = (call) => (call.kind ?? "v1 ConfigMap").split(" ")[1];
 const key = (call) => call.key ?? "probe:there";
 const undo = async () => {};
+const dump = (call) => tool("program").run(call.arguments, { connection: call.connection });
 
 const CALLS = {
   "run.mode": () => isPlan,
@@ -32,6 +35,11 @@ const CALLS = {
   "sql.session.begin": () => db.transaction(undo),
   "sql.session.query": (call) => db.query(call.statement).all(),
   "sql.session.execute": (call) => db.execute(call.statement),
+  "sql.session.server": () => db.server(),
+  "sql.session.copy-out": (call) => db.copyOut(call.statement).text(),
+  "sql.session.copy-in": (call) => db.copyIn(call.statement, call.data),
+  "sql.session.cancel-backend": (call) => db.cancelBackend(call.pid, BigInt(call.start)),
+  "sql.session.terminate-backend": (call) => db.terminateBackend(call.pid, BigInt(call.start)),
   "sql.transaction.query": (call) => db.transaction((tx) => tx.query(call.statement).all()),
   "sql.transaction.execute": (call) => db.transaction((tx) => tx.execute(call.statement)),
   "sql.transaction.commit": () => db.transaction(undo),
@@ -76,6 +84,25 @@ const CALLS = {
   "kubernetes.cluster.set-scale": (call) => cluster.scale(kind(call), call.name, call.replicas),
   "kubernetes.cluster.restart": (call) => cluster.restart(kind(call), call.name),
   "kubernetes.cluster.exec": (call) => cluster.exec(call.pod, call.words),
+  "kubernetes.cluster.version": () => cluster.version(),
+  "kubernetes.cluster.events": (call) => cluster.events(kind(call), call.name),
+  "kubernetes.cluster.wait-for": (call) => cluster.waitFor(kind(call), call.name, call.until, { seconds: 5 }),
+  "kubernetes.cluster.run-job": (call) => cluster.runJob({ name: "probe", image: call.image, command: call.words, seconds: 60 }).wait(),
+
+  "tools.info": () => tool("program").info(),
+  "tools.spawn": (call) => dump(call).wait(),
+  "process.child.stdout": (call) => dump(call).stdout.text(),
+  "process.child.wait": (call) => dump(call).wait(),
+  "process.child.kill": (call) => dump(call).kill(),
+
+  "bytes.tee-sha256": () => bytes.sha256("probe").drain(),
+  "bytes.count": () => bytes.count("probe").drain(),
+  "bytes.compress": () => bytes.compress("probe").drain(),
+  "bytes.decompress": () => bytes.compress("probe").decompress().text(),
+  "bytes.encrypt": (call) => bytes.encrypt("probe", call.recipient).drain(),
+  "bytes.decrypt": (call) => bytes.encrypt("probe", call.recipient).decrypt("key").text(),
+  "bytes.rate-limit": () => bytes.limit("probe", 1_000_000).drain(),
+  "bytes.drain": () => bytes.drain("probe"),
 };
 
 export default {

@@ -6,6 +6,7 @@ use rota_tests::{Rota, probe};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub(super) struct Targets {
@@ -184,6 +185,28 @@ impl Targets {
         let answer = said.json().unwrap();
         assert_eq!(answer["effects"], json!([]), "nothing begins in the grace");
         answer["report"]["data"].as_array().unwrap_or_else(|| panic!("{answer}"))[1..].to_vec()
+    }
+
+    /// The imports that the last run's recording has.
+    pub(super) fn recorded_operations(&self) -> BTreeSet<String> {
+        use std::io::BufRead as _;
+        let files = rota_tests::files(&self.rota.state().join("artifacts"));
+        let file = files.iter().find(|file| file.ends_with("recording")).expect("a recording");
+        let decoder = zstd::stream::read::Decoder::new(std::fs::File::open(file).unwrap()).unwrap();
+        let lines = std::io::BufReader::new(decoder).lines().map(Result::unwrap);
+        let line = |line: String| serde_json::from_str::<Value>(&line).unwrap()["ask"].as_str().map(str::to_owned);
+        lines.filter_map(line).collect()
+    }
+
+    /// Stops everything but the host, which is answered.
+    pub(super) async fn gone(self) -> anyhow::Result<Rota> {
+        let Self { rota, mut server, mut cache, nats, namespace, _victim, .. } = self;
+        server.stop().await?;
+        cache.kill();
+        drop((nats, namespace, _victim));
+        std::fs::remove_dir_all(rota.path("bucket"))?;
+        std::fs::remove_file(rota.path("key.txt"))?;
+        Ok(rota)
     }
 
     async fn is_touched(&self, trace: Trace) -> bool {

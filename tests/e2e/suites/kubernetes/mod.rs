@@ -3,6 +3,7 @@
 mod faults;
 mod objects;
 mod plans;
+mod references;
 mod refusals;
 mod runs;
 

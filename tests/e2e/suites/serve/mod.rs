@@ -8,6 +8,7 @@ mod killed;
 mod people;
 mod schedules;
 mod survive;
+mod teams;
 
 use crate::rota;
 use rota_testbed::{Database, Postgres, eventually};

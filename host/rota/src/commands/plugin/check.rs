@@ -15,33 +15,20 @@ use std::time::SystemTime;
 /// A README that says less than this says nothing.
 const README: u64 = 80;
 
+/// What a check found.
+pub(crate) struct Checked {
+    pub(crate) file: PathBuf,
+    pub(crate) descriptor: Option<Descriptor>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) errors: usize,
+    pub(crate) size: u64,
+    /// Cases that have passed; none where it is no folder, or has none.
+    pub(crate) cases: Option<usize>,
+    digest: String,
+}
+
 pub(crate) async fn check(catalog: &Catalog, what: &Path, printing: Printing) -> anyhow::Result<u8> {
-    let mut findings = Vec::new();
-    let file = if what.is_dir() {
-        let language = Language::of(what)?;
-        around(what, language, &mut findings);
-        match fresh(what, language) {
-            Some(file) => file,
-            None => component(what, false, printing).await?.0,
-        }
-    } else {
-        what.to_owned()
-    };
-    let bytes = read_file(&file).map_err(|error| UsageError(format!("{} cannot be read: {error}", file.display())))?;
-    let size = bytes.len() as u64;
-    let digest = rota_sandbox::digest(&bytes);
-    let descriptor = look(catalog, bytes, size, &mut findings).await;
-    if let Some(descriptor) = &descriptor
-        && file.file_stem().is_some_and(|stem| stem != descriptor.name.as_str())
-    {
-        findings.push(Finding::warning(
-            "file",
-            format!("the file {} holds the plugin `{}`", file.display(), descriptor.name),
-            format!("call it {}.wasm: in a folder of plugins the file's name is the plugin's", descriptor.name),
-        ));
-    }
-    findings.sort_by_key(|finding| finding.level);
-    let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
+    let Checked { file, descriptor, findings, errors, size, digest, .. } = examine(catalog, what, printing).await?;
     if printing.human() {
         show(&file, descriptor.as_ref(), &findings, errors, size)?;
     } else {
@@ -60,6 +47,41 @@ pub(crate) async fn check(catalog: &Catalog, what: &Path, printing: Printing) ->
         }))?;
     }
     Ok(u8::from(errors > 0))
+}
+
+/// Look at a plugin's folder or component, and print nothing.
+pub(crate) async fn examine(catalog: &Catalog, what: &Path, printing: Printing) -> anyhow::Result<Checked> {
+    let mut findings = Vec::new();
+    let file = if what.is_dir() {
+        let language = Language::of(what)?;
+        around(what, language, &mut findings);
+        match fresh(what, language) {
+            Some(file) => file,
+            None => component(what, false, printing).await?.0,
+        }
+    } else {
+        what.to_owned()
+    };
+    let bytes = read_file(&file).map_err(|error| UsageError(format!("{} cannot be read: {error}", file.display())))?;
+    let size = bytes.len() as u64;
+    let digest = rota_sandbox::digest(&bytes);
+    let descriptor = look(catalog, bytes, size, &mut findings).await;
+    let mut passed = None;
+    if what.is_dir() && descriptor.is_some() {
+        passed = cases(catalog, what, &file, &mut findings).await.filter(|passed| *passed > 0);
+    }
+    if let Some(descriptor) = &descriptor
+        && file.file_stem().is_some_and(|stem| stem != descriptor.name.as_str())
+    {
+        findings.push(Finding::warning(
+            "file",
+            format!("the file {} holds the plugin `{}`", file.display(), descriptor.name),
+            format!("call it {}.wasm: in a folder of plugins the file's name is the plugin's", descriptor.name),
+        ));
+    }
+    findings.sort_by_key(|finding| finding.level);
+    let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
+    Ok(Checked { file, descriptor, findings, errors, size, cases: passed, digest })
 }
 
 /// What is to be said of a component: as far as it can be looked at.
@@ -105,9 +127,38 @@ fn refused(error: &LoadError) -> Finding {
         }
         LoadError::NotAPlugin(_) => ("component", "build it with `rota plugin build`"),
         LoadError::Compile(_) => ("component", "build it again; if it stays so, look at it with `wasm-tools validate`"),
+        LoadError::TooCostly(_) => (
+            "component",
+            "make its functions smaller: a host gives up a component that takes minutes or gigabytes to compile",
+        ),
         LoadError::Link(_) => ("contract", "run `rota plugin wit` and build again"),
     };
     Finding::error(rule, error.to_string(), to_do)
+}
+
+/// What the plugin's cases say of it: those that fail, and accesses that it asks for and no case used. Answers how many have passed.
+async fn cases(catalog: &Catalog, folder: &Path, file: &Path, findings: &mut Vec<Finding>) -> Option<usize> {
+    let loaded = catalog.load(&reference(file)).await.ok()?;
+    let ran = match super::test::run_cases(catalog, folder, &loaded).await {
+        Ok(ran) => ran,
+        Err(error) => {
+            findings.push(Finding::error("cases", format!("its cases cannot be run: {error}"), "mend the file"));
+            return None;
+        }
+    };
+    if ran.tally.failed > 0 {
+        let of = ran.tally.passed + ran.tally.failed;
+        let found = format!("{} of its {of} cases fail", ran.tally.failed);
+        findings.push(Finding::error("cases", found, "`rota plugin test` shows how they differ"));
+    }
+    for (slot, access) in &ran.unused {
+        findings.push(Finding::warning(
+            "access",
+            format!("it asks for `{access}` on the slot `{slot}`, and no case used it"),
+            "take the access out of the slot, write a case that needs it, or say `uncovered = [\"SLOT: ACCESS\"]` in a case file",
+        ));
+    }
+    Some(ran.tally.passed)
 }
 
 /// What is to be said of the folder.
@@ -144,7 +195,7 @@ fn around(folder: &Path, language: Language, findings: &mut Vec<Finding>) {
 }
 
 /// The component in a folder, when none of the sources is younger; none where it has to be built.
-fn fresh(folder: &Path, language: Language) -> Option<PathBuf> {
+pub(crate) fn fresh(folder: &Path, language: Language) -> Option<PathBuf> {
     let components = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
     let components: Vec<PathBuf> = components.filter(|path| path.extension().is_some_and(|e| e == "wasm")).collect();
     // Where there are several, the build says which is the plugin's.

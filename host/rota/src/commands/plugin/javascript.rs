@@ -1,7 +1,7 @@
 //! Plugins in JavaScript: what `rota plugin new` writes, and their component. Nothing but this binary is needed for either.
 
 use super::spec::{Slot, Spec};
-use super::{BuildError, File, Made};
+use super::{BuildError, File, Made, rust};
 use crate::commands::exec::TYPES;
 use crate::settings::UsageError;
 use std::fmt::Write as _;
@@ -17,13 +17,10 @@ macro_rules! template {
 }
 
 /// The files of a new plugin.
-///
-/// # Errors
-/// When a slot is of a capability that scripts do not have.
-pub(crate) fn files(spec: &Spec) -> Result<Vec<File>, UsageError> {
+pub(crate) fn files(spec: &Spec) -> Vec<File> {
     let (mut slots, mut calls) = (String::new(), String::new());
     for slot in &spec.slots {
-        let (purpose, call) = start(slot)?;
+        let (purpose, call) = start(slot, &spec.slots);
         let accesses: Vec<String> = slot.accesses.iter().map(|access| format!("{access:?}")).collect();
         let _ = writeln!(
             slots,
@@ -37,15 +34,14 @@ pub(crate) fn files(spec: &Spec) -> Result<Vec<File>, UsageError> {
         }
     }
     let risk = if spec.slots.iter().all(Slot::only_reads) { "observe" } else { "change" };
-    let bind: Vec<String> = spec.slots.iter().map(|slot| format!("--bind {}={}", slot.name, example(slot))).collect();
     let filled = |text: &str| {
         text.replace("@NAME@", &spec.name)
             .replace("@RISK@", risk)
             .replace("@SLOTS@", slots.trim_end())
             .replace("@CALLS@", calls.trim_end())
-            .replace("@BIND@", &bind.join(" "))
+            .replace("@BIND@", &rust::bindings(spec))
     };
-    Ok(vec![
+    vec![
         File::new(SOURCE, filled(template!("procedure.js.txt"))),
         File::new("DEVELOPING.md", filled(template!("DEVELOPING.md.txt"))),
         File::new("README.md", filled(template!("README.md.txt"))),
@@ -54,14 +50,14 @@ pub(crate) fn files(spec: &Spec) -> Result<Vec<File>, UsageError> {
         File::new(".gitignore", "/*.wasm\n"),
         File::new(".github/workflows/plugin.yml", filled(template!("workflow.yml.txt"))),
         File::program("ci", template!("ci.txt")),
-    ])
+    ]
 }
 
 /// What is done with a slot at first, and why: something that works on any target of its kind, and harms none.
-fn start(slot: &Slot) -> Result<(&'static str, String), UsageError> {
+fn start(slot: &Slot, all: &[Slot]) -> (&'static str, String) {
     let handle = format!("slots[{:?}]", slot.name);
     let reads = slot.has("read");
-    Ok(match slot.capability {
+    match slot.capability {
         "sql" if reads => (
             "Lists the tables that changed most.",
             format!(
@@ -95,23 +91,22 @@ fn start(slot: &Slot) -> Result<(&'static str, String), UsageError> {
                 "for (const stream of await {handle}.streams()) {{\n  print(stream.name, stream.messages);\n  found += 1;\n}}"
             ),
         ),
-        "tool" | "key" => {
-            return Err(UsageError::new(format!(
-                "a plugin in JavaScript has no slots of the capability {}: sql, cache, storage, kubernetes and jetstream; use --language rust for the others",
-                slot.capability
-            )));
+        "tool" => {
+            ("Asks the program for its version.", format!("print((await {handle}.info()).version);\nfound += 1;"))
+        }
+        "key" => {
+            let bucket = all.iter().find(|other| other.capability == "storage" && other.has("read"));
+            let bucket = bucket.map_or("bucket", |slot| slot.name.as_str());
+            (
+                "Proves that objects can be decrypted.",
+                format!(
+                    "for await (const {{ name }} of slots[{bucket:?}].list(\"\")) {{\n  if (!name.endsWith(\".age\")) continue;\n  \
+                     // Through the host to its end: neither key nor plain text comes in here.\n  \
+                     await bytes.drain(bytes.decrypt(slots[{bucket:?}].get(name), {handle}));\n  print(name);\n  if (++found >= limit) break;\n}}"
+                ),
+            )
         }
         _ => ("Is ready to be used.", format!("if ({handle}.isBound) found += 1;")),
-    })
-}
-
-/// What could be bound to a slot.
-fn example(slot: &Slot) -> &'static str {
-    match slot.capability {
-        "sql" => "postgres://me@localhost/shop",
-        "storage" => "file:///tmp/bucket",
-        "cache" => "redis://localhost",
-        _ => "NAME",
     }
 }
 

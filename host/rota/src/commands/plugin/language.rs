@@ -56,15 +56,16 @@ impl Language {
         match self {
             Self::Rust => Ok(rust::files(spec)),
             Self::Python => Ok(python::files(spec)),
-            Self::Javascript => javascript::files(spec),
+            Self::Javascript => Ok(javascript::files(spec)),
             Self::C => Ok(c::files(spec)),
         }
     }
 
     /// What to do first, for people.
-    pub(crate) fn next_steps(self, name: &str) -> String {
+    pub(crate) fn next_steps(self, spec: &Spec) -> String {
         let test = if self == Self::Rust { "  cargo test\n" } else { "" };
-        format!("{test}  rota plugin build\n  rota run ./{name}.wasm --bind ... --grant declared --plan")
+        let (name, bind) = (&spec.name, rust::bindings(spec));
+        format!("{test}  rota plugin build\n  rota run ./{name}.wasm {bind} --grant declared --plan")
     }
 
     /// Build it.

@@ -11,22 +11,33 @@
 //! | `clang` | builds one |
 //! | `python` | the files of a new plugin in Python, and how it is built |
 //! | `sdk` | the contract and the SDK, as this binary has them |
+//! | `test`, `test_real` | runs cases, without any server or on bindings |
+//! | `from_run` | makes a case of a recorded run |
+//! | `first_case` | the case that a new plugin begins with |
 //! | `check` | what is wrong, and what to do |
 //! | `dev` | builds and plans at each save |
+//! | `publish` | checks, runs the cases, puts it into a registry, signs it |
 
 mod c;
 mod cargo;
-mod check;
+pub(crate) mod check;
 mod clang;
 mod dev;
+mod first_case;
+mod from_run;
 mod javascript;
 mod language;
+mod publish;
 mod python;
 mod rust;
 mod sdk;
 mod spec;
+pub(crate) mod test;
+mod test_real;
 
 pub(crate) use dev::dev;
+pub(crate) use from_run::from_run;
+pub(crate) use test_real::test_real;
 
 use super::{Printing, print, print_json};
 use crate::cli::{BuildArgs, Language, NewArgs, PluginCommand};
@@ -46,8 +57,10 @@ pub(crate) async fn plugin(catalog: &Catalog, command: PluginCommand, printing: 
             built.show(printing)?;
             Ok(0)
         }
+        PluginCommand::Test(args) => test::test(catalog, &args, printing).await,
         PluginCommand::Check { what } => check::check(catalog, &what, printing).await,
         PluginCommand::Wit { folder } => wit(folder, printing),
+        PluginCommand::Publish(args) => publish::publish(catalog, &args, printing).await,
         // It needs a host; the caller knows it by its own name.
         PluginCommand::Dev(_) => Err(UsageError("dev needs a host".into()).into()),
     }
@@ -71,23 +84,53 @@ impl File {
     }
 }
 
-fn new(catalog: &Catalog, args: &NewArgs, printing: Printing) -> anyhow::Result<u8> {
-    let spec = spec::Spec::read(&args.name, &args.slots, catalog)?;
-    let files = args.language.files(&spec)?;
-    let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&spec.name));
+/// Make a folder of a plugin in JavaScript whose source is made out of the template's, and answer the names of its files.
+///
+/// # Errors
+/// When the name or a slot cannot be used, the folder is there already, or nothing can be written there.
+pub(crate) fn make_javascript(
+    catalog: &Catalog,
+    name: &str,
+    slots: &[String],
+    folder: &Path,
+    source: &dyn Fn(&str) -> String,
+) -> anyhow::Result<Vec<&'static str>> {
+    let spec = match slots {
+        [] => spec::Spec { slots: Vec::new(), ..spec::Spec::read(name, slots, catalog)? },
+        slots => spec::Spec::read(name, slots, catalog)?,
+    };
+    let mut files = Language::Javascript.files(&spec)?;
+    for file in files.iter_mut().filter(|file| file.path == javascript::SOURCE) {
+        file.text = source(&file.text);
+    }
+    make(folder, &files, Language::Javascript)?;
+    Ok(files.iter().map(|file| file.path).collect())
+}
+
+/// Make a plugin's folder.
+fn make(folder: &Path, files: &[File], language: Language) -> anyhow::Result<()> {
     // Made here and by nobody else: what is there already is never written to.
-    std::fs::create_dir(&folder).map_err(|error| match error.kind() {
+    std::fs::create_dir(folder).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => UsageError(format!(
             "{} is there already, and nothing was written; take it away, or choose another place with --folder",
             folder.display()
         )),
         _ => UsageError(format!("{} cannot be made: {error}", folder.display())),
     })?;
-    if let Err(error) = write(&folder, &files, args.language) {
+    if let Err(error) = write(folder, files, language) {
         // Half a plugin is worse than none.
-        let _ = std::fs::remove_dir_all(&folder);
+        let _ = std::fs::remove_dir_all(folder);
         return Err(error);
     }
+    Ok(())
+}
+
+fn new(catalog: &Catalog, args: &NewArgs, printing: Printing) -> anyhow::Result<u8> {
+    let spec = spec::Spec::read(&args.name, &args.slots, catalog)?;
+    let mut files = args.language.files(&spec)?;
+    files.push(first_case::file(&spec, args.language));
+    let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&spec.name));
+    make(&folder, &files, args.language)?;
     if !printing.human() {
         let paths: Vec<&str> = files.iter().map(|file| file.path).collect();
         print_json(
@@ -96,7 +139,7 @@ fn new(catalog: &Catalog, args: &NewArgs, printing: Printing) -> anyhow::Result<
         return Ok(0);
     }
     let paths: Vec<String> = files.iter().map(|file| format!("  {}", file.path)).collect();
-    let next = args.language.next_steps(&spec.name);
+    let next = args.language.next_steps(&spec);
     print(&format!(
         "{} in {}\n{}\n  {} {}\n\nNext:\n  cd {}\n{next}",
         bold(&spec.name),
@@ -179,6 +222,17 @@ pub(crate) async fn build(catalog: &Catalog, folder: &Path, locked: bool, printi
     Ok(Built { loaded, language: Language::of(folder)?, file, compiler: made.compiler, took })
 }
 
+/// The component of a file or a plugin's folder, which is built first where that is needed.
+pub(crate) async fn file_of(what: &Path, printing: Printing) -> anyhow::Result<PathBuf> {
+    if !what.is_dir() {
+        return Ok(what.to_owned());
+    }
+    match check::fresh(what, Language::of(what)?) {
+        Some(file) => Ok(file),
+        None => Ok(component(what, false, printing).await?.0),
+    }
+}
+
 /// A file as a plugin is named: never taken for the name of one.
 pub(crate) fn reference(file: &Path) -> String {
     let text = file.display().to_string();
@@ -186,8 +240,30 @@ pub(crate) fn reference(file: &Path) -> String {
 }
 
 impl Built {
+    /// What it imports. Every component in JavaScript imports what any could use: of those, what its slots can.
+    fn imports(&self) -> Vec<&str> {
+        let interfaces = self.loaded.plugin.interfaces().iter().map(String::as_str);
+        match self.language {
+            Language::Javascript => interfaces.filter(|interface| self.uses(interface)).collect(),
+            _ => interfaces.collect(),
+        }
+    }
+
+    /// Whether a slot of it is for an interface, or none is needed.
+    fn uses(&self, interface: &str) -> bool {
+        let descriptor = &self.loaded.descriptor;
+        let has = |capability: &str| descriptor.slots.iter().any(|slot| slot.capability == capability);
+        match interface {
+            // A database is where a program connects, and starts none.
+            "tools" => has("tool"),
+            "process" => has("tool") || has("kubernetes"),
+            _ => rota_catalog::is_usable(descriptor, interface),
+        }
+    }
+
     pub(crate) fn show(&self, printing: Printing) -> anyhow::Result<()> {
         let (descriptor, plugin) = (&self.loaded.descriptor, &self.loaded.plugin);
+        let imports = self.imports();
         if !printing.human() {
             let slots: Vec<_> = descriptor
                 .slots
@@ -201,7 +277,7 @@ impl Built {
                 "file": self.file,
                 "digest": plugin.digest(),
                 "size": self.loaded.size,
-                "imports": plugin.interfaces(),
+                "imports": imports,
                 "slots": slots,
                 "risk": descriptor.risk.as_str(),
                 "compiler": self.compiler,
@@ -212,7 +288,7 @@ impl Built {
             format!("{} {}  {}", bold(&safe(&descriptor.name)), safe(&descriptor.version), descriptor.risk.as_str()),
             format!("  file     {}, {}", self.file.display(), format::bytes(self.loaded.size)),
             format!("  sha-256  {}", plugin.digest()),
-            format!("  imports  rota:runbook {{ {} }}", plugin.interfaces().join(", ")),
+            format!("  imports  rota:runbook {{ {} }}", imports.join(", ")),
         ];
         for (number, slot) in descriptor.slots.iter().enumerate() {
             let head = if number == 0 { "may ask" } else { "       " };

@@ -31,12 +31,10 @@ struct Start {
 pub(crate) fn files(spec: &Spec) -> Vec<File> {
     let starts: Vec<(&Slot, Start)> = spec.slots.iter().map(|slot| (slot, start(slot, &spec.slots))).collect();
     let filled = |text: &str| {
-        let bind: Vec<String> =
-            spec.slots.iter().map(|slot| format!("--bind {}={}", slot.name, example(slot))).collect();
         text.replace("@NAME@", &spec.name)
             .replace("@RUST@", sdk::RUST_VERSION)
             .replace("@SUMMARY@", &summary(spec))
-            .replace("@BIND@", &bind.join(" "))
+            .replace("@BIND@", &bindings(spec))
     };
     let rows: Vec<String> = starts
         .iter()
@@ -63,6 +61,12 @@ pub(crate) fn summary(spec: &Spec) -> String {
     let names: Vec<&str> = spec.slots.iter().map(|slot| slot.name.as_str()).take(4).collect();
     let more = if spec.slots.len() > names.len() { " and more" } else { "" };
     format!("Looks at {}{more}.", names.join(", "))
+}
+
+/// What could be bound to all of them, as a command line says it.
+pub(crate) fn bindings(spec: &Spec) -> String {
+    let each = spec.slots.iter().map(|slot| format!("--bind {}={}", slot.name, example(slot)));
+    each.collect::<Vec<_>>().join(" ")
 }
 
 /// What could be bound to a slot.

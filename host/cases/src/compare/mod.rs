@@ -1,0 +1,4 @@
+//! What is there, held against what is expected of it.
+
+pub(crate) mod glob;
+pub(crate) mod partial;

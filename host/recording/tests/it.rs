@@ -1,0 +1,299 @@
+//! A recording that is written and read again, in every way in which it can end, and what it answers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what they expect by unwrapping")]
+
+use futures::StreamExt as _;
+use rota_authority::{Gate, MemoryLedger, Mode, Quotas, RunIdentity};
+use rota_capability::tape::{Answers as _, Asked, Event, Given, Incoming, Record as _, Source};
+use rota_capability::{Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
+use rota_contract::Error;
+use rota_recording::{End, Ending, FORMAT, Header, Player, ReadError, Reading, Recorder, Verdict};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+
+fn header() -> Header {
+    Header {
+        format: FORMAT,
+        host: "0".into(),
+        contract: "0".into(),
+        plugin: "tested".into(),
+        version: "0.1.0".into(),
+        digest: "d".into(),
+        run: "run".into(),
+        attempt: 1,
+        job: None,
+        parameters: json!({}),
+        mode: "execute".into(),
+        slots: Vec::new(),
+        limits: Limits::default(),
+        seed: "07".repeat(32),
+        started_at: 0,
+    }
+}
+
+fn asked(operation: &'static str, on: Option<u64>, arguments: Value) -> Asked {
+    Asked { operation, handle: on, arguments, incoming: None, now: false }
+}
+
+fn run() -> Arc<RunContext> {
+    let identity = RunIdentity { run: "run".into(), job: "job".into() };
+    let gate = Gate::new(identity, Mode::Execute, Quotas { effects: 0 }, Arc::new(MemoryLedger::default()), []);
+    let facts = RunFacts {
+        id: "run".into(),
+        attempt: 1,
+        job: None,
+        trigger: Trigger::Manual,
+        started_at: std::time::SystemTime::now(),
+        slots: Vec::new(),
+    };
+    RunContext::new(gate, facts, Limits::default(), Arc::new(Quiet), Arc::new(Transient::default()))
+}
+
+fn end() -> End {
+    End { ended: "reported".into(), report: Some(json!({ "summary": "done" })), said: None }
+}
+
+struct Made {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+fn made(most: u64, record: impl FnOnce(&Recorder), end: Option<&End>) -> Made {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let recorder = Recorder::begin(&path, &header(), [7; 32], most).unwrap();
+    record(&recorder);
+    recorder.finish(end).unwrap().expect("finished once");
+    assert_eq!(recorder.finish(end).unwrap(), None);
+    Made { _folder: folder, path }
+}
+
+fn player(path: &Path) -> Arc<Player> {
+    Player::new(Reading::open(path).unwrap(), None).unwrap()
+}
+
+/// `sql.session.open`, then a query of five rows in two batches.
+fn session(recorder: &Recorder) {
+    let open = recorder.call(&asked("sql.session.open", None, json!({ "slot": "database" })));
+    recorder.note(open, Event::Answered(Ok(&Value::Null)));
+    let query = recorder.call(&asked("sql.session.query", Some(open), json!({ "statement": "select" })));
+    recorder.note(query, Event::Answered(Ok(&json!([]))));
+    recorder.note(query, Event::Items(vec![json!(1), json!(2)]));
+    recorder.note(query, Event::Items(vec![json!(3)]));
+    recorder.note(query, Event::Ended);
+    recorder.note(query, Event::Outcome(Ok(&json!(3))));
+}
+
+async fn answer(player: &Player, asked: Asked) -> Given {
+    tokio::time::timeout(Duration::from_secs(10), player.answer(&run(), asked)).await.expect("an answer").unwrap()
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_answered() {
+    let made = made(1 << 20, session, Some(&end()));
+    let player = player(&made.path);
+    let open = answer(&player, asked("sql.session.open", None, json!({ "slot": "database" }))).await;
+    assert_eq!((open.call, open.answer), (1, Ok(Value::Null)));
+    let query = answer(&player, asked("sql.session.query", Some(1), json!({ "statement": "select" }))).await;
+    let Source::Items(mut items) = query.source else { panic!("a query gives items") };
+    assert_eq!(items.next().await, Some(vec![json!(1), json!(2)]));
+    assert_eq!(items.next().await, Some(vec![json!(3)]));
+    assert_eq!(items.next().await, None);
+    assert_eq!(query.outcome.unwrap().await, Ok(json!(3)));
+    assert_eq!(player.rest(), Ok(Ending::Ended(end())));
+    assert_eq!(player.made(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_holds_nothing_up() {
+    let record = |recorder: &Recorder| {
+        session(recorder);
+        let more = recorder.call(&asked("sql.session.server", Some(1), json!({})));
+        recorder.note(more, Event::Answered(Ok(&json!({ "version": "16" }))));
+    };
+    let made = made(1 << 20, record, Some(&end()));
+    let player = player(&made.path);
+    answer(&player, asked("sql.session.open", None, json!({ "slot": "database" }))).await;
+    drop(answer(&player, asked("sql.session.query", Some(1), json!({ "statement": "select" }))).await);
+    let began = std::time::Instant::now();
+    let more = answer(&player, asked("sql.session.server", Some(1), json!({}))).await;
+    assert_eq!(more.answer, Ok(json!({ "version": "16" })));
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn answers_come_in_the_recorded_order() {
+    let record = |recorder: &Recorder| {
+        let slow = recorder.call(&asked("run.sleep", None, json!({ "milliseconds": 20 })));
+        let fast = recorder.call(&asked("run.sleep", None, json!({ "milliseconds": 10 })));
+        recorder.note(fast, Event::Answered(Ok(&Value::Null)));
+        recorder.note(slow, Event::Answered(Ok(&Value::Null)));
+    };
+    let made = made(1 << 20, record, Some(&end()));
+    let player = player(&made.path);
+    let run = run();
+    let slow = player.answer(&run, asked("run.sleep", None, json!({ "milliseconds": 20 })));
+    let fast = player.answer(&run, asked("run.sleep", None, json!({ "milliseconds": 10 })));
+    let order = std::sync::Mutex::new(Vec::new());
+    tokio::join!(
+        async {
+            slow.await.unwrap();
+            order.lock().unwrap().push("slow");
+        },
+        async {
+            fast.await.unwrap();
+            order.lock().unwrap().push("fast");
+        }
+    );
+    assert_eq!(order.into_inner().unwrap(), ["fast", "slow"]);
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_made_any_more_does_not_hold_the_others_up_for_ever() {
+    let record = |recorder: &Recorder| {
+        for milliseconds in [1, 2, 3] {
+            let call = recorder.call(&asked("run.sleep", None, json!({ "milliseconds": milliseconds })));
+            recorder.note(call, Event::Answered(Ok(&Value::Null)));
+        }
+    };
+    let made = made(1 << 20, record, Some(&end()));
+    let player = player(&made.path);
+    let last = answer(&player, asked("run.sleep", None, json!({ "milliseconds": 3 }))).await;
+    assert_eq!(last.call, 3);
+    let Err(Verdict::Differs(difference)) = player.rest() else { panic!("two calls are missing") };
+    assert_eq!(difference.call, 1, "{difference:?}");
+}
+
+#[tokio::test]
+async fn another_call_is_a_difference() {
+    let made = made(1 << 20, session, Some(&end()));
+    let player = player(&made.path);
+    answer(&player, asked("sql.session.open", None, json!({ "slot": "database" }))).await;
+    let waiting = player.answer(&run(), asked("sql.session.query", Some(1), json!({ "statement": "insert" })));
+    let verdict = tokio::select! {
+        verdict = player.verdict() => verdict,
+        _ = waiting => panic!("there is no answer"),
+    };
+    let Verdict::Differs(difference) = verdict else { panic!("{verdict:?}") };
+    assert_eq!(difference.call, 2);
+    assert!(difference.recorded.contains("\"select\"") && difference.replayed.contains("\"insert\""), "{difference:?}");
+    assert!(player.rest().is_err());
+}
+
+#[tokio::test]
+async fn a_recording_that_broke_off_is_read_to_its_last_flush() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let recorder = Recorder::begin(&path, &header(), [7; 32], 1 << 20).unwrap();
+    session(&recorder);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    // What a kill leaves: nothing is finished.
+    let torn = folder.path().join("torn");
+    std::fs::copy(&path, &torn).unwrap();
+    let replayed = player(&torn);
+    answer(&replayed, asked("sql.session.open", None, json!({ "slot": "database" }))).await;
+    let query = answer(&replayed, asked("sql.session.query", Some(1), json!({ "statement": "select" }))).await;
+    let Source::Items(items) = query.source else { panic!("a query gives items") };
+    assert_eq!(items.collect::<Vec<_>>().await.len(), 2);
+    drop(query.outcome);
+    let waiting = replayed.answer(&run(), asked("run.sleep", None, json!({})));
+    let verdict = tokio::select! {
+        verdict = replayed.verdict() => verdict,
+        _ = waiting => panic!("there is no answer"),
+    };
+    assert_eq!(verdict, Verdict::Ends(2, Ending::Torn));
+    // At any byte: an end, and never an error.
+    let bytes = std::fs::read(&torn).unwrap();
+    for length in (0..bytes.len()).step_by(7) {
+        std::fs::write(&torn, &bytes[..length]).unwrap();
+        match Reading::open(&torn) {
+            Ok(reading) => {
+                let player = Player::new(reading, None).unwrap();
+                assert_eq!(player.ending(), Ending::Torn, "{length} bytes");
+            }
+            Err(ReadError::Foreign { .. } | ReadError::File { .. }) => assert!(length < 400, "{length} bytes"),
+            Err(error) => panic!("{length} bytes: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_recording_says_so_and_takes_no_more() {
+    let record = |recorder: &Recorder| {
+        let mut chance = 1_u64;
+        for _ in 0..50_000 {
+            // Nothing that compresses.
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let call = recorder.call(&asked("run.sleep", None, json!({ "milliseconds": chance })));
+            recorder.note(call, Event::Answered(Ok(&Value::Null)));
+        }
+    };
+    let most = 64 << 10;
+    let made = made(most, record, Some(&end()));
+    let size = std::fs::metadata(&made.path).unwrap().len();
+    assert!((most..most + (300 << 10)).contains(&size), "{size}");
+    assert_eq!(player(&made.path).ending(), Ending::Full(most));
+}
+
+#[tokio::test]
+async fn what_the_guest_writes_is_held_against_what_it_wrote() {
+    let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"; // of `hello`
+    let record = |recorder: &Recorder| {
+        let arguments = json!({ "data": { "$stream": "guest" } });
+        let call = recorder.call(&asked("run.artifact", None, arguments));
+        recorder.note(call, Event::Written { bytes: 5, sha256, whole: true });
+        recorder.note(call, Event::Answered(Ok(&json!(5))));
+    };
+    let made = made(1 << 20, record, Some(&end()));
+    for (text, same) in [("hello", true), ("hallo", false)] {
+        let player = player(&made.path);
+        let reader = Box::pin(text.as_bytes());
+        let mut asked = asked("run.artifact", None, json!({ "data": { "$stream": "guest" } }));
+        asked.incoming = Some(Incoming { from: None, reader });
+        let given = tokio::select! {
+            biased;
+            given = player.answer(&run(), asked) => Some(given.unwrap()),
+            verdict = player.verdict() => {
+                assert!(matches!(verdict, Verdict::Differs(_)), "{verdict:?}");
+                None
+            }
+        };
+        assert_eq!(given.map(|given| given.answer), same.then_some(Ok(json!(5))));
+    }
+}
+
+#[tokio::test]
+async fn bytes_errors_and_what_answers_at_once() {
+    let failed = Error::Unavailable("cut".into());
+    let record = |recorder: &Recorder| {
+        let get = recorder.call(&asked("storage.bucket.get", Some(9), json!({ "name": "x" })));
+        recorder.note(get, Event::Answered(Ok(&json!({ "name": "x" }))));
+        recorder.note(get, Event::Bytes(b"abc"));
+        recorder.note(get, Event::Bytes(b""));
+        recorder.note(get, Event::Bytes(b"d"));
+        recorder.note(get, Event::Ended);
+        recorder.note(get, Event::Outcome(Err(&failed)));
+        let mut mode = asked("run.mode", None, json!({}));
+        mode.now = true;
+        let mode = recorder.call(&mode);
+        recorder.note(mode, Event::Answered(Ok(&json!("plan"))));
+        let stat = recorder.call(&asked("storage.bucket.stat", Some(9), json!({ "name": "y" })));
+        recorder.note(stat, Event::Answered(Err(&Error::Cancelled)));
+    };
+    let made = made(1 << 20, record, Some(&end()));
+    let player = player(&made.path);
+    let get = answer(&player, asked("storage.bucket.get", Some(9), json!({ "name": "x" }))).await;
+    let Source::Bytes(mut reader) = get.source else { panic!("a get gives bytes") };
+    let mut text = String::new();
+    reader.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "abcd");
+    assert_eq!(get.outcome.unwrap().await, Err(failed.clone()));
+    let mode = player.answer_now(&run(), asked("run.mode", None, json!({}))).unwrap();
+    assert_eq!(mode.answer, Ok(json!("plan")));
+    let stat = answer(&player, asked("storage.bucket.stat", Some(9), json!({ "name": "y" }))).await;
+    assert_eq!(stat.answer, Err(Error::Cancelled));
+    assert!(player.answer_now(&run(), asked("run.mode", None, json!({}))).is_err(), "there is only one");
+}

@@ -1,0 +1,534 @@
+//! `rota shell`: at a terminal, and from a pipe.
+
+use crate::rota;
+use rota_testbed::{Database, Postgres, eventually};
+use rota_tests::{Rota, Said, Terminal};
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+const ORDERS: &str = "create table orders (id int primary key, total int); insert into orders select i, i * 10 from generate_series(1, 3) i";
+
+/// A query that takes very long. (`pg_sleep` is refused.)
+const SLOW: &str = "select count(*) from generate_series(1, 1000000) a, generate_series(1, 100000) b";
+
+async fn fresh(name: &str, setup: &str) -> Database {
+    let database = Postgres::shared().await.unwrap().fresh_database(name).await.unwrap();
+    for statement in setup.split("; ").filter(|statement| !statement.is_empty()) {
+        database.execute(statement).await.unwrap();
+    }
+    database
+}
+
+async fn number(database: &Database, query: &'static str) -> i64 {
+    let mut session = database.connect().await.unwrap();
+    sqlx::query_scalar(query).fetch_one(&mut session).await.unwrap()
+}
+
+async fn piped(rota: &Rota, arguments: &[&str], input: &str) -> Said {
+    let mut all = vec!["shell"];
+    all.extend(arguments);
+    rota.run_with(&all, input).await.unwrap()
+}
+
+/// What a pipe was told: an object a statement, and the run.
+async fn told(rota: &Rota, status: i32, arguments: &[&str], input: &str) -> Vec<Value> {
+    let said = piped(rota, arguments, input).await;
+    assert_eq!(said.status, Some(status), "{said:?}");
+    said.stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {said:?}")))
+        .collect()
+}
+
+fn output(statement: &Value) -> Vec<&str> {
+    statement["output"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{statement:#}"))
+        .iter()
+        .map(|it| it.as_str().unwrap())
+        .collect()
+}
+
+fn error(statement: &Value) -> String {
+    let part = |name: &str| statement["error"][name].as_str().unwrap_or_default().to_owned();
+    format!("{} {} {}", part("kind"), part("message"), part("hint"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn variables_functions_and_sessions_last_from_statement_to_statement() {
+    let rota = rota();
+    let database = fresh("shell_lasts", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    let input = "\
+const a = 1\n\
+let b = a + 1; let b = b + 1\n\
+function twice(n) {\n  return n * 2;\n}\n\
+class Box { constructor(n) { this.n = n } }\n\
+[a, b, twice(b), new Box(7).n]\n\
+const rows = await db.query('select id from orders order by id')\n\
+rows.length\n\
+select id, total\n  from orders -- ;\n where total > 10 order by id;\n\
+db.query('select 42 as answer')\n\
+_.length + args.more\n\
+x = `a\n${ '}' }`\n\
+var y = `a\n${ '}' }`\n\
+y\n";
+    let all = told(&rota, 0, &["--bind", &bind, "--arg", "more=5", "--keep-going"], input).await;
+    let states: Vec<&str> = all[..all.len() - 1].iter().map(|it| it["state"].as_str().unwrap()).collect();
+    assert_eq!(states.iter().filter(|state| **state == "failed").count(), 1, "{all:#?}");
+    assert_eq!(output(&all[4]), ["[1, 3, 6, 7]"], "{:#}", all[4]);
+    assert_eq!(output(&all[6]), ["3"]);
+    assert_eq!((&all[7]["rows"], &all[7]["tables"][0]["rows"]), (&2.into(), &serde_json::json!([[2, 20], [3, 30]])));
+    assert_eq!(all[8]["tables"][0]["rows"], serde_json::json!([[42]]));
+    assert_eq!(output(&all[9]), ["6"]);
+    assert!(error(&all[10]).contains("not defined"), "{:#}", all[10]);
+    assert_eq!(output(&all[12]), ["a", "}"]);
+    // It is a run like others, with what was typed.
+    let run = all.last().unwrap();
+    assert_eq!((&run["run"]["plugin"], &run["run"]["status"]), (&"script".into(), &"succeeded".into()), "{run:#}");
+    let id = run["run"]["id"].as_str().unwrap();
+    assert_eq!(all[0]["run"], id);
+    let shown = rota.json(&["runs", "show", id]).await.unwrap();
+    let statements = shown["report"]["data"]["statements"].as_array().unwrap();
+    assert_eq!((statements.len(), &statements[0]["text"]), (13, &"const a = 1".into()), "{shown:#}");
+    let logs = rota.run(&["runs", "logs", id]).await.unwrap();
+    assert!(logs.stdout.contains("class Box"), "{logs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_fails_ends_a_pipe_unless_told_and_never_the_session() {
+    let rota = rota();
+    let database = fresh("shell_fails", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    let input =
+        "var n = 5\nthrow new Error('no further')\nn + 1\nselect 1/0;\nlet = ;\nselect nowhere from orders;\nn + 2\n";
+    let all = told(&rota, 1, &["--bind", &bind], input).await;
+    assert_eq!(all.len(), 3, "{all:#?}");
+    assert!(error(&all[1]).contains("[2]:1:") && error(&all[1]).contains("no further"), "{:#}", all[1]);
+    let all = told(&rota, 1, &["--bind", &bind, "--keep-going"], input).await;
+    assert_eq!((all.len(), output(&all[2]), output(&all[6])), (8, vec!["6"], vec!["7"]), "{all:#?}");
+    assert!(error(&all[3]).contains("division by zero"), "{:#}", all[3]);
+    assert!(error(&all[4]).contains("SyntaxError"), "{:#}", all[4]);
+    // What does not end is none.
+    let said = piped(&rota, &["--bind", &bind], "select 1\n").await;
+    assert!(said.status == Some(2) && said.stdout.contains("semicolon"), "{said:?}");
+    let said = piped(&rota, &["--bind", &bind], "\\plann on\n").await;
+    assert!(said.status == Some(2) && said.stdout.contains("did you mean \\\\plan"), "{said:?}");
+    let said = piped(&rota, &["--bind", "databse=x"], "1\n").await;
+    assert!(said.status == Some(2) && said.stdout.contains("database"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn effects_are_agreed_to_and_held_to_what_was_planned() {
+    let rota = rota();
+    let database = fresh("shell_held", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    let arguments = ["--bind", &bind, "--grant", "database=read,write,ddl"];
+    let total = async || number(&database, "select sum(total) from orders").await;
+    // Nobody is there to agree.
+    let all = told(&rota, 3, &arguments, "select 1;\nupdate orders set total = 0;\nprint('not reached')\n").await;
+    assert_eq!((all.len(), &all[1]["state"]), (3, &"refused".into()), "{all:#?}");
+    assert!(error(&all[1]).contains("this effect") && error(&all[1]).contains("--yes"), "{:#}", all[1]);
+    assert_eq!(all[1]["effects"][0]["outcome"], "planned");
+    assert_eq!(total().await, 60);
+    let yes = [&arguments[..], &["--yes"]].concat();
+    // What an effect answered, and what was made by one, is there when the next statement is planned.
+    let input = "\
+const changed = await db.execute('update orders set total = total + 1 where id < $1', [3])\n\
+await db.execute('insert into orders values ($1, $2)', [changed + 2, changed])\n\
+create table made (n int);\n\
+insert into made select id from orders;\n\
+const list = new Map([['a', changed]]); const date = new Date(5)\n\
+await db.execute('insert into made values ($1)', [list.get('a') * 100 + date.getTime()])\n\
+\\effects\n";
+    let all = told(&rota, 0, &yes, input).await;
+    let run = all.last().unwrap();
+    assert_eq!(run["effects"].as_array().unwrap().len(), 5, "{all:#?}");
+    assert!(run["effects"].as_array().unwrap().iter().all(|effect| effect["outcome"] == "done"), "{run:#}");
+    assert_eq!(all[all.len() - 2]["effects"].as_array().unwrap().len(), 5);
+    assert_eq!(total().await, 64);
+    assert_eq!(number(&database, "select max(n)::bigint from made").await, 205);
+    // What the plan did not show is not let through, whatever a statement or one before it does.
+    for sly in [
+        "if (!isPlan) await db.execute('delete from orders')\n",
+        "for (let n = isPlan ? 1 : 0; n < 2; n++) await db.execute('update orders set total = 1')\n",
+        "var values = isPlan ? [1] : [2]; await db.execute('update orders set total = $1', values)\n",
+        "Object.defineProperty(globalThis, 'trap', { enumerable: true, get() { db.execute('delete from orders'); return 1 } })\n1\n1\n",
+    ] {
+        let said = piped(&rota, &[&yes[..], &["--keep-going"]].concat(), sly).await;
+        assert_ne!(said.status, Some(0), "{sly}: {said:?}");
+        assert_eq!(number(&database, "select count(*) from orders where total > 2").await, 3, "{sly}: {said:?}");
+    }
+    // Only planned, nothing is done; and what is read is read.
+    let all =
+        told(&rota, 0, &[&yes[..], &["--plan"]].concat(), "delete from orders;\nselect count(*) from orders;\n").await;
+    assert_eq!(
+        (&all[0]["state"], &all[1]["tables"][0]["rows"]),
+        (&"planned".into(), &serde_json::json!([[4]])),
+        "{all:#?}"
+    );
+    let all = told(&rota, 0, &yes, "\\plan on\ndelete from orders;\n\\plan off\n1 + 1\n").await;
+    assert_eq!(all[0]["state"], "planned", "{all:#?}");
+    assert_eq!(number(&database, "select count(*) from orders").await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_grant_nothing_is_changed_and_the_denial_names_it() {
+    let rota = rota();
+    let database = fresh("shell_denied", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    let input = "delete from orders;\nawait db.execute('delete from orders')\nwith x as (delete from orders returning 1) select * from x;\n1\n";
+    let all = told(&rota, 3, &["--bind", &bind, "--yes", "--keep-going"], input).await;
+    for statement in &all[..3] {
+        assert!(error(statement).contains("--grant database=read,write"), "{statement:#}");
+    }
+    assert_eq!((&all[3]["state"], number(&database, "select count(*) from orders").await), (&"done".into(), 3));
+    // Granted in the session, it goes; and it is on record.
+    let input = "\\grant database=write\ndelete from orders where id = 3;\n";
+    let said = piped(&rota, &["--bind", &bind], input).await;
+    assert!(said.status == Some(2) && said.stdout.contains("--yes"), "{said:?}");
+    let all = told(&rota, 0, &["--bind", &bind, "--yes"], input).await;
+    assert_eq!(number(&database, "select count(*) from orders").await, 2, "{all:#?}");
+    let id = all.last().unwrap()["run"]["id"].as_str().unwrap().to_owned();
+    let logs = rota.run(&["runs", "logs", &id]).await.unwrap();
+    assert!(logs.stdout.contains("granted on database: write"), "{logs:?}");
+    let said = piped(&rota, &["--bind", &bind, "--yes"], "\\grant database=signal\n").await;
+    assert!(said.status == Some(2) && said.stdout.contains("does not declare"), "{said:?}");
+    let said = piped(&rota, &["--bind", &bind, "--yes"], "\\grant cache=write\n").await;
+    assert!(said.status == Some(2) && said.stdout.contains("nothing is bound"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_spans_statements_and_is_rolled_back_at_the_end() {
+    let rota = rota();
+    let database = fresh("shell_transaction", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    let arguments = ["--bind", &bind, "--grant", "database=read,write", "--yes", "--keep-going"];
+    let input = "begin;\ndelete from orders where id = 1;\nselect count(*) from orders;\nrollback;\nselect count(*) from orders;\n\
+begin;\ndelete from orders where id = 2;\ncommit;\ncommit;\nbegin;\ndelete from orders;\n";
+    let all = told(&rota, 1, &arguments, input).await;
+    assert_eq!(all[2]["tables"][0]["rows"], serde_json::json!([[2]]), "{all:#?}");
+    assert_eq!(all[4]["tables"][0]["rows"], serde_json::json!([[3]]), "{all:#?}");
+    assert!(error(&all[8]).contains("no transaction is open"), "{:#}", all[8]);
+    assert_eq!(number(&database, "select count(*) from orders").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_for_ever_is_stopped_and_the_session_goes_on() {
+    let rota = rota();
+    let database = fresh("shell_for_ever", "").await;
+    let bind = format!("database={}", database.url());
+    let input = format!(
+        "\
+var kept = 'kept'\n\
+for (;;) {{}}\n\
+for (;;) await null\n\
+for (;;) {{ try {{ await sleep(1000) }} catch {{}} }}\n\
+for (;;) {{ try {{ for (;;) {{}} }} catch {{}} finally {{ kept = 'bent' }} }}\n\
+/(a+)+$/.test('a'.repeat(40) + '!')\n\
+await Promise.all([1, 2, 3].map(() => db.query('{SLOW}').all()))\n\
+{SLOW};\n\
+sleep(60); 1\n\
+kept\n\
+select 1 as one;\n"
+    );
+    let began = Instant::now();
+    let all = told(&rota, 124, &["--bind", &bind, "--statement-timeout", "1s", "--keep-going"], &input).await;
+    for statement in &all[1..9] {
+        assert!(statement["state"] == "interrupted" && error(statement).contains("timed-out"), "{statement:#}");
+    }
+    assert_eq!((output(&all[9]), &all[10]["tables"][0]["rows"]), (vec!["kept"], &serde_json::json!([[1]])), "{all:#?}");
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    assert_eq!(slow(&database).await, 0);
+}
+
+/// How many slow queries are under way on the server.
+async fn slow(database: &Database) -> i64 {
+    let mut session = database.connect().await.unwrap();
+    sqlx::query_scalar("select count(*) from pg_stat_activity where datname = $1 and state = 'active' and query like '%1000000%' and pid <> pg_backend_pid()")
+        .bind(database.name())
+        .fetch_one(&mut session)
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_talked_with_by_a_shell_and_by_nobody_else() {
+    let rota = rota();
+    // The same plugin and parameter, run otherwise: its stdin is empty.
+    let said = rota
+        .run_with(&["run", "script", "-p", "script=", "-p", "session=true"], "{\"hello\":1}\n{\"js\":\"1\"}\n")
+        .await
+        .unwrap();
+    assert!(said.status == Some(1) && said.stdout.contains("nobody is there to talk with it"), "{said:?}");
+    let all = told(&rota, 0, &[], "1 + 1\n").await;
+    let id = all.last().unwrap()["run"]["id"].as_str().unwrap().to_owned();
+    let again = rota.run(&["runs", "retry", &id]).await.unwrap();
+    assert_ne!(again.status, Some(0), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_masked_and_a_terminal_is_not_steered() {
+    let rota = rota();
+    let database = fresh("shell_secret", "").await;
+    let url = database.url();
+    let secret = url.split(':').nth(2).and_then(|rest| rest.split('@').next()).unwrap().to_owned();
+    let input =
+        format!("print('{secret}')\nthrow new Error('{secret}')\n'\\x1b[2J{secret}'\nselect '{secret}' as a;\n");
+    for form in ["human", "json"] {
+        let said =
+            piped(&rota, &["--bind", &format!("database={url}"), "--keep-going", "--output", form], &input).await;
+        assert_eq!(said.status, Some(1), "{said:?}");
+        assert!(!said.all().contains(&secret) && !said.all().contains('\u{1b}'), "{form}: {said:?}");
+    }
+    for shown in ["show", "logs"] {
+        let said = rota.run(&["runs", shown, "last"]).await.unwrap();
+        assert!(said.status == Some(0) && !said.all().contains(&secret), "{said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_registered_is_undone_when_the_session_is_cancelled() {
+    let rota = rota();
+    let database = fresh("shell_undo", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    let input = "\
+await compensate('put back', async (state) => { await db.execute('update orders set total = $1 where id = 1', [state.total]) }, { total: 10 })\n\
+update orders set total = 99 where id = 1;\n";
+    let arguments = ["--bind", &bind, "--grant", "database=read,write", "--yes"];
+    told(&rota, 0, &arguments, input).await;
+    assert_eq!(number(&database, "select total::bigint from orders where id = 1").await, 99, "it ended well");
+    database.execute("update orders set total = 10").await.unwrap();
+    // Nothing is typed for too long.
+    let mut terminal = Terminal::begin(
+        &rota,
+        env!("CARGO_BIN_EXE_rota"),
+        &[&["shell", "--idle-timeout", "3s"], &arguments[..]].concat(),
+    )
+    .await
+    .unwrap();
+    terminal.waits_at("rota>").await.unwrap();
+    for line in input.lines() {
+        terminal.enters(line).await.unwrap();
+        terminal.waits_at("rota>").await.unwrap();
+    }
+    terminal.shows("ended: 130").await.unwrap();
+    assert_eq!(number(&database, "select total::bigint from orders where id = 1").await, 10);
+}
+
+async fn at_terminal(rota: &Rota, arguments: &[&str]) -> Terminal {
+    let mut all = vec!["shell"];
+    all.extend(arguments);
+    let terminal = Terminal::begin(rota, env!("CARGO_BIN_EXE_rota"), &all).await.unwrap();
+    terminal.waits_at("rota>").await.unwrap();
+    terminal
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_lines_are_completed_continued_and_remembered() {
+    let rota = rota();
+    let database = fresh("shell_terminal", "create table customers_of_old (id int, favourite text)").await;
+    let bind = format!("database={}", database.url());
+    let mut terminal = at_terminal(&rota, &["--bind", &bind]).await;
+    assert!(terminal.shown().await.unwrap().contains("database = database (read)"));
+    terminal.enters("const add = (a, b) => {").await.unwrap();
+    terminal.enters("return a + b }").await.unwrap();
+    terminal.waits_at("rota>").await.unwrap();
+    terminal.enters("add(40, 2)").await.unwrap();
+    terminal.shows("42").await.unwrap();
+    // Tables and columns come from the database.
+    terminal.types("select count(*) as n from customers_o").await.unwrap();
+    terminal.presses("Tab").await.unwrap();
+    terminal.waits_at("from customers_of_old").await.unwrap();
+    terminal.types(" where fav").await.unwrap();
+    terminal.presses("Tab").await.unwrap();
+    terminal.waits_at("where favourite").await.unwrap();
+    terminal.enters(" is null;").await.unwrap();
+    terminal.shows("(1 row)").await.unwrap();
+    terminal.types("\\eff").await.unwrap();
+    terminal.presses("Tab").await.unwrap();
+    terminal.waits_at("\\effects").await.unwrap();
+    terminal.presses("C-c").await.unwrap();
+    terminal.waits_at("rota>").await.unwrap();
+    terminal.enters("alter role nobody password 'hunter22';").await.unwrap();
+    terminal.shows("denied").await.unwrap();
+    terminal.waits_at("rota>").await.unwrap();
+    terminal.presses("C-d").await.unwrap();
+    terminal.shows("ended: 0").await.unwrap();
+    drop(terminal);
+    let file = rota.state().join("shell/history");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let history = std::fs::read_to_string(&file).unwrap();
+    assert!(history.contains("add(40, 2)") && !history.contains("hunter22"), "{history}");
+    // The next one has them, and may keep none.
+    let mut terminal = at_terminal(&rota, &["--bind", &bind]).await;
+    terminal.presses("Up").await.unwrap();
+    terminal.waits_at("favourite is null;").await.unwrap();
+    terminal.presses("C-c").await.unwrap();
+    terminal.waits_at("rota>").await.unwrap();
+    terminal.enters("\\history off").await.unwrap();
+    terminal.shows("is not kept").await.unwrap();
+    terminal.enters("'unkept' + 1").await.unwrap();
+    terminal.shows("unkept1").await.unwrap();
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("'unkept'"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_stops_the_statement_on_the_server_and_keeps_the_session() {
+    let rota = rota();
+    let database = fresh("shell_stopped", "").await;
+    let bind = format!("database={}", database.url());
+    let mut terminal = at_terminal(&rota, &["--bind", &bind]).await;
+    terminal.enters("var kept = 'still' + ' here'").await.unwrap();
+    terminal.waits_at("rota>").await.unwrap();
+    for (statement, is_query) in [
+        (format!("{SLOW};"), true),
+        (format!("await db.query('{SLOW}')"), true),
+        ("for (;;) {}".to_owned(), false),
+        ("while (true) { try { await sleep(60) } catch {} }".to_owned(), false),
+    ] {
+        terminal.enters(&statement).await.unwrap();
+        if is_query {
+            eventually(Duration::from_secs(20), "the query", async || Ok((slow(&database).await == 1).then_some(())))
+                .await
+                .unwrap();
+        } else {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        let pressed = Instant::now();
+        terminal.presses("C-c").await.unwrap();
+        terminal.shows("stopped").await.unwrap();
+        assert!(pressed.elapsed() < Duration::from_secs(1), "{statement}: {:?}", pressed.elapsed());
+        terminal.waits_at("rota>").await.unwrap();
+        eventually(Duration::from_secs(5), "its end", async || Ok((slow(&database).await == 0).then_some(())))
+            .await
+            .unwrap();
+    }
+    terminal.enters("kept").await.unwrap();
+    terminal.shows("still here").await.unwrap();
+    terminal.enters("select 6 * 7 as answer;").await.unwrap();
+    terminal.shows("42").await.unwrap();
+    terminal.presses("C-d").await.unwrap();
+    terminal.shows("ended: 0").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_effects_are_asked_for() {
+    let rota = rota();
+    let database = fresh("shell_asks", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    let total = async || number(&database, "select sum(total) from orders").await;
+    let mut terminal = at_terminal(&rota, &["--bind", &bind]).await;
+    terminal.enters("update orders set total = 0;").await.unwrap();
+    terminal.shows("\\grant database=read,write").await.unwrap();
+    terminal.waits_at("rota>").await.unwrap();
+    terminal.enters("\\grant database=write").await.unwrap();
+    terminal.shows("for the rest of this session? [y/N]").await.unwrap();
+    terminal.enters("y").await.unwrap();
+    terminal.shows("granted: write on database").await.unwrap();
+    let script = "for (const id of [1, 2, 3]) await db.execute('update orders set total = 1 where id = $1', [id])";
+    for (answer, after) in [("n", 60), ("", 60), ("C-c", 60), ("y", 3)] {
+        terminal.enters(script).await.unwrap();
+        terminal.shows("run these 3 effects? [y/N]").await.unwrap();
+        match answer {
+            "C-c" => terminal.presses("C-c").await.unwrap(),
+            answer => terminal.enters(answer).await.unwrap(),
+        }
+        terminal.waits_at("rota>").await.unwrap();
+        assert_eq!(total().await, after, "{answer:?}");
+    }
+    terminal.enters("\\effects").await.unwrap();
+    let shown = terminal.shows("done").await.unwrap();
+    assert_eq!(shown.matches("sql.execute").count(), 3, "{shown}");
+    terminal.enters("\\plan on").await.unwrap();
+    terminal.waits_at("rota (plan)>").await.unwrap();
+    terminal.enters("delete from orders;").await.unwrap();
+    terminal.shows("only planned").await.unwrap();
+    terminal.enters("\\plan off").await.unwrap();
+    terminal.waits_at("rota>").await.unwrap();
+    terminal.enters("begin;").await.unwrap();
+    terminal.waits_at("rota*>").await.unwrap();
+    terminal.enters("\\quit").await.unwrap();
+    terminal.shows("ended: 0").await.unwrap();
+    assert_eq!(total().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelled_from_elsewhere_it_ends_and_the_terminal_is_as_before() {
+    let rota = rota();
+    let database = fresh("shell_cancelled", "").await;
+    let bind = format!("database={}", database.url());
+    // At the prompt, and within a statement.
+    for statement in [None, Some(format!("{SLOW};"))] {
+        let mut terminal = at_terminal(&rota, &["--bind", &bind]).await;
+        terminal.enters("1 + 1").await.unwrap();
+        terminal.waits_at("rota>").await.unwrap();
+        if let Some(statement) = statement {
+            terminal.enters(&statement).await.unwrap();
+            eventually(Duration::from_secs(20), "the query", async || Ok((slow(&database).await == 1).then_some(())))
+                .await
+                .unwrap();
+        }
+        let runs = rota.json(&["runs", "list", "--status", "running"]).await.unwrap();
+        let id = runs[0]["id"].as_str().unwrap_or_else(|| panic!("{runs:#}")).to_owned();
+        assert_eq!(runs.as_array().unwrap().len(), 1, "{runs:#}");
+        let said = rota.run(&["runs", "cancel", &id]).await.unwrap();
+        assert_eq!(said.status, Some(0), "{said:?}");
+        terminal.shows("ended: 130").await.unwrap();
+        let shown = rota.json(&["runs", "show", &id]).await.unwrap();
+        assert_eq!(shown["run"]["status"], "cancelled", "{shown:#}");
+        eventually(Duration::from_secs(5), "the end", async || Ok((slow(&database).await == 0).then_some(())))
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_worked_becomes_a_plugin() {
+    let rota = rota();
+    let database = fresh("shell_saved", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    let input = "\
+\\save too-early\n";
+    let said = piped(&rota, &["--bind", &bind], input).await;
+    assert!(said.status == Some(2) && said.stdout.contains("nothing has worked"), "{said:?}");
+    let input = "\
+const limit = args.below\n\
+select nowhere from orders;\n\
+const ids = (await db.query('select id from orders where id < $1 order by id', [limit])).map((row) => row.id)\n\
+for (const id of ids) await db.execute('update orders set total = total + 5 where id = $1', [id])\n\
+begin;\n\
+delete from orders where id = 3;\n\
+commit;\n\
+begin;\ndelete from orders;\nrollback;\n\
+select id, '`${x}\\' as odd from orders order by id;\n\
+\\save mend-orders\n";
+    let arguments =
+        ["--bind", &bind, "--grant", "database=read,write,ddl", "--yes", "--keep-going", "--arg", "below=3"];
+    let all = told(&rota, 1, &arguments, input).await;
+    assert_eq!(number(&database, "select sum(total) from orders").await, 40, "{all:#?}");
+    let folder = rota.path("work/mend-orders");
+    let source = std::fs::read_to_string(folder.join("procedure.js")).unwrap();
+    assert!(!source.contains("nowhere") && !source.contains("delete from orders`"), "{source}");
+    database.execute("delete from orders").await.unwrap();
+    database.execute("insert into orders select i, i * 10 from generate_series(1, 3) i").await.unwrap();
+    let built = rota.json(&["plugin", "build", folder.to_str().unwrap()]).await.unwrap();
+    assert_eq!((&built["plugin"], &built["risk"]), (&"mend-orders".into(), &"change".into()), "{built:#}");
+    assert_eq!(built["slots"][0]["accesses"], serde_json::json!(["read", "write"]), "{built:#}");
+    let checked = rota.run(&["plugin", "check", folder.to_str().unwrap()]).await.unwrap();
+    assert_eq!(checked.status, Some(0), "{checked:?}");
+    let file = folder.join("mend-orders.wasm").display().to_string();
+    let run = ["run", &file, "--bind", &bind, "--grant", "declared"];
+    let planned = rota.json(&[&run[..], &["--plan"]].concat()).await.unwrap();
+    assert_eq!(planned["effects"].as_array().unwrap().len(), 3, "{planned:#}");
+    let done = rota.json(&run).await.unwrap();
+    assert_eq!(done["run"]["status"], "succeeded", "{done:#}");
+    assert_eq!(number(&database, "select sum(total) from orders").await, 40, "{done:#}");
+    // What is there is never written to, and a name that is taken is refused.
+    for taken in ["mend-orders", "postgres-health", "No Name"] {
+        let said = piped(&rota, &["--bind", &bind], &format!("1\n\\save {taken}\n")).await;
+        assert_eq!(said.status, Some(2), "{said:?}");
+    }
+    assert_eq!(std::fs::read_to_string(folder.join("procedure.js")).unwrap(), source);
+}

@@ -1,0 +1,87 @@
+//! Components that are made to cost: to be compiled for minutes, to fill the memory, to bring a compiler down.
+
+use super::refused;
+use crate::rota;
+use rota_sandbox::{Compiler, LoadError, Sandbox, SandboxOptions};
+use rota_tests::{component, probe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A sandbox whose compiler has so much.
+fn sandbox(memory: u64, seconds: u64) -> Arc<Sandbox> {
+    let compiler = Compiler { program: env!("CARGO_BIN_EXE_rota").into(), memory, seconds };
+    Arc::new(Sandbox::new(SandboxOptions { compiler: Some(compiler), ..SandboxOptions::default() }, &[]).unwrap())
+}
+
+async fn refusal(sandbox: &Arc<Sandbox>, component: Vec<u8>) -> LoadError {
+    match sandbox.load(component).await {
+        Err(error) => error,
+        Ok(_) => panic!("it was loaded"),
+    }
+}
+
+#[tokio::test]
+async fn one_that_takes_minutes_to_compile_is_given_up() {
+    let begun = Instant::now();
+    let error = refusal(&sandbox(4 << 30, 3), component::slow_to_compile(1_000, 60_000)).await;
+    assert!(matches!(&error, LoadError::TooCostly(what) if what.contains("more than 3 s")), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn one_that_takes_gigabytes_to_compile_is_given_up_and_nobody_else_suffers() {
+    let before = peak();
+    let error = refusal(&sandbox(400 << 20, 60), component::slow_to_compile(1_000, 60_000)).await;
+    assert!(matches!(&error, LoadError::TooCostly(what) if what.contains("more than 400 MiB of memory")), "{error}");
+    assert!(peak() - before < 100 << 20, "{} bytes more in this process", peak() - before);
+}
+
+#[tokio::test]
+async fn within_its_bounds_the_compilers_process_gives_what_this_process_would() {
+    // The same code: linked against nothing it is refused afterwards, for its imports.
+    let apart = refusal(&sandbox(4 << 30, 60), probe::BYTES.to_vec()).await;
+    let here = Arc::new(Sandbox::new(SandboxOptions::default(), &[]).unwrap());
+    let here = refusal(&here, probe::BYTES.to_vec()).await;
+    assert!(matches!(&apart, LoadError::Link(_)), "{apart}");
+    assert_eq!(apart.to_string(), here.to_string());
+}
+
+#[tokio::test]
+async fn a_compiler_that_is_none_or_breaks_is_an_error() {
+    for (program, said) in
+        [("/nonexistent/rota", "could not be used"), ("/bin/false", "the compiler broke"), ("/bin/true", "does not")]
+    {
+        let compiler = Compiler { program: program.into(), memory: 1 << 30, seconds: 10 };
+        let options = SandboxOptions { compiler: Some(compiler), ..SandboxOptions::default() };
+        let sandbox = Arc::new(Sandbox::new(options, &[]).unwrap());
+        let error = refusal(&sandbox, probe::BYTES.to_vec()).await;
+        assert!(matches!(&error, LoadError::Compile(_)), "{program}: {error}");
+        let _ = said;
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_imports_and_deep_types_are_refused_at_once() {
+    let rota = rota();
+    let names: Vec<String> = (0..10_000).map(|n| format!("wasi:cli/x{n}@0.2.0")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (what, bytes, text) in [
+        ("imports", component::importing(&names), "more than 500 imports"),
+        ("types", component::deep_types(100_000), ""),
+        ("nesting", component::deep_components(5_000), ""),
+    ] {
+        let file = rota.path("work/hostile.wasm");
+        std::fs::write(&file, bytes).unwrap();
+        let begun = Instant::now();
+        let message = refused(&rota, &["plugins", "verify", "./hostile.wasm"], 2).await;
+        assert!(message.contains(text) && message.len() < 2_000, "{what}: {message}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}: {:?}", begun.elapsed());
+    }
+}
+
+/// The most memory that this process ever had, bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+}
