@@ -122,6 +122,7 @@ async fn follow(section: &str, rota: &Rota) {
         let folder =
             std::fs::read_to_string(rota.path("cwd")).map_or_else(|_| rota.path("work"), |text| text.trim().into());
         if let Some(file) = block.comment.strip_prefix("file: ") {
+            std::fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
             std::fs::write(folder.join(file), &block.text).unwrap();
         } else if let Some(file) = block.comment.strip_prefix("append: ") {
             let before = std::fs::read_to_string(folder.join(file)).unwrap();
