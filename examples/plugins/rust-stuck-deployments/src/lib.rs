@@ -95,7 +95,10 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         let title = format!("{} Deployments are stuck at once: none was touched", found.len());
         report
             .critical(title)
-            .detail(format!("More than {} at once have a cause outside of them: a registry, a node, a policy.", parameters.most))
+            .detail(format!(
+                "More than {} at once have a cause outside of them: a registry, a node, a policy.",
+                parameters.most
+            ))
             .advice("look at what they wait for; then run it with a larger `most`, or with `labels`");
     }
     let mut told = Vec::new();
@@ -116,7 +119,8 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         }
         told.push(line);
     }
-    let mut table = report.table("stuck", "Stuck Deployments", ["deployment", "revision", "waits for", "back to", "done"]);
+    let mut table =
+        report.table("stuck", "Stuck Deployments", ["deployment", "revision", "waits for", "back to", "done"]);
     for line in &told {
         table.row(cells![
             line.deployment.as_str(),

@@ -30,7 +30,11 @@ pub(crate) struct Older {
 
 impl Stuck {
     pub(crate) fn why(&self) -> String {
-        if self.reasons.is_empty() { self.message.clone() } else { format!("{} {}", self.message, self.reasons.join("; ")) }
+        if self.reasons.is_empty() {
+            self.message.clone()
+        } else {
+            format!("{} {}", self.message, self.reasons.join("; "))
+        }
     }
 }
 
@@ -49,7 +53,8 @@ pub(crate) fn given_up(deployment: &Json) -> Option<&str> {
     // Of an older generation it says nothing of this one.
     let seen = deployment["status"]["observedGeneration"] == deployment["metadata"]["generation"];
     let conditions = deployment["status"]["conditions"].as_array()?;
-    let condition = conditions.iter().find(|c| c["type"] == "Progressing" && c["reason"] == "ProgressDeadlineExceeded")?;
+    let condition =
+        conditions.iter().find(|c| c["type"] == "Progressing" && c["reason"] == "ProgressDeadlineExceeded")?;
     (!resting && seen && condition["status"] == "False").then(|| condition["message"].as_str().unwrap_or_default())
 }
 
@@ -87,7 +92,8 @@ pub(crate) async fn stuck(cluster: &Cluster, selection: Selection) -> Result<Vec
 pub(crate) fn back_to(sets: &[&Json], stuck: u64) -> Option<Older> {
     let older = || sets.iter().filter(|set| (1..stuck).contains(&revision(set)));
     let serves = |set: &&&Json| set["status"]["availableReplicas"].as_u64().is_some_and(|replicas| replicas > 0);
-    let set = older().filter(serves).max_by_key(|set| revision(set)).or_else(|| older().max_by_key(|set| revision(set)))?;
+    let set =
+        older().filter(serves).max_by_key(|set| revision(set)).or_else(|| older().max_by_key(|set| revision(set)))?;
     let mut template = set["spec"]["template"].clone();
     if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
         labels.remove(HASH);
@@ -97,10 +103,8 @@ pub(crate) fn back_to(sets: &[&Json], stuck: u64) -> Option<Older> {
 
 /// What the pods of a revision wait for, each thing once.
 async fn reasons(cluster: &Cluster, sets: &[&Json], stuck: u64) -> Result<Vec<String>> {
-    let Some(hash) = sets
-        .iter()
-        .find(|set| revision(set) == stuck)
-        .and_then(|set| set["metadata"]["labels"][HASH].as_str())
+    let Some(hash) =
+        sets.iter().find(|set| revision(set) == stuck).and_then(|set| set["metadata"]["labels"][HASH].as_str())
     else {
         return Ok(Vec::new());
     };
@@ -111,7 +115,8 @@ async fn reasons(cluster: &Cluster, sets: &[&Json], stuck: u64) -> Result<Vec<St
         let statuses = [&pod["status"]["initContainerStatuses"], &pod["status"]["containerStatuses"]];
         for status in statuses.into_iter().filter_map(Json::as_array).flatten() {
             let waiting = text(status, "/state/waiting/reason");
-            let ended = status.pointer("/lastState/terminated/exitCode").or(status.pointer("/state/terminated/exitCode"));
+            let ended =
+                status.pointer("/lastState/terminated/exitCode").or(status.pointer("/state/terminated/exitCode"));
             let container = text(status, "/name");
             let reason = match (waiting, ended) {
                 ("", None) => continue,

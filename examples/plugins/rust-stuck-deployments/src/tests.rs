@@ -60,7 +60,11 @@ fn goes_back_to_what_served() {
     assert_eq!(told["reasons"], json!(["web: ImagePullBackOff"]));
     assert_eq!(image(&host, "web"), "old");
     let deployment = host.cluster("cluster").object(&Object::deployment("web")).unwrap();
-    assert_eq!(deployment["spec"]["template"]["metadata"]["labels"], json!({ "app": "web" }), "without the controller's label");
+    assert_eq!(
+        deployment["spec"]["template"]["metadata"]["labels"],
+        json!({ "app": "web" }),
+        "without the controller's label"
+    );
 }
 
 #[test]

@@ -39,11 +39,11 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A Deployment of one pod that runs a command.
+/// A Deployment of one pod that runs a command. A pod that ends at once is never available, because that takes three seconds.
 fn deployment(name: &str, command: &str) -> String {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "labels": { "app": name } },
-        "spec": { "replicas": 1, "progressDeadlineSeconds": 3, "selector": { "matchLabels": { "app": name } }, "template": {
+        "spec": { "replicas": 1, "minReadySeconds": 3, "progressDeadlineSeconds": 8, "selector": { "matchLabels": { "app": name } }, "template": {
             "metadata": { "labels": { "app": name } },
             "spec": { "terminationGracePeriodSeconds": 0, "containers": [
                 { "name": "main", "image": "busybox:1", "command": ["sh", "-c", command] }] } } },

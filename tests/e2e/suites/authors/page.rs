@@ -106,7 +106,10 @@ fn every_block_is_run_or_says_why_it_is_not() {
 /// Go through a section.
 async fn follow(section: &str, rota: &Rota) {
     let database = Postgres::shared().await.unwrap().fresh_database("page").await.unwrap();
-    database.execute("create table orders with (autovacuum_enabled = off) as select generate_series(1, 1000) as n").await.unwrap();
+    database
+        .execute("create table orders with (autovacuum_enabled = off) as select generate_series(1, 1000) as n")
+        .await
+        .unwrap();
     counted(&database).await;
     let blocks = blocks(&page());
     let mut heard = String::new();
@@ -119,6 +122,7 @@ async fn follow(section: &str, rota: &Rota) {
         let folder =
             std::fs::read_to_string(rota.path("cwd")).map_or_else(|_| rota.path("work"), |text| text.trim().into());
         if let Some(file) = block.comment.strip_prefix("file: ") {
+            std::fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
             std::fs::write(folder.join(file), &block.text).unwrap();
         } else if let Some(file) = block.comment.strip_prefix("append: ") {
             let before = std::fs::read_to_string(folder.join(file)).unwrap();

@@ -62,7 +62,7 @@ fn uncovered(slot: &Slot, language: Language) -> Vec<String> {
         ("storage" | "cache" | "jetstream", _) => &["read"],
         ("kubernetes", Language::Javascript) => &["read"],
         ("tool", _) => &["run"],
-        ("key", Language::Rust) => &["decrypt"],
+        ("key", Language::Rust | Language::C) => &["decrypt"],
         _ => &[],
     };
     let left = slot.accesses.iter().filter(|access| !used.contains(&access.as_str()));
