@@ -296,12 +296,15 @@ impl Writing {
         let mut lines = Vec::new();
         loop {
             let no_more = self.take(&mut lines);
-            for piece in lines.chunks(PIECE) {
+            let mut rest = &lines[..];
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(whole_lines(rest));
+                rest = after;
                 encoder.write_all(piece)?;
                 // What is in the file now can be read whatever happens next.
                 encoder.flush()?;
                 if encoder.get_ref().size >= self.most {
-                    return self.end_full(encoder, &lines);
+                    return self.end_full(encoder);
                 }
             }
             lines.clear();
@@ -326,19 +329,22 @@ impl Writing {
         waiting.no_more
     }
 
-    fn end_full(&self, mut encoder: Encoder, lines: &[u8]) -> io::Result<(u64, String)> {
+    fn end_full(&self, mut encoder: Encoder) -> io::Result<(u64, String)> {
         self.shared.full.store(true, Ordering::Relaxed);
         self.close();
-        // The last piece may have ended within a line.
-        if !lines.ends_with(b"\n") || lines.len() > PIECE {
-            encoder.write_all(b"\n")?;
-        }
         let mut line = Vec::new();
         put(&mut line, "full", &self.most, true);
         line.push(b'\n');
         encoder.write_all(&line)?;
         ended(encoder)
     }
+}
+
+/// So many bytes of lines are written at once: whole lines, so that nothing ends within one.
+fn whole_lines(lines: &[u8]) -> usize {
+    let from = lines.len().min(PIECE);
+    let more = lines[from - 1..].iter().position(|byte| *byte == b'\n');
+    more.map_or(lines.len(), |more| from + more)
 }
 
 type Encoder = zstd::stream::write::Encoder<'static, Counted>;

@@ -173,7 +173,7 @@ fn keep_component(folder: &Path, shared: &Path, digest: &str, component: &[u8]) 
     let (mine, ours) = (folder.join(COMPONENT), shared.join(format!("{digest}.wasm")));
     std::fs::create_dir_all(folder)?;
     std::fs::create_dir_all(shared)?;
-    sweep(shared);
+    sweep(shared, &ours);
     let linked = match std::fs::hard_link(&ours, &mine) {
         // Only what is whole and what it says it is.
         Ok(()) => std::fs::metadata(&mine)?.len() == component.len() as u64,
@@ -192,10 +192,11 @@ fn keep_component(folder: &Path, shared: &Path, digest: &str, component: &[u8]) 
     Ok(())
 }
 
-/// Components that no recording needs any more go.
-fn sweep(shared: &Path) {
+/// Components that no recording needs any more go, but for the one that is needed now.
+fn sweep(shared: &Path, needed: &Path) {
     for entry in std::fs::read_dir(shared).into_iter().flatten().flatten() {
-        if entry.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1) {
+        let unneeded = entry.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1);
+        if unneeded && entry.path() != needed {
             let _ = std::fs::remove_file(entry.path());
         }
     }
