@@ -214,6 +214,49 @@ async fn a_new_plugin_in_rust_has_a_case_that_passes_and_runs_on_a_real_server_t
     assert_eq!(analysed, 1, "the plan of the other case has done nothing");
 }
 
+#[tokio::test]
+async fn a_recorded_run_becomes_a_case_that_holds_without_its_targets() {
+    let rota = rota();
+    let slots = ["--slot", "shop:sql:read", "--slot", "files:storage:read", "--slot", "users:cache:read"];
+    let made = [&["plugin", "new", "as-it-was", "--language", "javascript"], &slots[..]].concat();
+    printed(&rota, "plugin_new", &made, 0).await;
+    printed(&rota, "plugin_build", &["plugin", "build", "as-it-was"], 0).await;
+    let database = Postgres::shared().await.unwrap().fresh_database("as_it_was").await.unwrap();
+    database.execute("create table orders as select generate_series(1, 1000) as n").await.unwrap();
+    std::fs::create_dir(rota.path("work/bucket")).unwrap();
+    std::fs::write(rota.path("work/bucket/report.csv"), "1").unwrap();
+    let cache = rota_testbed::Valkey::start().await.unwrap();
+    cache.client().await.unwrap().call(&["SET", "user:1", "ada"]).await.unwrap();
+    let binds = [
+        format!("shop={}", database.url()),
+        format!("files=file://{}", rota.path("work/bucket").display()),
+        format!("users={}", cache.url()),
+    ];
+    let mut run = vec!["run", "as-it-was/as-it-was.wasm", "--record", "-p", "limit=5"];
+    for bind in &binds {
+        run.extend(["--bind", bind]);
+    }
+    let answer = printed(&rota, "answer", &run, 0).await;
+    let written = said(&rota, &["plugin", "test", "--from-run", "last"], 0).await;
+    for part in
+        ["[[case]]", "parameters = { limit = 5 }", "public.orders", "report.csv", "[case.expect]", "effects = []"]
+    {
+        assert!(written.stdout.contains(part), "{part}: {written:?}");
+    }
+    let password = database.url().split([':', '@']).nth(2).unwrap_or_default().to_owned();
+    assert!(password.len() < 4 || !written.stdout.contains(&password), "{written:?}");
+    std::fs::write(rota.path("work/as-it-was/tests/that-night.toml"), &written.stdout).unwrap();
+    let tested = printed(&rota, "plugin_test", &["plugin", "test", "as-it-was", "that-night"], 0).await;
+    assert_eq!(tested["passed"], 1, "{tested:#}\n{}", written.stdout);
+    // Another build that finds something else is caught by it.
+    edit(&rota, "as-it-was/procedure.js", "return { found };", "return { found: found + 1 };");
+    let tested = printed(&rota, "plugin_test", &["plugin", "test", "as-it-was", "that-night"], 1).await;
+    let found = answer["report"]["data"]["found"].as_i64().unwrap();
+    assert!(tested.to_string().contains(&format!("+ found: {}", found + 1)), "{tested:#}");
+    let none = refused(&rota, &["plugin", "test", "--from-run", "no-such-run"], 1).await;
+    assert!(none.contains("no-such-run"), "{none}");
+}
+
 #[test]
 fn the_page_about_cases_holds_cases() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/testing-a-plugin.md")).unwrap();
