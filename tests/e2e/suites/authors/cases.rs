@@ -57,7 +57,7 @@ async fn each_difference_is_shown_and_counts_as_a_failure() {
             vec![
                 "no answer fits call 2: sql.query on `database`",
                 "select a from orders where b = 1",
-                "bad.toml:8: query = \"select a from order where b = 1\"",
+                "bad.toml:9: query = \"select a from order where b = 1\"",
                 "its pattern does not fit",
                 "[[case.answers]]",
                 "rows = []",
