@@ -130,7 +130,7 @@ async fn a_mistake_in_a_file_is_told_with_its_place_before_anything_runs() {
             "[[case]]\nname = \"a\"\nslots.bucket = { objects = { \"../x\" = \"\" } }\n",
             vec!["`../x` cannot name an object"],
         ),
-        ("[[case]]\nname = \"a\nmode\n", vec!["mine.toml:2:"]),
+        ("[[case]]\nname = \"a\nmode\n", vec!["mine.toml:3:5:"]),
     ] {
         std::fs::write(rota.path("work/mine.toml"), text).unwrap();
         let message = refused(&rota, &["plugin", "test", &probe, "--cases", "mine.toml"], 2).await;
