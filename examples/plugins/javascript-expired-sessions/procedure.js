@@ -21,7 +21,7 @@ on; nothing is lost by doing it twice. It refuses a prefix without a name, which
   idempotent: true,
   slots: {
     database: { capability: "sql", accesses: ["read", "write"], purpose: "Finds expired sessions, and deletes their rows." },
-    cache: { capability: "cache", accesses: ["read", "delete"], purpose: "Unlinks their keys." },
+    cache: { capability: "cache", accesses: ["delete"], purpose: "Unlinks their keys." },
   },
   parameters: {
     type: "object",

@@ -14,8 +14,7 @@ const MOST: usize = 1_000;
 
 /// Write a case of a recording. What came out is from the run's own record.
 pub fn of_recording(whole: &Whole, descriptor: &Descriptor, came: &Came, name: &str) -> String {
-    let mut case =
-        Writer { whole, descriptor, opened: BTreeMap::new(), slots: BTreeMap::new(), answers: String::new() };
+    let mut case = Writer { whole, descriptor, opened: BTreeMap::new(), slots: BTreeMap::new(), answers: Vec::new() };
     for call in &whole.calls {
         case.call(call);
     }
@@ -29,7 +28,8 @@ struct Writer<'w> {
     opened: BTreeMap<u64, String>,
     /// What is said of slots.
     slots: BTreeMap<String, Map<String, Value>>,
-    answers: String,
+    /// Each with what it is for, by which the same question is known again.
+    answers: Vec<(String, String)>,
 }
 
 impl Writer<'_> {
@@ -63,7 +63,7 @@ impl Writer<'_> {
                 let _ = writeln!(file, "{} = {}", key(what), inline(value));
             }
         }
-        file.push_str(&self.answers);
+        file.push_str(&self.answered());
         file.push_str(&expected(came));
         file
     }
@@ -142,11 +142,21 @@ impl Writer<'_> {
     }
 
     fn answer(&mut self, slot: &str, lines: &[String]) {
-        let _ = write!(self.answers, "\n[[case.answers]]\nslot = {}\n", text(slot));
-        for line in lines.iter().filter(|line| !line.is_empty()) {
-            self.answers.push_str(line);
-            self.answers.push('\n');
-        }
+        let asks = |line: &&String| {
+            ["query", "execute", "copy", "call", "parameters", "arguments"].iter().any(|word| line.starts_with(word))
+        };
+        let asked = lines.iter().filter(asks).cloned().collect::<Vec<_>>().join("\n");
+        let lines: String = lines.iter().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
+        self.answers.push((format!("{slot}\n{asked}"), format!("\n[[case.answers]]\nslot = {}\n{lines}", text(slot))));
+    }
+
+    /// All answers. How often a procedure looks again while it waits is another number the next time.
+    fn answered(&self) -> String {
+        let again = |asked: &String| self.answers.iter().filter(|(other, _)| other == asked).count() > 1;
+        self.answers
+            .iter()
+            .map(|(asked, answer)| if again(asked) { format!("{answer}optional = true\n") } else { answer.clone() })
+            .collect()
     }
 
     /// To which call: a statement by its text, anything else by its operation.
@@ -245,6 +255,9 @@ impl Writer<'_> {
             "server" => {
                 let said = self.slots.entry(slot.to_owned()).or_default();
                 said.insert("server".into(), answer.clone());
+            }
+            "notices" if answer.as_array().is_some_and(|notices| !notices.is_empty()) => {
+                self.value(slot, &operation, None, answer);
             }
             "cancel-backend" | "terminate-backend" | "reload-configuration" | "promote"
                 if self.whole.header.mode != "plan" =>
@@ -529,13 +542,19 @@ fn line(text: &str) -> String {
     if text.len() <= MOST { text } else { format!("{}*", &text[..text.floor_char_boundary(MOST)]) }
 }
 
-/// A text without what is another the next time: lengths of time with a fraction.
+/// A text without what is another the next time: numbers with a fraction, and lengths of time.
 fn steady(text: &str) -> String {
-    let changing = |word: &&str| {
-        let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit());
-        digits.contains('.') && digits.chars().all(|c| c.is_ascii_digit() || c == '.') && digits.parse::<f64>().is_ok()
-    };
-    text.split(' ').map(|word| if changing(&word) { "*" } else { word }).collect::<Vec<_>>().join(" ")
+    const UNITS: [&str; 12] = ["ms", "s", "min", "h", "d", "second", "seconds", "minutes", "hours", "days", "us", "ns"];
+    let digits = |word: &str| word.trim_end_matches(|c: char| !c.is_ascii_digit()).to_owned();
+    let whole = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_digit() || c == ',');
+    let fraction = |word: &str| word.contains('.') && word.parse::<f64>().is_ok();
+    let words: Vec<&str> = text.split(' ').collect();
+    let steady = words.iter().enumerate().map(|(at, word)| {
+        let unit = words.get(at + 1).map(|next| next.trim_matches(|c: char| !c.is_alphabetic()));
+        let time = unit.is_some_and(|unit| UNITS.contains(&unit)) && whole(word);
+        if time || fraction(&digits(word)) { "*" } else { word }
+    });
+    steady.collect::<Vec<_>>().join(" ")
 }
 
 /// Data without what is another the next time: numbers with a fraction, and instants.
@@ -548,5 +567,44 @@ fn lasting(value: &Value) -> Value {
         Value::Array(all) => Value::Array(all.iter().map(lasting).collect()),
         Value::Object(map) => Value::Object(map.iter().map(|(key, value)| (key.clone(), lasting(value))).collect()),
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_another_the_next_time_is_left_open() {
+        for (text, wanted) in [
+            ("vacuumed 1 of 1 table in 0.1 s, 0 dead rows", "vacuumed 1 of 1 table in * s, 0 dead rows"),
+            ("the server started 38 s ago", "the server started * s ago"),
+            ("PostgreSQL 17.10 (primary)", "PostgreSQL * (primary)"),
+            ("3 tables", "3 tables"),
+        ] {
+            assert_eq!(steady(text), wanted);
+        }
+        assert_eq!(
+            lasting(&json!({ "a": 0.5, "b": 1, "c": "2026-11-27T01:00:00Z" })),
+            json!({ "a": "*", "b": 1, "c": "*" })
+        );
+    }
+
+    #[test]
+    fn cells_are_written_as_a_case_reads_them() {
+        for (shown, type_name, written) in [
+            (json!({ "timestamptz": 1_000_000 }), "timestamptz", json!("1970-01-01T00:00:01.000000Z")),
+            (json!({ "date": 1 }), "date", json!("1970-01-02")),
+            (json!({ "time": 1_000_000 }), "time", json!("00:00:01")),
+            (json!({ "lsn": 4_294_967_312_u64 }), "pg_lsn", json!("1/10")),
+            (json!({ "int64": 5 }), "int8", json!(5)),
+            (json!({ "bytes": { "$bytes": "AP8=" } }), "bytea", json!("AP8=")),
+            (json!({ "texts": ["a", null] }), "text[]", json!(["a", null])),
+        ] {
+            assert_eq!(cell(&shown), written);
+            let read =
+                crate::world::rows::value(type_name, &written).unwrap_or_else(|why| panic!("{type_name}: {why}"));
+            assert_eq!(rota_capability::tape::shown(&read), shown, "{type_name}");
+        }
     }
 }

@@ -60,6 +60,8 @@ impl World {
         match happens {
             Happens::Cancel => {
                 self.cancel().cancel();
+                // The guest goes on only when it is told: a call that answers at once would leave nobody the time to.
+                run.stopped().await;
                 return Ok(Given::answer(number, Err(Error::Cancelled)));
             }
             Happens::EndedBefore => match self.gone().await {},

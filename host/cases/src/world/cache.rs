@@ -260,8 +260,7 @@ impl World {
         let options: UnlinkOptions = ask.made("options")?;
         let matching = Matching::parse(&options, authorized.binding())?;
         // What goes wrong from here on comes out of its future, as it does where a server is looked at first.
-        let ended =
-            |end: Result<Value, Error>| Ok(Reply::Items { head: Value::Null, items: Vec::new(), end: end.map(Some) });
+        let ended = |end: Result<Value, Error>| Ok(Reply::Apart(end));
         let keys: Vec<Vec<u8>> =
             self.state().caches.get(slot).map(|keys| keys.0.keys().cloned().collect()).unwrap_or_default();
         let found = match matching.among(keys.iter().map(Vec::as_slice)) {

@@ -36,6 +36,8 @@ pub(crate) enum Reply {
         /// The bytes.
         reader: Reader,
     },
+    /// Work that goes on whether or not anybody reads how far it is, and how it ended.
+    Apart(Result<Value, Error>),
     /// What a filter makes of bytes: its future says how many passed.
     Filtered(Reader),
 }
@@ -81,6 +83,12 @@ impl Reply {
                     outcome: Some(Box::pin(async move { told.await.unwrap_or(Err(Error::Cancelled)) })),
                 }
             }
+            Self::Apart(end) => Given {
+                call,
+                answer: Ok(Value::Null),
+                source: Source::Empty,
+                outcome: Some(Box::pin(std::future::ready(end))),
+            },
             Self::Filtered(reader) => {
                 let passed = |bytes: u64| serde_json::json!({ "bytes-in": bytes, "bytes-out": bytes, "sha256": null });
                 let (reader, told) = watched(reader, passed);

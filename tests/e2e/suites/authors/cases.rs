@@ -57,7 +57,7 @@ async fn each_difference_is_shown_and_counts_as_a_failure() {
             vec![
                 "no answer fits call 2: sql.query on `database`",
                 "select a from orders where b = 1",
-                "bad.toml:8: query = \"select a from order where b = 1\"",
+                "bad.toml:9: query = \"select a from order where b = 1\"",
                 "its pattern does not fit",
                 "[[case.answers]]",
                 "rows = []",
@@ -130,7 +130,7 @@ async fn a_mistake_in_a_file_is_told_with_its_place_before_anything_runs() {
             "[[case]]\nname = \"a\"\nslots.bucket = { objects = { \"../x\" = \"\" } }\n",
             vec!["`../x` cannot name an object"],
         ),
-        ("[[case]]\nname = \"a\nmode\n", vec!["mine.toml:2:"]),
+        ("[[case]]\nname = \"a\nmode\n", vec!["mine.toml:3:5:"]),
     ] {
         std::fs::write(rota.path("work/mine.toml"), text).unwrap();
         let message = refused(&rota, &["plugin", "test", &probe, "--cases", "mine.toml"], 2).await;
@@ -212,6 +212,49 @@ async fn a_new_plugin_in_rust_has_a_case_that_passes_and_runs_on_a_real_server_t
     let count = "select analyze_count from pg_stat_user_tables where relname = 'orders'";
     let (analysed,): (i64,) = sqlx::query_as(count).fetch_one(&mut connection).await.unwrap();
     assert_eq!(analysed, 1, "the plan of the other case has done nothing");
+}
+
+#[tokio::test]
+async fn a_recorded_run_becomes_a_case_that_holds_without_its_targets() {
+    let rota = rota();
+    let slots = ["--slot", "shop:sql:read", "--slot", "files:storage:read", "--slot", "users:cache:read"];
+    let made = [&["plugin", "new", "as-it-was", "--language", "javascript"], &slots[..]].concat();
+    printed(&rota, "plugin_new", &made, 0).await;
+    printed(&rota, "plugin_build", &["plugin", "build", "as-it-was"], 0).await;
+    let database = Postgres::shared().await.unwrap().fresh_database("as_it_was").await.unwrap();
+    database.execute("create table orders as select generate_series(1, 1000) as n").await.unwrap();
+    std::fs::create_dir(rota.path("work/bucket")).unwrap();
+    std::fs::write(rota.path("work/bucket/report.csv"), "1").unwrap();
+    let cache = rota_testbed::Valkey::start().await.unwrap();
+    cache.client().await.unwrap().call(&["SET", "user:1", "ada"]).await.unwrap();
+    let binds = [
+        format!("shop={}", database.url()),
+        format!("files=file://{}", rota.path("work/bucket").display()),
+        format!("users={}", cache.url()),
+    ];
+    let mut run = vec!["run", "as-it-was/as-it-was.wasm", "--record", "-p", "limit=5"];
+    for bind in &binds {
+        run.extend(["--bind", bind]);
+    }
+    let answer = printed(&rota, "answer", &run, 0).await;
+    let written = said(&rota, &["plugin", "test", "--from-run", "last"], 0).await;
+    for part in
+        ["[[case]]", "parameters = { limit = 5 }", "public.orders", "report.csv", "[case.expect]", "effects = []"]
+    {
+        assert!(written.stdout.contains(part), "{part}: {written:?}");
+    }
+    let password = database.url().split([':', '@']).nth(2).unwrap_or_default().to_owned();
+    assert!(password.len() < 4 || !written.stdout.contains(&password), "{written:?}");
+    std::fs::write(rota.path("work/as-it-was/tests/that-night.toml"), &written.stdout).unwrap();
+    let tested = printed(&rota, "plugin_test", &["plugin", "test", "as-it-was", "that-night"], 0).await;
+    assert_eq!(tested["passed"], 1, "{tested:#}\n{}", written.stdout);
+    // Another build that finds something else is caught by it.
+    edit(&rota, "as-it-was/procedure.js", "return { found };", "return { found: found + 1 };");
+    let tested = printed(&rota, "plugin_test", &["plugin", "test", "as-it-was", "that-night"], 1).await;
+    let found = answer["report"]["data"]["found"].as_i64().unwrap();
+    assert!(tested.to_string().contains(&format!("+ found: {}", found + 1)), "{tested:#}");
+    let none = refused(&rota, &["plugin", "test", "--from-run", "no-such-run"], 1).await;
+    assert!(none.contains("no-such-run"), "{none}");
 }
 
 #[test]

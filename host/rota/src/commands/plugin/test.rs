@@ -124,6 +124,7 @@ pub(super) async fn test(catalog: &Catalog, args: &TestArgs, printing: Printing)
             folder.join("tests").display()
         ))?;
     }
+    suite.fits(&loaded.descriptor).map_err(|error| UsageError(error.to_string()))?;
     begin(&loaded.descriptor, suite.chosen(filter.as_deref()).len(), printing)?;
     let ran = ran(catalog, &suite, &loaded, filter.as_deref(), |_, result| tell(result, printing)).await?;
     ended(&loaded.descriptor, loaded.plugin.digest(), &ran, args, printing)
