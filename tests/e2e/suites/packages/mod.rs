@@ -7,7 +7,6 @@ mod publish;
 mod signed;
 
 use crate::cli::schema;
-use crate::rota;
 use rota_testbed::Registry;
 use rota_tests::{Rota, Said};
 use serde_json::Value;

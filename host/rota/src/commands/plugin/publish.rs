@@ -10,7 +10,7 @@ use crate::settings::UsageError;
 use rota_catalog::{Catalog, Level};
 use rota_packages::trust::SigningKey;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub(crate) async fn publish(catalog: &Catalog, args: &PublishArgs, printing: Printing) -> anyhow::Result<u8> {
     let (folder, reference) = match args.what.as_slice() {
