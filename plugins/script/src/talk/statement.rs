@@ -5,7 +5,8 @@ use crate::desk::Desk;
 use crate::value::Js;
 use rota_sdk::HostError;
 use rota_sdk::prelude::*;
-use rota_sdk_sql::{Kind, first_word, show};
+use rota_sdk_sql::kind::first_word;
+use rota_sdk_sql::{Kind, show};
 use std::collections::BTreeMap;
 
 /// How many rows are shown.
