@@ -84,7 +84,10 @@ pub(super) async fn talk(
     loop {
         let piece = tokio::select! {
             biased;
-            over = session.doing.ended() => return super::finished(over, printing),
+            over = session.doing.ended() => {
+                session.leave().await;
+                return super::finished(over, printing);
+            }
             () = signals.told_to_quit.notified() => return cancelled(session, printing).await,
             _ = signals.interrupts.recv() => return cancelled(session, printing).await,
             () = tokio::time::sleep(idle) => return cancelled(session, printing).await,
@@ -110,7 +113,10 @@ pub(super) async fn talk(
                         print_json(&object)?
                     }
                 }
-                Err(Fault::Over(over)) => return super::finished(over, printing),
+                Err(Fault::Over(over)) => {
+                    session.leave().await;
+                    return super::finished(over, printing);
+                }
                 Err(Fault::Host(error)) => {
                     let _ = session.end().await;
                     return Err(error);
@@ -128,7 +134,10 @@ pub(super) async fn talk(
         };
         let ended = match ran {
             Ok(ended) => ended,
-            Err(Fault::Over(over)) => return super::finished(over, printing),
+            Err(Fault::Over(over)) => {
+                session.leave().await;
+                return super::finished(over, printing);
+            }
             Err(Fault::Host(error)) => {
                 let _ = session.end().await;
                 return Err(error);

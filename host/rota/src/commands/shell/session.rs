@@ -363,6 +363,13 @@ impl Session {
         Ok(self.host.records().find(&self.doing.id).await?)
     }
 
+    /// The one that does has ended by itself: the one that plans ends, too.
+    pub(super) async fn leave(self) {
+        if let Some(planner) = self.planning {
+            drop(planner.link.end().await);
+        }
+    }
+
     /// End it.
     pub(super) async fn end(self) -> Over {
         if let Some(planner) = self.planning {

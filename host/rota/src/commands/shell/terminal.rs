@@ -77,7 +77,10 @@ pub(super) async fn talk(
                 let _ = session.end().await;
                 anyhow::bail!("the terminal cannot be read: {error}");
             }
-            Event::Over(over) => return left(over, "\nthe session was ended from elsewhere or by a limit"),
+            Event::Over(over) => {
+                session.leave().await;
+                return left(over, "\nthe session was ended from elsewhere or by a limit");
+            }
             Event::Idle => {
                 let why = format!("\nnothing was typed for {}: the session ends", format::seconds(idle.as_secs_f64()));
                 return left(session.cancel().await, &why);
@@ -91,7 +94,10 @@ pub(super) async fn talk(
             text = &text[length..];
             let goes_on = match act(&mut session, &piece, args, &editor, &mut signals).await {
                 Ok(goes_on) => goes_on,
-                Err(Fault::Over(over)) => return left(over, "the session is over"),
+                Err(Fault::Over(over)) => {
+                    session.leave().await;
+                    return left(over, "the session is over");
+                }
                 Err(Fault::Host(error)) => {
                     eprintln!("rota: {}", safe(&rota_telemetry::mask(&format!("{error:#}"))));
                     Goes::ToPrompt
