@@ -10,6 +10,8 @@ use rquickjs::{Array, BigInt, Ctx, IntoAtom, Object, TypedArray, Value};
 
 /// How deep a value may be: what is deeper goes in circles, or wants to.
 const DEPTH: usize = 64;
+/// How many elements an array may have that is handed to the host.
+const LONGEST: usize = 10_000_000;
 /// The largest whole number that JavaScript's numbers tell from its neighbours.
 const SAFE: i64 = (1 << 53) - 1;
 
@@ -89,10 +91,17 @@ impl Js {
         } else if let Some(text) = value.as_string() {
             Self::Text(text.to_string().map_err(broken)?)
         } else if let Some(array) = value.as_array() {
-            // Its length is the script's own word for it.
-            let mut list = Vec::with_capacity(array.len().min(1024));
-            for item in array.iter::<Value<'_>>() {
-                list.push(Self::take_at(&item.map_err(broken)?, depth + 1)?);
+            // Its length is the script's own word for it, and need not be a small whole number (a Proxy's can be anything).
+            let length: Value<'js> = array.as_object().get("length").map_err(broken)?;
+            let length = length.as_number().filter(|length| length.fract() == 0.0 && *length >= 0.0);
+            let length = match length {
+                Some(length) if length <= LONGEST as f64 => length as usize,
+                _ => return Err(Error::new(format!("an array has more than {LONGEST} elements, or no length"))),
+            };
+            let mut list = Vec::with_capacity(length.min(1024));
+            for place in 0..length {
+                let item: Value<'js> = array.get(place).map_err(broken)?;
+                list.push(Self::take_at(&item, depth + 1)?);
             }
             Self::List(list)
         } else if value.is_function() {
