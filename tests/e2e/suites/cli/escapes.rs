@@ -60,6 +60,8 @@ async fn a_script_finds_the_language_and_what_is_documented_and_nothing_else() {
         "Array",
         "ArrayBuffer",
         "AsyncDisposableStack",
+        "atob",
+        "btoa",
         "AsyncFunction",
         "AsyncGenerator",
         "AsyncIterator",
