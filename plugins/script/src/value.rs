@@ -77,7 +77,11 @@ impl Js {
         if depth > DEPTH {
             return Err(Error::new(format!("a value is nested more than {DEPTH} deep, or holds itself")));
         }
-        let broken = |error: rquickjs::Error| Error::new(format!("a value could not be read: {error}"));
+        // What a getter or a Proxy threw is taken from the engine, which would throw it somewhere else.
+        let broken = |error: rquickjs::Error| {
+            let why = rquickjs::CaughtError::from_error(value.ctx(), error).to_string();
+            Error::new(format!("a value could not be read: {}", why.lines().next().unwrap_or_default()))
+        };
         Ok(if value.is_undefined() {
             Self::Undefined
         } else if value.is_null() {

@@ -369,7 +369,7 @@ async fn a_script_that_bends_the_language_gets_nothing_by_it() {
         "await db.query('with x as (delete from t returning 1) select * from x')",
         "await db.query('select 1; delete from t')",
         // What hangs on a prototype is no answer, no argument and no error of the host's.
-        "for (const name of ['error', 'value', 'handle', 'kind', 'code', 'done', 'message']) Object.defineProperty(Object.prototype, name, { get: () => 'denied', set() {}, configurable: true }); await db.execute('delete from t')",
+        "for (const name of ['error', 'handle', 'kind', 'code', 'done', 'message', 'value']) Object.prototype.__defineGetter__(name, () => 'denied'); await db.execute('delete from t')",
         "Object.prototype.accesses = ['write']; Object.prototype.grants = { database: ['write'] }; await db.execute('delete from t')",
         "Object.defineProperty(Array.prototype, 0, { set(v) {}, get: () => 'delete from t' }); await db.execute('delete from t')",
         "Object.defineProperty(Promise, Symbol.species, { get: () => function (f) { f(() => {}, () => {}) } }); await db.execute('delete from t')",
@@ -386,7 +386,7 @@ async fn a_script_that_bends_the_language_gets_nothing_by_it() {
         "await db.execute('delete from t', { length: 0, [Symbol.iterator]: function* () {} })",
         "Date.prototype.getTime = () => { db.execute('delete from t'); return 0 }; await db.execute('delete from t where i = $1', [new Date()])",
         // Others' numbers.
-        "Object.getPrototypeOf(db.query('select 1')).constructor(Promise.resolve({ handle: 'database' }), 'db.execute', 'db.close')",
+        "Object.getPrototypeOf(db.query('select 1')).constructor(Promise.resolve({ handle: 'database' }), 'db.execute', 'db.close'); await db.execute('delete from t')",
         "new (db.query('select 1').constructor)(Promise.resolve({ handle: 1 }), 'db.execute', 'db.close').all(); await db.execute('delete from t')",
         "let tx; await db.transaction(async (given) => { tx = given }); await tx.execute('delete from t')",
         "let tx; await db.transaction(async (given) => { tx = given }); await Object.create(tx).execute('delete from t')",
@@ -431,7 +431,7 @@ async fn a_bent_language_changes_no_effect_that_was_agreed_to() {
     }
     for text in [
         // What would come when the script's memory goes, or after it has ended, does not come.
-        "const gone = new FinalizationRegistry(() => { db.execute('delete from t') }); for (let n = 0; n < 1000; n++) gone.register({ n }, n); if (!isPlan) for (let n = 0; n < 1e5; n++) ({ n }); 1",
+        "const gone = new FinalizationRegistry(() => { db.execute('delete from t') }); if (!isPlan) { gone.register({}, 1); gone.register([], 2) } 1",
         "const open = (async function* () { try { yield 1 } finally { await db.execute('delete from t') } })(); await open.next(); 1",
         "const rows = db.query('select i from t')[Symbol.asyncIterator](); await rows.next(); 1",
     ] {
