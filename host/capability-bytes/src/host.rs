@@ -75,6 +75,9 @@ fn take<T: Send + 'static>(access: &mut Access<'_, T, Bytes>, data: StreamReader
     let guard = access.get().enter()?;
     let taken = take_bytes(access, data)?;
     let written = taken.written.clone();
+    if let Some(written) = &written {
+        written.note(&access.get().run.gate);
+    }
     let (reader, confirmations) = taken.split();
     if let Some(confirmations) = confirmations {
         access.spawn(Confirm(confirmations))?;

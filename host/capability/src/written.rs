@@ -34,9 +34,15 @@ impl Written {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From its beginning on.
-    fn want(&self) {
-        self.with(|state| *state = State::Hashed(Box::default()));
+    /// Have it hashed, where the run is held to a plan or is one: before anybody reads it, as a filter does from when it is made.
+    pub fn note(&self, gate: &Gate) {
+        if gate.is_agreed_to() {
+            self.with(|state| {
+                if let State::Passes = state {
+                    *state = State::Hashed(Box::default());
+                }
+            });
+        }
     }
 
     fn came(&self, bytes: &[u8]) {
@@ -95,7 +101,7 @@ impl Taken {
     /// `quota` where that is too much; what broke the stream.
     pub async fn held(self, gate: &Gate) -> Result<(Self, Option<Digest>), Error> {
         let Some(written) = self.written.clone().filter(|_| gate.is_agreed_to()) else { return Ok((self, None)) };
-        written.want();
+        written.note(gate);
         let all = self.offload(|reader| async move {
             let mut all = Vec::new();
             reader.take(MOST + 1).read_to_end(&mut all).await.map_err(|error| error_of(&error))?;

@@ -136,9 +136,18 @@ impl Watch {
             self.nothing_passed();
             return answer;
         }
-        let answer = answer?;
-        self.finish().await?;
-        Ok(answer)
+        match answer {
+            Ok(answer) => self.finish().await.map(|()| answer),
+            Err(error) => {
+                // Whoever read it has said what became of the program as well.
+                for source in &self.sources {
+                    if let Source::Program(program) = source {
+                        program.was_told();
+                    }
+                }
+                Err(error)
+            }
+        }
     }
 
     /// The same, where whoever reads may end well before the bytes do.

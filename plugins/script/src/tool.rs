@@ -26,6 +26,11 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// The script knows how it ended.
+    pub(crate) fn was_told(&self) {
+        self.awaited.set(true);
+    }
+
     /// How it ended, which was well.
     ///
     /// # Errors

@@ -10,6 +10,8 @@ use rquickjs::{Array, BigInt, Ctx, IntoAtom, Object, TypedArray, Value};
 
 /// How deep a value may be: what is deeper goes in circles, or wants to.
 const DEPTH: usize = 64;
+/// How many elements an array may have that is handed to the host.
+const LONGEST: usize = 10_000_000;
 /// The largest whole number that JavaScript's numbers tell from its neighbours.
 const SAFE: i64 = (1 << 53) - 1;
 
@@ -75,7 +77,11 @@ impl Js {
         if depth > DEPTH {
             return Err(Error::new(format!("a value is nested more than {DEPTH} deep, or holds itself")));
         }
-        let broken = |error: rquickjs::Error| Error::new(format!("a value could not be read: {error}"));
+        // What a getter or a Proxy threw is taken from the engine, which would throw it somewhere else.
+        let broken = |error: rquickjs::Error| {
+            let why = rquickjs::CaughtError::from_error(value.ctx(), error).to_string();
+            Error::new(format!("a value could not be read: {}", why.lines().next().unwrap_or_default()))
+        };
         Ok(if value.is_undefined() {
             Self::Undefined
         } else if value.is_null() {
@@ -89,10 +95,17 @@ impl Js {
         } else if let Some(text) = value.as_string() {
             Self::Text(text.to_string().map_err(broken)?)
         } else if let Some(array) = value.as_array() {
-            // Its length is the script's own word for it.
-            let mut list = Vec::with_capacity(array.len().min(1024));
-            for item in array.iter::<Value<'_>>() {
-                list.push(Self::take_at(&item.map_err(broken)?, depth + 1)?);
+            // Its length is the script's own word for it, and need not be a small whole number (a Proxy's can be anything).
+            let length: Value<'js> = array.as_object().get("length").map_err(broken)?;
+            let length = length.as_number().filter(|length| length.fract() == 0.0 && *length >= 0.0);
+            let length = match length {
+                Some(length) if length <= LONGEST as f64 => length as usize,
+                _ => return Err(Error::new(format!("an array has more than {LONGEST} elements, or no length"))),
+            };
+            let mut list = Vec::with_capacity(length.min(1024));
+            for place in 0..length {
+                let item: Value<'js> = array.get(place).map_err(broken)?;
+                list.push(Self::take_at(&item, depth + 1)?);
             }
             Self::List(list)
         } else if value.is_function() {

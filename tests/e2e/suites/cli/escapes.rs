@@ -60,6 +60,8 @@ async fn a_script_finds_the_language_and_what_is_documented_and_nothing_else() {
         "Array",
         "ArrayBuffer",
         "AsyncDisposableStack",
+        "atob",
+        "btoa",
         "AsyncFunction",
         "AsyncGenerator",
         "AsyncIterator",
@@ -232,7 +234,7 @@ async fn what_does_not_end_or_grows_is_ended_by_a_limit_that_is_named() {
         ("(function again() { queueMicrotask(again) })(); 1", "limit"),
         ("(async () => { for (;;) await null })(); 1", "limit"),
         ("(async () => { for (;;) await sleep(0.01) })(); 1", "time"),
-        ("throw { get message() { for (;;) {} } , toString() { for (;;) {} } }", "thrown"),
+        ("throw { get message() { for (;;) {} } , toString() { for (;;) {} } }", "limit"),
         ("const e = new Error('x'); Object.defineProperty(e, 'stack', { get() { for (;;) {} } }); throw e", ""),
         ("const f = (n) => f(n + 1) + 1; f(0)", "stack"),
         ("const o = { get x() { return this.x } }; o.x", "stack"),
@@ -243,10 +245,10 @@ async fn what_does_not_end_or_grows_is_ended_by_a_limit_that_is_named() {
         ("eval('('.repeat(1e6))", "stack"),
         ("const all = []; for (;;) all.push(new Uint8Array(1 << 20).fill(1))", "memory"),
         ("let s = 'x'; for (;;) s += s", ""),
-        ("const all = new Map(); for (let n = 0; ; n++) all.set(n, 'x'.repeat(1000) + n)", "memory"),
+        ("const all = new Map(); for (let n = 0; ; n++) all.set(n, new Uint8Array(100_000))", "memory"),
         ("2n ** (2n ** 40n)", ""),
         ("new Array(1e9).fill(0)", ""),
-        ("const a = []; a.length = 4294967295; report.data(a)", ""),
+        ("const a = []; a.length = 4294967295; report.data(a)", "elements"),
         ("let deep = {}; for (let n = 0; n < 1e5; n++) deep = { deep }; report.data(deep)", "nested more than"),
         ("let deep = {}; deep.deep = deep; await step('x', () => deep)", "nested more than"),
         ("report.data({ a: 'x'.repeat(1 << 26) })", ""),
@@ -367,7 +369,7 @@ async fn a_script_that_bends_the_language_gets_nothing_by_it() {
         "await db.query('with x as (delete from t returning 1) select * from x')",
         "await db.query('select 1; delete from t')",
         // What hangs on a prototype is no answer, no argument and no error of the host's.
-        "for (const name of ['error', 'value', 'handle', 'kind', 'code', 'done', 'message']) Object.defineProperty(Object.prototype, name, { get: () => 'denied', set() {}, configurable: true }); await db.execute('delete from t')",
+        "for (const name of ['error', 'handle', 'kind', 'code', 'done', 'message', 'value']) Object.prototype.__defineGetter__(name, () => 'denied'); await db.execute('delete from t')",
         "Object.prototype.accesses = ['write']; Object.prototype.grants = { database: ['write'] }; await db.execute('delete from t')",
         "Object.defineProperty(Array.prototype, 0, { set(v) {}, get: () => 'delete from t' }); await db.execute('delete from t')",
         "Object.defineProperty(Promise, Symbol.species, { get: () => function (f) { f(() => {}, () => {}) } }); await db.execute('delete from t')",
@@ -384,7 +386,7 @@ async fn a_script_that_bends_the_language_gets_nothing_by_it() {
         "await db.execute('delete from t', { length: 0, [Symbol.iterator]: function* () {} })",
         "Date.prototype.getTime = () => { db.execute('delete from t'); return 0 }; await db.execute('delete from t where i = $1', [new Date()])",
         // Others' numbers.
-        "Object.getPrototypeOf(db.query('select 1')).constructor(Promise.resolve({ handle: 'database' }), 'db.execute', 'db.close')",
+        "Object.getPrototypeOf(db.query('select 1')).constructor(Promise.resolve({ handle: 'database' }), 'db.execute', 'db.close'); await db.execute('delete from t')",
         "new (db.query('select 1').constructor)(Promise.resolve({ handle: 1 }), 'db.execute', 'db.close').all(); await db.execute('delete from t')",
         "let tx; await db.transaction(async (given) => { tx = given }); await tx.execute('delete from t')",
         "let tx; await db.transaction(async (given) => { tx = given }); await Object.create(tx).execute('delete from t')",
@@ -429,7 +431,7 @@ async fn a_bent_language_changes_no_effect_that_was_agreed_to() {
     }
     for text in [
         // What would come when the script's memory goes, or after it has ended, does not come.
-        "const gone = new FinalizationRegistry(() => { db.execute('delete from t') }); for (let n = 0; n < 1000; n++) gone.register({ n }, n); if (!isPlan) for (let n = 0; n < 1e5; n++) ({ n }); 1",
+        "const gone = new FinalizationRegistry(() => { db.execute('delete from t') }); if (!isPlan) { gone.register({}, 1); gone.register([], 2) } 1",
         "const open = (async function* () { try { yield 1 } finally { await db.execute('delete from t') } })(); await open.next(); 1",
         "const rows = db.query('select i from t')[Symbol.asyncIterator](); await rows.next(); 1",
     ] {

@@ -288,7 +288,7 @@ async fn what_a_plan_prints_and_would_do_is_told_from_what_was_done() {
     assert!(said.stdout.contains("Would have these effects") && !said.stderr.contains("insert into t"), "{said:?}");
     // Agreed to beforehand, the effects are shown before they happen.
     let said = exec(&rota, &[&call[..], &["--yes"]].concat()).await;
-    assert_eq!((said.status, said.stdout.as_str()), (Some(0), "adding\n"), "{said:?}");
+    assert_eq!((said.status, said.stdout.as_str()), (Some(0), "adding\n1\n"), "{said:?}");
     let shown = said.stderr.find("Would have these effects").unwrap_or_else(|| panic!("{said:?}"));
     assert!(shown < said.stderr.find("succeeded").unwrap() && said.stderr.contains("insert into t"), "{said:?}");
     let said = exec(&rota, &[&call[..], &["--yes", "--quiet"]].concat()).await;

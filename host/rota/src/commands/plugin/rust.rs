@@ -76,6 +76,9 @@ pub(crate) fn example(slot: &Slot) -> &'static str {
         "storage" => "file:///tmp/bucket",
         "tool" => "/usr/bin/PROGRAM",
         "cache" => "redis://localhost",
+        "key" => "file:identity.txt",
+        "kubernetes" => "kubernetes:///home/me/.kube/config",
+        "jetstream" => "nats://localhost",
         _ => "NAME",
     }
 }
