@@ -3,6 +3,8 @@
 use super::key::PublicKey;
 use super::reason::{Reason, shown};
 use super::{PREDICATE, Signer, Subject, Who, digest_of, provider};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sigstore_crypto::{KeyAlgorithm, VerificationKey, parse_certificate_info};
 use sigstore_trust_root::TrustedRoot;
 use sigstore_types::bundle::VerificationMaterialContent;
@@ -72,7 +74,13 @@ impl Read {
             VerificationMaterialContent::PublicKey(key) if key.hint.is_empty() => {
                 "a key that it does not name".to_owned()
             }
-            VerificationMaterialContent::PublicKey(key) => format!("the key {}", shown(&key.hint)),
+            VerificationMaterialContent::PublicKey(key) => match STANDARD.decode(&key.hint) {
+                // As people know keys, where the bundle names it so.
+                Ok(digest) if digest.len() == 32 => {
+                    format!("the key {}", hex::encode(digest).chars().take(16).collect::<String>())
+                }
+                _ => format!("the key {}", shown(&key.hint)),
+            },
             _ => match self.0.signing_certificate().map(parse_certificate_info) {
                 Some(Ok(info)) => {
                     let identity = info.identity.as_ref().map_or("nobody", |identity| identity.as_str());

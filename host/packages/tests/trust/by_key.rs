@@ -61,7 +61,7 @@ fn another_key_is_the_wrong_signer() {
     else {
         panic!()
     };
-    assert_eq!(found, format!("the key {}", other.public().hint()));
+    assert_eq!(found, format!("the key {}", other.public().fingerprint()));
     assert_eq!(wanted, format!("key {} (growth.pub)", key.public().fingerprint()));
     // A bundle that does not say, or says what is not so.
     let mut unnamed = json(&bundle);
