@@ -552,7 +552,7 @@ fn steady(text: &str) -> String {
     let steady = words.iter().enumerate().map(|(at, word)| {
         let unit = words.get(at + 1).map(|next| next.trim_matches(|c: char| !c.is_alphabetic()));
         let time = unit.is_some_and(|unit| UNITS.contains(&unit)) && whole(word);
-        if time || fraction(&digits(word)) { "*" } else { word }
+        if time || fraction(&digits(word)) { "*" } else { *word }
     });
     steady.collect::<Vec<_>>().join(" ")
 }
