@@ -28,7 +28,7 @@ const REFUSED: u8 = 3;
 pub struct Compiler {
     /// An executable that calls [`compile_if_asked`] first of all.
     pub program: PathBuf,
-    /// The most address space, bytes. A component of 20 MB takes about 500 MiB, of which it fills 320.
+    /// The most address space, bytes. A component of 20 MB takes between 500 and 700 MiB, of which it fills 323.
     pub memory: u64,
     /// The most seconds, by the clock and of the processor.
     pub seconds: u64,
