@@ -103,9 +103,10 @@ async fn pulled_verified_and_compiled_in_bounded_memory() {
     let said = rota.run_within(&["plugins", "push", "large/large.wasm", &target], long).await.unwrap();
     assert_eq!(said.status, Some(0), "{said:?}");
     std::fs::remove_dir_all(rota.path("compiled")).unwrap();
+    // The compiler's process is the largest: what it needs is wasmtime's, and what it may have is bounded. The host stays small.
     let (peak, took) = peaks(&rota, &["plugins", "pull", &format!("{target}@0")]).await;
     eprintln!("pull, verify and compile of {size} bytes: {} MiB at most in one process, {took:?}", peak >> 20);
-    assert!(peak < 300 << 20, "{} MiB", peak >> 20);
+    assert!(peak < 400 << 20, "{} MiB", peak >> 20);
     let (again, took) = peaks(&rota, &["plugins", "verify", &format!("{target}@0")]).await;
     eprintln!("verified again, compiled before: {} MiB, {took:?}", again >> 20);
     assert!(again < 300 << 20, "{} MiB", again >> 20);
