@@ -104,6 +104,7 @@ impl TeamOf {
             compensations / compensations as count,
             compensation_state / compensation_state_bytes as length,
             durable / durable_bytes as size,
+            record / record_bytes as size,
         );
         beyond
     }
@@ -174,7 +175,7 @@ mod tests {
         // The least that each limit may be, so that every default is beyond it.
         let least = "memory = \"1MiB\"\ntable_elements = 1000\ncpu = \"10ms\"\nwall = \"100ms\"\ngrace = \"0s\"\nhost_calls_in_flight = 1\nhandles = 8\n\
                      host_call_bytes = \"64KiB\"\nlog_lines_per_second = 1\nlog_bytes = \"4KiB\"\nreport_bytes = \"64KiB\"\neffects = 0\nartifact_bytes = \"0B\"\n\
-                     steps = 0\nstep_result_bytes = \"64B\"\ncompensations = 0\ncompensation_state_bytes = \"64B\"\ndurable_bytes = \"4KiB\"\n";
+                     steps = 0\nstep_result_bytes = \"64B\"\ncompensations = 0\ncompensation_state_bytes = \"64B\"\ndurable_bytes = \"4KiB\"\nrecord_bytes = \"64KiB\"\n";
         let team = growth(&format!("[teams.growth.limits]\n{least}"));
         assert_eq!(team.team.limits.entries().len(), rota_config::Limits::default().entries().len());
         let mut limits = Limits::default();

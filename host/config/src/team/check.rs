@@ -65,7 +65,7 @@ impl Look<'_> {
             team.plugins
                 .iter()
                 .filter(|pattern| pattern.is_namespace())
-                .any(|pattern| pattern.matches(super::without_version(&plugin)))
+                .any(|pattern| pattern.matches(&super::name_of(&plugin)))
         };
         if let Some((team_name, team)) = self.settings.teams.iter().find(|(_, team)| namespace(team)) {
             let message = format!(

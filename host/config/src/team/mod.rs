@@ -6,6 +6,7 @@
 mod check;
 mod pattern;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use pattern::{NamePattern, PatternError};
@@ -14,7 +15,7 @@ use crate::access::Access;
 use crate::nearest::list;
 use crate::section::{record, section};
 use crate::settings::Settings;
-use crate::{BindingName, ByteSize, Duration, LimitOverrides, TeamName};
+use crate::{BindingName, ByteSize, Duration, LimitOverrides, PluginRef, TeamName};
 
 record! {
     /// What the jobs of a team may ask for at most, and what they may use up in a day.
@@ -192,12 +193,12 @@ impl Team {
     /// # Errors
     /// [`Beyond::Plugin`].
     pub fn may_run(&self, team: &str, plugin: &str) -> Result<(), Beyond> {
-        let name = without_version(plugin);
-        if self.plugins.iter().any(|pattern| pattern.matches(name)) {
+        let name = name_of(plugin);
+        if self.plugins.iter().any(|pattern| pattern.matches(&name)) {
             return Ok(());
         }
         let allowed = self.plugins.iter().map(ToString::to_string).collect();
-        Err(Beyond::Plugin { team: team.to_owned(), plugin: crate::redact::quoted(name), allowed })
+        Err(Beyond::Plugin { team: team.to_owned(), plugin: crate::redact::quoted(&name), allowed })
     }
 
     /// Whether its jobs may have these accesses on a configured binding.
@@ -237,14 +238,14 @@ impl Team {
 }
 
 /// What a job calls its plugin, without the version: of an address what follows the last step's `@` or `:`, of a name what follows its `@`.
-/// A file's path is all name.
-fn without_version(plugin: &str) -> &str {
-    if plugin.starts_with(['/', '.']) || plugin.ends_with(".wasm") {
-        return plugin;
+/// A file's path is all name, and is never taken for a name or an address: one that is neither absolute nor begins with a `.` gets a `./`.
+fn name_of(plugin: &str) -> Cow<'_, str> {
+    if let Ok(PluginRef::File(_)) = plugin.parse() {
+        return if plugin.starts_with(['/', '.']) { plugin.into() } else { format!("./{plugin}").into() };
     }
     let last = plugin.rfind('/').map_or(0, |slash| slash + 1);
     let end = plugin.get(last..).and_then(|step| step.find(['@', ':'])).map_or(plugin.len(), |at| last + at);
-    plugin.get(..end).unwrap_or(plugin)
+    plugin.get(..end).unwrap_or(plugin).into()
 }
 
 impl Settings {
@@ -275,8 +276,11 @@ mod tests {
             ("registry.example/growth/export:1@sha256:00", "registry.example/growth/export"),
             ("/srv/growth/export@1", "/srv/growth/export@1"),
             ("./export.wasm", "./export.wasm"),
+            ("growth-export.wasm", "./growth-export.wasm"),
+            ("growth-a/export", "./growth-a/export"),
+            ("registry.example/growth/export.wasm", "./registry.example/growth/export.wasm"),
         ] {
-            assert_eq!(without_version(plugin), name);
+            assert_eq!(name_of(plugin), name);
         }
     }
 }

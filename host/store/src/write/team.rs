@@ -15,6 +15,9 @@ use rota_protocol::Span;
 /// Days for which is remembered what was used.
 const KEPT: i64 = 62;
 
+/// Less CPU time than this (microseconds) is nothing to begin with: what the last run left over.
+const LEAST_CPU: i64 = 10_000;
+
 /// What a team has used today, under its lock.
 struct Used {
     day: i64,
@@ -143,7 +146,7 @@ impl Op for BeginTeamRun {
             return Ok(Err(TeamQuota::Runs));
         }
         let share = used.grants(&TeamShare { day: 0, cpu: self.cpu, bytes_out: 0 }, &self.most);
-        if share.cpu.0 == 0 && self.cpu.0 > 0 {
+        if share.cpu.0 < self.cpu.0.min(LEAST_CPU) {
             return Ok(Err(TeamQuota::Cpu));
         }
         if !counted {

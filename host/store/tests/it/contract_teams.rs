@@ -79,6 +79,9 @@ contract! {
         // What was used beyond what was set aside is counted.
         world.store.give_back_team_share(TEAM, TeamShare { cpu: Span::seconds(-5), bytes_out: 0, ..first }).await.unwrap();
         assert_eq!(used(world).await.cpu, Span::seconds(13));
+        // A rest that is too small for anything is nothing to begin with.
+        let scarce = TeamQuotas { cpu: Some(Span(Span::seconds(13).0 + 9_000)), ..TeamQuotas::default() };
+        assert_eq!(world.store.begin_team_run("c", TEAM, Span::seconds(1), &scarce).await.unwrap(), Err(TeamQuota::Cpu));
         // Nothing is left of more than all, and what is given back twice makes no credit.
         assert_eq!(world.store.take_team_share(TEAM, Span::seconds(1), 0, &most).await.unwrap().cpu, Span(0));
         world.store.give_back_team_share(TEAM, TeamShare { cpu: Span::seconds(99), bytes_out: 99_999, ..first }).await.unwrap();
@@ -100,7 +103,10 @@ contract! {
         assert_eq!(world.store.effects(&held.id).await.unwrap().len(), 3, "no record of what did not happen");
         assert_eq!(used(world).await.effects, 2);
         a_day_passes(world).await;
-        assert_eq!(ledger.begin(support::effect("of the next day")).await.unwrap(), 4);
+        // The lease of the run is over by then.
+        let next = world.begun(run("p")).await;
+        let ledger = world.store.team_ledger(&next.id, &next.fence, TEAM, Some(2));
+        assert_eq!(ledger.begin(support::effect("of the next day")).await.unwrap(), 1);
         assert_eq!(used(world).await.effects, 1);
     }
 
