@@ -41,6 +41,7 @@ fn what_is_no_value_is_refused_and_a_prototype_is_no_argument() {
         ("2n ** 63n", "64 bits"),
         ("(() => { const a = []; a.push(a); return a })()", "deep"),
         ("Symbol('x')", "symbol"),
+        ("'\\ud800'", "half of a character"),
         ("({ get x() { throw new Error('of its own') } })", "of its own"),
         ("(() => { const a = []; a.length = 2 ** 32 - 1; return a })()", "elements"),
         ("new Proxy([], { get: (target, name) => name === 'length' ? 1.5 : 0 })", "elements"),

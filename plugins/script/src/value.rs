@@ -93,7 +93,12 @@ impl Js {
         } else if let Some(big) = value.as_big_int() {
             Self::Big(whole(big)?)
         } else if let Some(text) = value.as_string() {
-            Self::Text(text.to_string().map_err(broken)?)
+            Self::Text(text.to_string().map_err(|_| {
+                Error::new(
+                    "a text holds half of a character (a lone surrogate), which no text outside of JavaScript can",
+                )
+                .hint("text.toWellFormed() puts U+FFFD in its place")
+            })?)
         } else if let Some(array) = value.as_array() {
             // Its length is the script's own word for it, and need not be a small whole number (a Proxy's can be anything).
             let length: Value<'js> = array.as_object().get("length").map_err(broken)?;

@@ -345,9 +345,12 @@ async fn a_script_that_is_too_long_or_no_text_is_refused() {
         let shown: String = String::from_utf8_lossy(&content).chars().take(20).collect();
         assert!(said.status == Some(status) && said.stdout.contains(says), "{shown:?}: {said:?}");
     }
-    // Half a surrogate is no text either, and becomes one.
-    let said = ran(&rota, 0, &["-e", "print('\\ud800'); report.data({ '\\udc00': '\\ud800' }); '\\ud800'"]).await;
-    assert_eq!(output(&said).len(), 1, "{said:#}");
+    // Half of a character is no text either.
+    for text in ["print('\\ud800')", "report.data({ a: '\\ud800' })"] {
+        let said = ran(&rota, 1, &["-e", text]).await;
+        assert!(error(&said).contains("half of a character"), "{text}: {said:#}");
+    }
+    ran(&rota, 0, &["-e", "print('\\ud800'.toWellFormed()); '\\ud83d' + '\\ude00'"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
