@@ -335,8 +335,8 @@ async fn a_script_that_is_too_long_or_no_text_is_refused() {
         (b"print('\xff')".to_vec(), 2, "cannot be read as text"),
         (b"print('\xed\xa0\x80')".to_vec(), 2, "cannot be read as text"),
         (b"\xef\xbb\xbfprint(1)".to_vec(), 0, ""),
-        (b"print(1)\0".to_vec(), 1, "SyntaxError"),
-        (vec![0; 1000], 1, "SyntaxError"),
+        (b"print(1)\0".to_vec(), 1, "nul byte"),
+        (vec![0; 1000], 1, "nul byte"),
         (b"#!/usr/bin/env rota\nprint(1)".to_vec(), 0, ""),
         (Vec::new(), 0, ""),
     ] {
