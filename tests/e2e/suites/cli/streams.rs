@@ -225,7 +225,7 @@ async fn programs_are_run_with_a_connection_of_the_hosts_and_with_input() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_unread_is_told_and_what_is_left_running_is_waited_for() {
-    let world = World::new("streams_left", 100_000).await;
+    let world = World::new("streams_left", 20_000).await;
     let recipient = format!("recipient={}", world.recipient);
     let grants =
         ["--grant", "database=read,copy-out", "--grant", "bucket=read,write", "--grant", "tool=run", "--unplanned"];
