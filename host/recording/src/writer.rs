@@ -53,13 +53,13 @@ pub struct Finished {
 }
 
 /// The thread that writes, and what it answers: the size, and the hash.
-type Writing = JoinHandle<Result<(u64, String), WriteError>>;
+type WritingThread = JoinHandle<Result<(u64, String), WriteError>>;
 
 /// Records a run.
 pub struct Recorder {
     shared: Arc<Shared>,
     seed: [u8; 32],
-    thread: Mutex<Option<Writing>>,
+    thread: Mutex<Option<WritingThread>>,
     path: PathBuf,
 }
 
