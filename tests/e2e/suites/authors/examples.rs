@@ -247,20 +247,20 @@ async fn the_one_in_python_exports_each_tenant_and_reads_it_back() {
         "{some:#}"
     );
 
-    for (bad, status, says) in [
-        ([("table", "no_such")].as_slice(), 1, "there is no table no_such"),
-        (&[("table", "orders; drop table orders")], 1, "there is no table"),
-        (&[("tenant_column", "owner")], 1, "has no column owner"),
-        (&[("prefix", "../up")], 2, "prefix"),
-        (&[("most", "1")], 1, "more than 1 tenants"),
+    for (key, bad, status, says) in [
+        ("table", "no_such", 1, "there is no table no_such"),
+        ("table", "orders; drop table orders", 1, "there is no table"),
+        ("tenant_column", "owner", 1, "has no column owner"),
+        ("prefix", "../up", 2, "prefix"),
+        ("most", "1", 1, "more than 1 tenants"),
     ] {
         let mut parameters =
             BTreeMap::from([("table", "orders"), ("tenant_column", "customer"), ("prefix", "exports/four")]);
-        parameters.extend(bad.iter().copied());
+        parameters.insert(key, bad);
         let given: Vec<String> = parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let given: Vec<&str> = given.iter().flat_map(|parameter| ["-p", parameter.as_str()]).collect();
         let refused = run(&[&given[..], &granted].concat(), status).await;
-        assert!(refused["error"].to_string().contains(says), "{bad:?}: {refused:#}");
+        assert!(refused["error"].to_string().contains(says), "{key}={bad}: {refused:#}");
     }
     let left: i64 = sqlx::query_scalar("select count(*) from orders").fetch_one(&mut connection).await.unwrap();
     assert_eq!(left, 605);
