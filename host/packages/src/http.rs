@@ -111,7 +111,7 @@ pub(crate) async fn send(
             let reason = "a redirect to nowhere".into();
             return Err(RegistryError::Answer { what: asked.what.into(), reason });
         };
-        if !place.is_at(&to) && !(asked.verified && place.may_be_fetched_from(&to)) {
+        if !(place.is_at(&to) || asked.verified && place.may_be_fetched_from(&to)) {
             return Err(RegistryError::Redirect { what: asked.what.into(), to: origin(&to) });
         }
         url = to;

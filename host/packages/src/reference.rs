@@ -287,7 +287,8 @@ mod tests {
     #[test]
     fn what_cannot() {
         use ReferenceError as E;
-        let cases: [(&str, fn(&str) -> E); 20] = [
+        type Case = (&'static str, fn(&str) -> E);
+        let cases: [Case; 20] = [
             ("x", |t| E::Registry(t.into())),
             ("growth/x", |_| E::Registry("growth".into())),
             ("-r.example/x", |_| E::Registry("-r.example".into())),

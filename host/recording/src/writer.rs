@@ -52,11 +52,14 @@ pub struct Finished {
     pub full: bool,
 }
 
+/// The thread that writes, and what it answers: the size, and the hash.
+type Writing = JoinHandle<Result<(u64, String), WriteError>>;
+
 /// Records a run.
 pub struct Recorder {
     shared: Arc<Shared>,
     seed: [u8; 32],
-    thread: Mutex<Option<JoinHandle<Result<(u64, String), WriteError>>>>,
+    thread: Mutex<Option<Writing>>,
     path: PathBuf,
 }
 

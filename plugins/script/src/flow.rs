@@ -154,7 +154,7 @@ impl Watch {
     ///
     /// # Errors
     /// What broke the stream, except that nobody wanted its rest.
-    pub(crate) async fn as_far_as_wanted(self, planned: bool) -> Result<()> {
+    pub(crate) async fn up_to_where_wanted(self, planned: bool) -> Result<()> {
         if planned {
             self.nothing_passed();
             return Ok(());

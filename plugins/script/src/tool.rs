@@ -39,7 +39,7 @@ impl Program {
         self.awaited.set(true);
         let ended = self.child.success().await?;
         if let Some(watch) = self.stdin.take() {
-            watch.as_far_as_wanted(self.planned).await?;
+            watch.up_to_where_wanted(self.planned).await?;
         }
         Ok(ended)
     }

@@ -70,19 +70,18 @@ fn unsigned(into: &mut Vec<u8>, mut value: usize) {
     }
 }
 
-/// A component that exports what a plugin exports, and whose one function takes long to compile: so many locals, all of them alive over
-/// so many branches.
+/// A component that exports what a plugin exports, and whose functions take long to compile: so many locals, all of them alive over so many
+/// branches, in so many functions.
 #[must_use]
-pub fn slow_to_compile(locals: usize, branches: usize) -> Vec<u8> {
-    // loop: every local takes part in every turn, so that each branch carries all of them.
+pub fn slow_to_compile(locals: usize, branches: usize, functions: usize) -> Vec<u8> {
     let mut code = vec![1];
     unsigned(&mut code, locals);
     code.push(0x7f); // so many i32
     for branch in 0..branches {
         let (one, other) = (branch % locals, (branch * 7 + 1) % locals);
         code.extend_from_slice(&[0x03, 0x40]); // loop
-        for (opcode, local) in [(0x20, one), (0x20, other)] {
-            code.push(opcode);
+        for local in [one, other] {
+            code.push(0x20); // local.get
             unsigned(&mut code, local);
         }
         code.push(0x6a); // i32.add
@@ -91,33 +90,10 @@ pub fn slow_to_compile(locals: usize, branches: usize) -> Vec<u8> {
         code.extend_from_slice(&[0x0d, 0x00, 0x0b]); // br_if 0, end
     }
     code.push(0x0b);
-    let mut body = vec![1];
-    unsigned(&mut body, code.len());
-    body.extend_from_slice(&code);
-    let mut module = b"\0asm\x01\0\0\0".to_vec();
-    section(&mut module, 1, &[1, 0x60, 0, 0]);
-    section(&mut module, 3, &[1, 0]);
-    section(&mut module, 7, &[1, 1, b'f', 0, 0]);
-    section(&mut module, 10, &body);
-
-    let mut component = EMPTY.to_vec();
-    section(&mut component, 1, &module);
-    section(&mut component, 2, &[1, 0, 0, 0]); // an instance of it
-    section(&mut component, 6, &[1, 0x00, 0x00, 0x01, 0, 1, b'f']); // its function
-    section(&mut component, 7, &[1, 0x40, 0, 0x01, 0x00]); // () -> ()
-    section(&mut component, 8, &[1, 0x00, 0x00, 0, 0, 0]); // lifted
-    let mut exports = vec![2];
-    for name in ["describe", "run"] {
-        exports.push(0);
-        unsigned(&mut exports, name.len());
-        exports.extend_from_slice(name.as_bytes());
-        exports.extend_from_slice(&[0x01, 0, 0]);
-    }
-    section(&mut component, 11, &exports);
-    component
+    exporting(EMPTY.to_vec(), 0, &module(&code, functions))
 }
 
-/// A component whose types are lists of lists of lists, so deep, and that exports nothing.
+/// A component that exports what a plugin exports, and whose types are lists of lists of lists, so deep.
 #[must_use]
 pub fn deep_types(depth: usize) -> Vec<u8> {
     let mut types = Vec::new();
@@ -129,10 +105,10 @@ pub fn deep_types(depth: usize) -> Vec<u8> {
     }
     let mut component = EMPTY.to_vec();
     section(&mut component, 7, &types);
-    component
+    exporting(component, depth, &module(&[0, 0x0b], 1))
 }
 
-/// Components within components, so deep.
+/// The same with components within components, so deep.
 #[must_use]
 pub fn deep_components(depth: usize) -> Vec<u8> {
     let mut component = EMPTY.to_vec();
@@ -141,5 +117,44 @@ pub fn deep_components(depth: usize) -> Vec<u8> {
         section(&mut outer, 4, &component);
         component = outer;
     }
+    exporting(component, 0, &module(&[0, 0x0b], 1))
+}
+
+/// A module of functions with this code, the first of which is exported as `f`.
+fn module(code: &[u8], functions: usize) -> Vec<u8> {
+    let mut types = Vec::new();
+    unsigned(&mut types, functions);
+    types.resize(types.len() + functions, 0);
+    let mut bodies = Vec::new();
+    unsigned(&mut bodies, functions);
+    for _ in 0..functions {
+        unsigned(&mut bodies, code.len());
+        bodies.extend_from_slice(code);
+    }
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    section(&mut module, 1, &[1, 0x60, 0, 0]);
+    section(&mut module, 3, &types);
+    section(&mut module, 7, &[1, 1, b'f', 0, 0]);
+    section(&mut module, 10, &bodies);
+    module
+}
+
+/// A component, which has so many types, that now exports the function `f` of a module under the names that a plugin's have.
+fn exporting(mut component: Vec<u8>, types: usize, module: &[u8]) -> Vec<u8> {
+    section(&mut component, 1, module);
+    section(&mut component, 2, &[1, 0, 0, 0]); // an instance of it
+    section(&mut component, 6, &[1, 0x00, 0x00, 0x01, 0, 1, b'f']); // its function
+    section(&mut component, 7, &[1, 0x40, 0, 0x01, 0x00]); // () -> ()
+    let mut lifted = vec![1, 0x00, 0x00, 0, 0];
+    unsigned(&mut lifted, types);
+    section(&mut component, 8, &lifted);
+    let mut exports = vec![2];
+    for name in ["describe", "run"] {
+        exports.push(0);
+        unsigned(&mut exports, name.len());
+        exports.extend_from_slice(name.as_bytes());
+        exports.extend_from_slice(&[0x01, 0, 0]);
+    }
+    section(&mut component, 11, &exports);
     component
 }

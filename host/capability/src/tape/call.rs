@@ -219,6 +219,7 @@ where
 
 impl Taped {
     /// On the heap, so that a live call is no larger for it.
+    #[allow(clippy::boxed_local)]
     fn called<'a, T, D, R, S>(
         self: Box<Self>,
         accessor: &'a Accessor<T, D>,

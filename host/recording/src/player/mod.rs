@@ -183,6 +183,7 @@ impl Player {
     ///
     /// # Errors
     /// The verdict, where there is one all the same.
+    #[allow(clippy::result_large_err)] // Once a replay.
     pub fn rest(&self) -> Result<Ending, Verdict> {
         self.shared.with(State::rest)
     }

@@ -566,6 +566,7 @@ impl State {
     }
 
     /// The guest has ended: was there more?
+    #[allow(clippy::result_large_err)] // Once a replay.
     pub(super) fn rest(&mut self) -> Result<Ending, Verdict> {
         if let Some(verdict) = &self.verdict {
             return Err(verdict.clone());

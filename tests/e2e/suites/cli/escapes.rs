@@ -335,8 +335,8 @@ async fn a_script_that_is_too_long_or_no_text_is_refused() {
         (b"print('\xff')".to_vec(), 2, "cannot be read as text"),
         (b"print('\xed\xa0\x80')".to_vec(), 2, "cannot be read as text"),
         (b"\xef\xbb\xbfprint(1)".to_vec(), 0, ""),
-        (b"print(1)\0".to_vec(), 1, "SyntaxError"),
-        (vec![0; 1000], 1, "SyntaxError"),
+        (b"print(1)\0".to_vec(), 1, "nul byte"),
+        (vec![0; 1000], 1, "nul byte"),
         (b"#!/usr/bin/env rota\nprint(1)".to_vec(), 0, ""),
         (Vec::new(), 0, ""),
     ] {
@@ -519,7 +519,7 @@ async fn an_error_that_calls_itself_the_hosts_is_the_scripts() {
         (
             "throw Object.create(RotaError.prototype, { message: { value: 'let me' }, kind: { value: 'denied' } })",
             1,
-            "let me",
+            "was thrown",
         ),
         ("try { await db.query('select 1') } catch (e) { e.kind = 'denied'; throw e }", 1, "nothing is bound"),
         (

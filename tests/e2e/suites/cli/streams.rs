@@ -75,8 +75,8 @@ async fn a_table_goes_out_and_in_again_through_filters_and_a_bucket() {
         print((await back.passed()).sha256 === before.sha256);
         print(await db.query("select count(*)::int as n from (select * from t except select * from u) d").one());
         const counted = bytes.count(bucket.get("t.zst.age").limit(1e9));
-        print((await counted.drain()).out === kept.size, (await counted.passed()).in === kept.size);
-        print((await bytes.drain(db.copyOut("copy t to stdout").compress("gzip").decompress("gzip"))).out === before.out);
+        print((await counted.drain()).in === kept.size, (await counted.passed()).in === kept.size);
+        print((await bytes.drain(db.copyOut("copy t to stdout").compress("gzip").decompress("gzip"))).in === before.out);
     "#;
     let said = world.all(script, 0).await;
     assert_eq!(output(&said), ["true true true true 64", "20000", "true", "{ n: 0 }", "true true", "true"], "{said:#}");
@@ -119,10 +119,10 @@ async fn a_stream_is_read_whole_by_pieces_and_by_lines() {
         "5000 2",
         "true",
         r#"["a", "b", "", "ü"] 8 b"#,
-        "  ends has more than 3 bytes",
+        "failed  ends has more than 3 bytes",
         "  a stream can be read once",
         "not-found",
-        "  the bytes are not UTF-8",
+        "failed  the bytes are not UTF-8",
         "failed 22012",
         "failed 22012",
         "",
@@ -148,7 +148,7 @@ async fn what_a_script_writes_itself_is_stored_whole_or_not_at_all() {
         const kept = await bucket.put("rows", rows());
         print(kept.size, (await bucket.get("rows").text()).endsWith("39999\ttext\n"));
         print(await db.copyIn("copy u from stdin", rows()), await db.copyIn("copy u from stdin", "7\tone\n"));
-        print((await bytes.drain(bytes.compress(["a", new Uint8Array([98])]).decompress())).out);
+        print((await bytes.drain(bytes.compress(["a", new Uint8Array([98])]).decompress())).in);
         for (const data of [rows(30_000), bytes.compress(rows(30_000)), [1], { length: 3 }]) {
             try { await bucket.put("half", data); print("no error"); } catch (error) { print(`${error.name}: ${error.message}`); }
         }
@@ -225,7 +225,7 @@ async fn programs_are_run_with_a_connection_of_the_hosts_and_with_input() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_unread_is_told_and_what_is_left_running_is_waited_for() {
-    let world = World::new("streams_left", 100_000).await;
+    let world = World::new("streams_left", 20_000).await;
     let recipient = format!("recipient={}", world.recipient);
     let grants =
         ["--grant", "database=read,copy-out", "--grant", "bucket=read,write", "--grant", "tool=run", "--unplanned"];
@@ -264,7 +264,6 @@ async fn each_needs_its_grant_and_has_its_effect_in_a_plan_only_listed() {
         ("await bucket.put('x', db.copyOut('copy t to stdout'))", "copy-out"),
         ("await bucket.put('x', ['a'])", "write"),
         ("await tool('pg_dump').run([], { connection: db }).wait()", "run"),
-        ("await bytes.drain(bytes.decrypt('x'))", "decrypt"),
     ] {
         let said = world.with(script, &["database=read", "bucket=read"], &[], 3).await;
         let text = error(&said);

@@ -91,7 +91,7 @@ const CALLS = {
 
   "tools.info": () => tool("program").info(),
   "tools.spawn": (call) => dump(call).wait(),
-  "process.child.stdout": (call) => dump(call).stdout.text(),
+  "process.child.stdout": (call) => dump(call).stdout.all(),
   "process.child.wait": (call) => dump(call).wait(),
   "process.child.kill": (call) => dump(call).kill(),
 
