@@ -4,6 +4,7 @@ use super::{author, printed, refused};
 use rota_testbed::{Cluster, Namespace, Postgres, PostgresOptions, S3, eventually};
 use rota_tests::Rota;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,14 +40,19 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A Deployment of one pod that runs a command. A pod that ends at once is never available, because that takes three seconds.
-fn deployment(name: &str, command: &str) -> String {
+/// A Deployment of one pod that runs a command: where it is `stuck`, one that no node takes, ever.
+fn deployment(name: &str, command: &str, stuck: bool) -> String {
+    let mut pod = json!({
+        "terminationGracePeriodSeconds": 0,
+        "containers": [{ "name": "main", "image": "busybox:1", "command": ["sh", "-c", command] }],
+    });
+    if stuck {
+        pod["nodeSelector"] = json!({ "no-node": "has-this" });
+    }
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "labels": { "app": name } },
-        "spec": { "replicas": 1, "minReadySeconds": 3, "progressDeadlineSeconds": 8, "selector": { "matchLabels": { "app": name } }, "template": {
-            "metadata": { "labels": { "app": name } },
-            "spec": { "terminationGracePeriodSeconds": 0, "containers": [
-                { "name": "main", "image": "busybox:1", "command": ["sh", "-c", command] }] } } },
+        "spec": { "replicas": 1, "progressDeadlineSeconds": 5, "selector": { "matchLabels": { "app": name } }, "template": {
+            "metadata": { "labels": { "app": name } }, "spec": pod } },
     })
     .to_string()
 }
@@ -79,12 +85,12 @@ async fn the_one_in_rust_rolls_back_what_is_stuck() {
     let namespace = Cluster::shared().await.unwrap().namespace("stuck").await.unwrap();
     // One that served and got a bad template, one that never did, one that is well.
     for (name, good) in [("web", true), ("well", true), ("never", false)] {
-        namespace.apply(&deployment(name, if good { "exec sleep 600" } else { "exit 3" })).await.unwrap();
+        namespace.apply(&deployment(name, "exec sleep 600", !good)).await.unwrap();
         if good {
             namespace.kubectl(["rollout", "status", &format!("deployment/{name}"), "--timeout=50s"]).await.unwrap();
         }
     }
-    namespace.apply(&deployment("web", "exit 7")).await.unwrap();
+    namespace.apply(&deployment("web", "exec sleep 601", true)).await.unwrap();
     given_up(&namespace, "web").await;
     given_up(&namespace, "never").await;
 
@@ -99,13 +105,13 @@ async fn the_one_in_rust_rolls_back_what_is_stuck() {
     let names: Vec<&str> = stuck.iter().map(|one| one["deployment"].as_str().unwrap()).collect();
     assert_eq!(names, ["never", "web"], "{seen:#}");
     assert_eq!((&stuck[0]["back_to"], &stuck[1]["back_to"]), (&json!(null), &json!(1)));
-    assert!(stuck[1]["reasons"].to_string().contains("status 7"), "{seen:#}");
+    assert!(stuck[1]["reasons"].to_string().contains("not scheduled: "), "{seen:#}");
     assert_eq!(seen["report"]["findings"][1]["remedy"]["plugin"], "stuck-deployments", "{seen:#}");
     assert_eq!(seen["effects"], json!([]));
     // Acting without the access is denied, and nothing is touched.
     let denied = run(&[], 3).await;
     assert!(denied["error"]["message"].as_str().unwrap().contains("`write` on slot `cluster`"), "{denied:#}");
-    assert_eq!(command(&namespace, "web").await, "exit 7");
+    assert_eq!(command(&namespace, "web").await, "exec sleep 601");
     // More than its bound: the cause is another, and none is touched.
     let many = run(&["--grant", "declared", "-p", "most=1"], 0).await;
     assert_eq!((&many["report"]["data"]["too_many"], &many["effects"]), (&json!(true), &json!([])), "{many:#}");
@@ -118,7 +124,7 @@ async fn the_one_in_rust_rolls_back_what_is_stuck() {
         (&json!("kubernetes.patch"), &json!("planned"))
     );
     assert!(plan["effects"][0]["detail"].as_str().unwrap().contains("exec sleep 600"), "{plan:#}");
-    assert_eq!(command(&namespace, "web").await, "exit 7");
+    assert_eq!(command(&namespace, "web").await, "exec sleep 601");
     for bad in ["most=0", "action=undo", "wait_seconds=9999", "namespace=kube-system"] {
         refused(&rota, &[&base[..], &["-p", bad]].concat(), 2).await;
     }
@@ -233,15 +239,20 @@ async fn the_one_in_python_exports_each_tenant_and_reads_it_back() {
         "{some:#}"
     );
 
-    for (bad, status, says) in [
-        ("table=no_such", 1, "there is no table no_such"),
-        ("table=orders; drop table orders", 1, "there is no table"),
-        ("tenant_column=owner", 1, "has no column owner"),
-        ("prefix=../up", 2, "prefix"),
-        ("most=1", 1, "more than 1 tenants"),
+    for (key, bad, status, says) in [
+        ("table", "no_such", 1, "there is no table no_such"),
+        ("table", "orders; drop table orders", 1, "there is no table"),
+        ("tenant_column", "owner", 1, "has no column owner"),
+        ("prefix", "../up", 2, "prefix"),
+        ("most", "1", 1, "more than 1 tenants"),
     ] {
-        let refused = run(&[&of[..], &["-p", "prefix=exports/four", "-p", bad], &granted].concat(), status).await;
-        assert!(refused["error"].to_string().contains(says), "{bad}: {refused:#}");
+        let mut parameters =
+            BTreeMap::from([("table", "orders"), ("tenant_column", "customer"), ("prefix", "exports/four")]);
+        parameters.insert(key, bad);
+        let given: Vec<String> = parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let given: Vec<&str> = given.iter().flat_map(|parameter| ["-p", parameter.as_str()]).collect();
+        let refused = run(&[&given[..], &granted].concat(), status).await;
+        assert!(refused["error"].to_string().contains(says), "{key}={bad}: {refused:#}");
     }
     let left: i64 = sqlx::query_scalar("select count(*) from orders").fetch_one(&mut connection).await.unwrap();
     assert_eq!(left, 605);
