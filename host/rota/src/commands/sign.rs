@@ -24,7 +24,9 @@ pub(crate) async fn sign(catalog: &Catalog, args: &SignArgs, printing: Printing)
     let (digest, to) = if is_file(&args.what) {
         sign_file(Path::new(&args.what), &key)?
     } else {
-        let package: PackageRef = args.what.parse().map_err(|error| UsageError::new(format!("{error}")))?;
+        let package: PackageRef = args.what.parse().map_err(|error| {
+            UsageError::new(format!("`{}` is neither a file nor a package: {error}", safe(&args.what)))
+        })?;
         let signed = sign_package(catalog, &package, &key).await?;
         (signed.manifest, signed.bundle)
     };
