@@ -24,7 +24,7 @@ async fn a_binding_may_have_its_url_in_a_secret_of_the_cluster() {
 
     rota.set("KUBECONFIG", namespace.kubeconfig_for(cluster.token()).unwrap());
     let said: Value = rota.json(&plan).await.unwrap();
-    assert_eq!(said["status"], "succeeded", "{said}");
+    assert_eq!(said["run"]["status"], "succeeded", "{said}");
 
     // What is misspelt is told, and nothing of the secret.
     rota.configure(&binding("uri")).unwrap();
