@@ -112,7 +112,8 @@ async fn what_asks_for_more_needs_somebodys_word() {
     assert_eq!(wider, ["risk", "slot cache", "slot database"], "{answer:#}");
     let message = answer[0]["error"].as_str().unwrap();
     assert!(
-        message.contains("--accept-wider expired-sessions") && message.contains("sql: read -> sql: read, write"),
+        message.contains("--accept-wider expired-sessions")
+            && message.contains("sql: read (optional) -> sql: read, write (optional)"),
         "{message}"
     );
     assert_eq!(runs(&rota, "nightly").await, "first");
@@ -233,6 +234,8 @@ async fn a_version_of_the_plugin_folder_is_held_to_the_lock() {
 async fn removed_verified_and_named_in_several_ways() {
     let registry = Registry::start().await.unwrap();
     let rota = rota();
+    // The lock lies beside the configuration: without one it would lie elsewhere.
+    rota.configure("").unwrap();
     FIRST.push(&rota, &registry).await;
     version("2.0.0", "other").push(&rota, &registry).await;
     let (one, two) = (package(&registry, "@1"), package(&registry, "@2"));
