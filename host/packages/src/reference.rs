@@ -40,9 +40,14 @@ pub enum Wanted {
 pub enum ReferenceError {
     /// Characters that no name has.
     #[error(
-        "the package's name has a character that no name may have ({0}); letters, digits and `.`, `-`, `_`, `/`, `:`, `@` may stand in it"
+        "`{name}` has a character that no package's name may have ({character}); letters, digits and `.`, `-`, `_`, `/`, `:`, `@` may stand in it"
     )]
-    Character(String),
+    Character {
+        /// What was written, as far as it can be shown.
+        name: String,
+        /// The character: `U+001B`.
+        character: String,
+    },
     /// No registry.
     #[error("{} names no registry: write REGISTRY/NAME, as registry.example/growth/expired-sessions", quoted(.0))]
     Registry(String),
@@ -132,7 +137,8 @@ impl FromStr for PackageRef {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         if let Some(wrong) = text.chars().find(|c| !c.is_ascii_graphic()) {
-            return Err(ReferenceError::Character(format!("U+{:04X}", u32::from(wrong))));
+            let shown = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(120).collect();
+            return Err(ReferenceError::Character { name: shown, character: format!("U+{:04X}", u32::from(wrong)) });
         }
         let (registry, rest) = text.split_once('/').ok_or_else(|| ReferenceError::Registry(text.into()))?;
         if text.len() > LONGEST || !is_registry(registry) {
@@ -315,7 +321,10 @@ mod tests {
         }
         for text in ["r.example/x\u{1b}[31m", "r.example/x\n:1", "r.example/\u{202e}x", "r.example/x y"] {
             let error = text.parse::<PackageRef>().unwrap_err();
-            assert!(matches!(error, E::Character(_)) && error.to_string().chars().all(|c| !c.is_control()), "{error}");
+            assert!(
+                matches!(error, E::Character { .. }) && error.to_string().chars().all(|c| !c.is_control()),
+                "{error}"
+            );
         }
         assert!(format!("r.example/{}", "x".repeat(300)).parse::<PackageRef>().is_err());
     }

@@ -54,7 +54,10 @@ async fn bad_input_is_said_and_publishes_nothing() {
         (vec!["plugins", "push", "/etc/hostname", &to], "not a WebAssembly component"),
         (vec!["plugins", "pull", &format!("{to}@>=1")], "is no version"),
         (vec!["plugins", "pull", &to], "it has no version at all"),
-        (vec!["plugins", "pull", "registry.example/x\u{1b}[31m"], "has a character that no name may have (U+001B)"),
+        (
+            vec!["plugins", "pull", "registry.example/x\u{1b}[31m"],
+            "has a character that no package's name may have (U+001B)",
+        ),
         (vec!["plugins", "pin", "expired-sessions"], "is not NAME@VERSION"),
         (vec!["plugins", "pin", "expired-sessions@one"], "is not NAME@VERSION"),
         (vec!["plugins", "verify", "--digest", "00"], "--digest is of one plugin"),
