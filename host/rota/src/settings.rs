@@ -58,7 +58,12 @@ pub(crate) fn packages(config: &Config) -> Arc<Packages> {
     let folder = folder.and_then(|file| file.parent().map(Path::to_owned));
     // One that comes through a pipe lies nowhere.
     let folder = folder.filter(|folder| !folder.starts_with("/dev") && !folder.starts_with("/proc"));
-    let lock = folder.unwrap_or_else(|| config.state_dir()).join("rota.lock");
+    // In the state directory, `rota.lock` is what tells processes that share it.
+    let state = config.state_dir();
+    let lock = match folder {
+        Some(folder) if folder != state => folder.join("rota.lock"),
+        _ => state.join("plugins.lock"),
+    };
     Arc::new(Packages::new(&config.state_dir().join("packages"), LockFile::new(lock), Docker::from_process()))
 }
 
