@@ -115,7 +115,7 @@ fn tool(slot: &Slot, setup: &SlotSetup) -> Result<Binding, String> {
     // Every field of one that is known, and then its own rules.
     match Binding::parse_ad_hoc("/usr/bin/pg_dump").map_err(|error| error.to_string())? {
         Binding::Tool(mut tool) => {
-            tool.path = rota_config::Program::new(&format!("/usr/bin/{program}"))
+            tool.path = rota_config::Program::new(format!("/usr/bin/{program}"))
                 .ok_or_else(|| format!("`{program}` is no program's name"))?;
             tool.profile = Some(ToolProfile::Custom);
             let rules: Result<Vec<_>, _> = setup.program_arguments.iter().map(|rule| rule.parse()).collect();

@@ -274,7 +274,7 @@ fn rows_of(answer: &Answer) -> Result<Reply, Refused> {
     let rows = answer.rows.as_deref().unwrap_or_default();
     // What cannot be read was refused when the file was.
     let read = rows::read(columns, rows).map_err(|why| Refused::Stop(format!("{}: {why}", answer.place)))?;
-    let items = read.rows.iter().map(|row| tape::shown(row)).collect();
+    let items = read.rows.iter().map(tape::shown).collect();
     Ok(Reply::items(tape::shown(&read.columns), items, answer))
 }
 
