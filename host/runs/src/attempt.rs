@@ -242,6 +242,7 @@ impl Host {
     }
 
     /// What everything that works for the run shares.
+    #[allow(clippy::too_many_arguments)] // What a run is made of; each is of another kind.
     pub(crate) fn context(
         &self,
         claimed: &Claimed,

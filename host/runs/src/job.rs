@@ -181,6 +181,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The team of a run on record, if that may still do it. What a run left is undone, whatever became of its team.
+#[allow(clippy::result_large_err)] // Once a run.
 fn team_of(
     settings: &Settings,
     run: &NewRun,

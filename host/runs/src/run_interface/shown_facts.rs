@@ -68,6 +68,7 @@ struct Slot {
     accesses: Vec<String>,
 }
 
+#[allow(clippy::ptr_arg)] // As a shape shows what a call answers.
 pub(super) fn slots(slots: &Vec<wit::SlotInfo>) -> Value {
     let slot = |slot: &wit::SlotInfo| Slot {
         name: slot.name.clone(),
