@@ -223,7 +223,7 @@ impl Session {
         };
         let is_sql = matches!(piece, Piece::Sql(_));
         let mut reads = false;
-        if is_sql && !self.plan_only || is_sql && controls(text) {
+        if is_sql && (!self.plan_only || controls(text)) {
             // What only reads needs no plan. Neither does the beginning and the end of a transaction, which are no effects.
             let mut first = request.clone();
             first["read"] = json!(true);

@@ -80,8 +80,8 @@ impl Reader<'_> {
             self.at += c.len_utf8();
         } else if rest.starts_with("//") {
             self.at += rest.find('\n').unwrap_or(rest.len());
-        } else if rest.starts_with("/*") {
-            match rest[2..].find("*/") {
+        } else if let Some(inside) = rest.strip_prefix("/*") {
+            match inside.find("*/") {
                 Some(end) => self.at += end + 4,
                 None => {
                     self.at = self.text.len();
