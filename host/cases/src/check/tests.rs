@@ -250,6 +250,44 @@ fn a_slot_is_looked_at_for_what_it_can_hold_and_nothing_else() {
     }
 }
 
+#[test]
+fn what_says_nothing_of_a_slot_is_not_said_of_it() {
+    let slot = |name: &str, capability: &str| Slot {
+        name: name.into(),
+        capability: capability.into(),
+        accesses: Vec::new(),
+        purpose: "to be looked at".into(),
+        optional: true,
+    };
+    let slots = vec![slot("b", "storage"), slot("c", "cache"), slot("k", "kubernetes"), slot("d", "sql")];
+    let descriptor = Descriptor { slots, ..descriptor() };
+    let fits = |said: &str| {
+        let text = format!("[[case]]\nname = \"a\"\nslots.{said}\n");
+        let file = CaseFile::parse(Path::new("a.toml"), text).unwrap();
+        crate::fits(&file, &descriptor).map_err(|problem| problem.to_line())
+    };
+    for good in [
+        r#"d = { server = { in_recovery = true, version-num = 160004 }, alter_system = ["work_mem"] }"#,
+        r#"c = { keys = { a = "x" }, protected = ["a"], maximum_keys = 5 }"#,
+        r#"b = { objects = { a = "x" } }"#,
+        r#"k = { namespace = "shop", version = "1.30" }"#,
+    ] {
+        assert_eq!(fits(good), Ok(()), "{good}");
+    }
+    for (bad, says) in [
+        (r#"b = { protected = ["a"] }"#, "`protected` says nothing of the slot `b`, which is for storage"),
+        (r#"d = { objects = { a = "x" } }"#, "`objects` says nothing of the slot `d`, which is for sql"),
+        (r#"b = { bound = false, keys = {} }"#, "`keys` says nothing of the slot `b`"),
+        (
+            "d = { server = { in_recvery = true } }",
+            "`in_recvery` is nothing that a server says of itself (did you mean",
+        ),
+    ] {
+        let said = fits(bad).unwrap_err();
+        assert!(said.contains(says), "{bad}: {said}");
+    }
+}
+
 /// What is wrong with what came of a case on real bindings.
 fn real(text: &str, came: &Came) -> Vec<Wrong> {
     let text = format!("[[case]]\nname = \"a\"\n{text}\n");
