@@ -30,15 +30,25 @@ pub(crate) fn grants(file: &CaseFile, case: &Case, descriptor: &Descriptor) -> R
     for slot in &descriptor.slots {
         let said = case.slots.get(&slot.name);
         let setup = said.cloned().unwrap_or_default();
+        let wrong = |message: String| match said {
+            Some(setup) => Problem::at(&file.source(), setup.span.clone(), message),
+            None => Problem::of_file(&file.path, message),
+        };
+        if let Some(key) = misplaced(&setup, &slot.capability) {
+            let message = format!("`{key}` says nothing of the slot `{}`, which is for {}", slot.name, slot.capability);
+            return Err(wrong(message).help("take it out, or say it of the slot that it is for"));
+        }
+        let of_server = |key: &&String| !SERVER.contains(&key.replace('-', "_").as_str());
+        if let Some(unknown) = setup.server.keys().find(of_server) {
+            return Err(
+                wrong(format!("`{unknown}` is nothing that a server says of itself")).help(advice(unknown, &SERVER))
+            );
+        }
         // What a plugin can do without is there where the case says something of it.
         let bound = setup.bound.unwrap_or(!slot.optional || said.is_some());
         if !bound {
             continue;
         }
-        let wrong = |message: String| match said {
-            Some(setup) => Problem::at(&file.source(), setup.span.clone(), message),
-            None => Problem::of_file(&file.path, message),
-        };
         let accesses = match &setup.access {
             None => slot.accesses.clone(),
             Some(accesses) => {
@@ -56,6 +66,26 @@ pub(crate) fn grants(file: &CaseFile, case: &Case, descriptor: &Descriptor) -> R
         grants.push(Grant { slot: slot.name.clone(), binding_name, binding, accesses });
     }
     Ok(grants)
+}
+
+/// What `sql.server` answers.
+const SERVER: [&str; 6] = ["version", "version_num", "in_recovery", "system_identifier", "database", "role"];
+
+/// The first key that is for slots of another capability: a prefix that is protected nowhere would be one that is not.
+fn misplaced(setup: &SlotSetup, capability: &str) -> Option<&'static str> {
+    let all: [(&str, bool, &[&str]); 10] = [
+        ("alter_system", !setup.alter_system.is_empty(), &["sql"]),
+        ("server", !setup.server.is_empty(), &["sql"]),
+        ("objects", setup.objects.is_some(), &["storage", "kubernetes"]),
+        ("keys", setup.keys.is_some(), &["cache"]),
+        ("protected", !setup.protected.is_empty(), &["cache"]),
+        ("maximum_keys", setup.maximum_keys.is_some(), &["cache"]),
+        ("namespace", setup.namespace.is_some(), &["kubernetes"]),
+        ("version", setup.version.is_some(), &["kubernetes", "tool"]),
+        ("program", setup.program.is_some(), &["tool"]),
+        ("program_arguments", !setup.program_arguments.is_empty(), &["tool"]),
+    ];
+    all.into_iter().find(|(_, given, of)| *given && !of.contains(&capability)).map(|(key, _, _)| key)
 }
 
 fn binding(slot: &Slot, setup: &SlotSetup) -> Result<Binding, String> {

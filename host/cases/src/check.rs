@@ -30,7 +30,6 @@ pub(crate) fn check(expect: &Expect, came: &Came, descriptor: &Descriptor, compe
     ended(expect, came, &mut wrong);
     match &came.report {
         Some(report) => of_report(expect, report, descriptor, came, &mut wrong),
-        None if compensation => {}
         None => {
             let wanted = [
                 ("status", expect.status.is_some()),
@@ -43,7 +42,8 @@ pub(crate) fn check(expect: &Expect, came: &Came, descriptor: &Descriptor, compe
             let wanted: Vec<&str> = wanted.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
             // How it ended says it already, where that is not as expected.
             if !wanted.is_empty() && wrong.is_empty() {
-                wrong.push(Wrong::new("report", format!("there is none, and {} expected of it", is_or_are(&wanted))));
+                let none = if compensation { "a compensation has none" } else { "there is none" };
+                wrong.push(Wrong::new("report", format!("{none}, and {} expected of it", is_or_are(&wanted))));
             }
         }
     }
@@ -93,7 +93,7 @@ fn is_or_are(words: &[&str]) -> String {
 }
 
 fn ended(expect: &Expect, came: &Came, wrong: &mut Vec<Wrong>) {
-    let wanted = expect.ended.unwrap_or(if expect.failure.is_some() { End::Failed } else { End::Succeeded });
+    let wanted = expect.end();
     if came.ended != wanted.as_str() {
         let why = came.failure.as_ref().map_or_else(
             || came.report.as_ref().map(|report| format!("\n  it reported: {}", report.summary)).unwrap_or_default(),
@@ -115,8 +115,13 @@ fn ended(expect: &Expect, came: &Came, wrong: &mut Vec<Wrong>) {
             ("failure.hint", hint, cause.hint),
         ];
         for (what, wanted, there) in pairs {
-            if let Some(wanted) = wanted {
-                text(what, wanted, there.as_deref().unwrap_or_default(), wrong);
+            match (wanted, there) {
+                (Some(wanted), Some(there)) => text(what, wanted, &there, wrong),
+                // A pattern of anything is one of something.
+                (Some(wanted), None) if !wanted.is_empty() => {
+                    wrong.push(Wrong::new(what, minus_plus(wanted, "(nothing)")));
+                }
+                _ => {}
             }
         }
     }
@@ -154,12 +159,20 @@ fn of_report(expect: &Expect, report: &Report, descriptor: &Descriptor, came: &C
         differs("data", data, &whole["data"], wrong);
     }
     // Programs read it by its schema: what is not as that says is wrong, whatever the case expects.
-    let schema: Value = serde_json::from_str(&descriptor.report).unwrap_or_default();
-    let failed = came.ended != End::Succeeded.as_str();
-    if !failed
-        && let Ok(validator) = jsonschema::validator_for(&schema)
-        && let Some(error) = validator.iter_errors(&whole["data"]).next()
-    {
+    if came.ended != End::Succeeded.as_str() {
+        return;
+    }
+    let schema = serde_json::from_str::<Value>(&descriptor.report).map_err(|error| error.to_string());
+    let validator = schema.and_then(|schema| jsonschema::validator_for(&schema).map_err(|error| error.to_string()));
+    let validator = match validator {
+        Ok(validator) => validator,
+        // Nothing could be held against it, and that is no reason to pass.
+        Err(why) => {
+            wrong.push(Wrong::new("data", format!("the descriptor's schema of the report is none: {why}")));
+            return;
+        }
+    };
+    if let Some(error) = validator.iter_errors(&whole["data"]).next() {
         let place = error.instance_path().to_string();
         let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
         wrong.push(Wrong::new(
@@ -190,7 +203,8 @@ fn compensations(expect: &Expect, came: &Came, wrong: &mut Vec<Wrong>) {
                 expected,
                 all,
                 CompensationCame::line,
-                |each| each.name.clone(),
+                // Without why it failed, and never without what became of it: a name alone would fit one that is still to be undone.
+                |each| glob::plain(&format!("{}: {}", each.name, each.became)),
                 CompensationCame::to_json,
                 wrong,
             );

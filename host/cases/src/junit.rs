@@ -60,12 +60,26 @@ mod tests {
             took: Duration::from_millis(1_500),
             used: BTreeSet::new(),
         };
-        let hostile = "a < b && \"c\" ]]> \u{0}\u{1b}[31m";
-        let cases = vec![case("good", Vec::new()), case(hostile, vec![Wrong::new("effects", hostile)])];
+        let hostile = "a < b && \"c\" ]]> \u{0}\u{1b}[31md";
+        let cases = vec![case("good", Vec::new()), case(hostile, vec![Wrong::new(hostile, "effects <&>")])];
         let text = junit("mine", &[FileResults { path: "tests/a.toml".into(), cases }]).unwrap();
         assert!(text.contains(r#"<testsuites name="mine" tests="2" failures="1""#), "{text}");
         assert!(text.contains(r#"<testcase name="good""#) && text.contains("time=\"1.500\""), "{text}");
         assert!(text.contains("a &lt; b &amp;&amp;") && !text.contains('\u{1b}') && !text.contains('\u{0}'), "{text}");
-        assert_eq!(text.matches("<testcase").count(), text.matches("</testcase>").count() + text.matches("/>").count());
+        // Read back by a parser: counting tags would say nothing of quotes and entities.
+        let read = Report::deserialize_from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!((read.tests, read.failures, read.errors, read.test_suites.len()), (2, 1, 0, 1), "{text}");
+        let suite = &read.test_suites[0];
+        assert_eq!((suite.name.as_str(), suite.tests, suite.failures), ("tests/a.toml", 2, 1), "{text}");
+        let names: Vec<&str> = suite.test_cases.iter().map(|case| case.name.as_str()).collect();
+        let left = "a < b && \"c\" ]]> d";
+        assert_eq!(names, ["good", left], "{text}");
+        assert!(matches!(suite.test_cases[0].status, TestCaseStatus::Success { .. }), "{text}");
+        let TestCaseStatus::NonSuccess { message, description, .. } = &suite.test_cases[1].status else {
+            panic!("the second has failed: {text}")
+        };
+        assert_eq!(message.as_deref(), Some(left), "{text}");
+        let how = format!("{left}:\neffects <&>");
+        assert_eq!(description.as_deref(), Some(how.as_str()), "{text}");
     }
 }

@@ -11,7 +11,7 @@ use rota_capability::tape::Tape;
 use rota_capability::{Limits, RunContext, RunFacts, Transient, Trigger};
 use rota_contract::{Descriptor, Error, Failure, Report};
 use rota_sandbox::{Cancel, Ended, Finished, Plugin, Sandbox};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -70,15 +70,37 @@ pub fn fits(file: &CaseFile, descriptor: &Descriptor) -> Result<(), Problem> {
                     .map_err(|why| Problem::at(&file.source(), answer.span.clone(), why))?;
             }
         }
-        for slot in case.expect.slots.keys() {
-            if !descriptor.slots.iter().any(|declared| declared.name == *slot) {
+        for (slot, expected) in &case.expect.slots {
+            let wrong = |message: String| Problem::at(&file.source(), case.name_span.clone(), message);
+            let Some(declared) = descriptor.slots.iter().find(|declared| declared.name == *slot) else {
                 let message =
                     format!("the case `{}` expects something of the slot `{slot}`, which there is not", case.name);
-                return Err(Problem::at(&file.source(), case.name_span.clone(), message));
-            }
+                return Err(wrong(message));
+            };
+            holdable(&declared.capability, expected)
+                .map_err(|why| wrong(format!("the case `{}` expects of the slot `{slot}`: {why}", case.name)))?;
         }
     }
     Ok(())
+}
+
+/// Whether a slot of a capability can be held against what is expected of it afterwards. What has another name or another shape would be
+/// held against nothing, and fit.
+fn holdable(capability: &str, expected: &Map<String, Value>) -> Result<(), String> {
+    let key = match capability {
+        "storage" | "kubernetes" => "objects",
+        "cache" => "keys",
+        other => return Err(format!("a slot of {other} holds nothing that a case could look at; expect its effects")),
+    };
+    if let Some(unknown) = expected.keys().find(|given| *given != key) {
+        return Err(format!("`{unknown}` is not what a slot of {capability} holds; that is `{key}`"));
+    }
+    match (capability, expected.get(key)) {
+        ("kubernetes", Some(Value::Array(all))) if !all.is_empty() => Ok(()),
+        ("kubernetes", _) => Err("`objects` is a list of objects that are there, of one at least".to_owned()),
+        (_, Some(Value::Object(all))) if !all.is_empty() => Ok(()),
+        _ => Err(format!("`{key}` is a table by name, of one at least; \"(gone)\" is what must not be there")),
+    }
 }
 
 fn world(file: &CaseFile, case: &Case, descriptor: &Descriptor) -> Result<Arc<World>, Problem> {
@@ -201,7 +223,11 @@ async fn attempt_all(subject: &Subject, file: &CaseFile, case: &Case) -> Result<
         let finished =
             subject.sandbox.compensate(&subject.plugin, context.clone(), &compensate.name, &state, &cancel).await;
         running.saw(&context);
-        ended_as(&mut came, finished, Duration::ZERO);
+        ended_as(&mut came, finished, context.limits.wall);
+        let fired = running.world.fired();
+        if fired.crash || fired.lease_lost {
+            gone(&mut came);
+        }
     } else {
         attempts(&mut running, &mut came).await?;
         undo(&mut running, &mut came).await?;
@@ -259,8 +285,7 @@ async fn attempts(running: &mut Running<'_>, came: &mut Came) -> Result<(), Stri
         let vanished = after.crash && !before.crash || after.lease_lost && !before.lease_lost;
         *came = Came::default();
         if vanished {
-            came.ended(End::Lost);
-            came.failure = Some(Cause::of_host("lost", "the host was gone, or held the run no more"));
+            gone(came);
             lost += 1;
             if lost <= lost_again {
                 continue;
@@ -274,6 +299,13 @@ async fn attempts(running: &mut Running<'_>, came: &mut Came) -> Result<(), Stri
             return Ok(());
         }
     }
+}
+
+/// Its host is gone: whatever else it ended with, nobody has heard of it.
+fn gone(came: &mut Came) {
+    *came = Came::default();
+    came.ended(End::Lost);
+    came.failure = Some(Cause::of_host("lost", "the host was gone, or held the run no more"));
 }
 
 /// A procedure that reports while effects of it are under way, those after so many, has not succeeded.

@@ -1,11 +1,13 @@
 //! The cases of a plugin: found, read, chosen, and run side by side.
 
 use crate::check::{Wrong, check};
-use crate::format::{Case, CaseFile, Problem};
+use crate::compare::{glob, partial};
+use crate::format::{Case, CaseFile, End, Entry, Expect, Problem};
 use crate::run::{CaseResult, Subject, fits, run};
 use crate::{Came, Line};
 use futures::StreamExt as _;
 use rota_contract::Descriptor;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,10 +72,12 @@ impl Suite {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(SuiteError::Folder { folder: tests, why: error.to_string() }),
         };
+        // What cannot be read is said, like a link that leads nowhere: cases that nobody runs do not fail either.
+        let entries: std::io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
         let mut paths: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|end| end == "toml") && path.is_file())
+            .map_err(|error| SuiteError::Folder { folder: tests.clone(), why: error.to_string() })?
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|end| end == "toml") && !path.is_dir())
             .filter(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")))
             .collect();
         paths.sort();
@@ -205,29 +209,51 @@ impl Case {
         if self.slots.values().any(|slot| slot.access.is_some() || slot.bound == Some(false)) {
             return Some("it says itself what is granted");
         }
+        let survives = self.expect_real.is_none() && self.expect.end() != End::Failed;
+        if survives && self.expect.denials().next().is_some() {
+            return Some("it expects a denial that does not end the run, and only one that does is on record");
+        }
         self.compensate.is_some().then_some("it carries out a compensation alone")
     }
 
     /// What came out on real targets, held against what is expected there: `expect_real`, or else how the run ends.
     pub fn check_real(&self, came: &Came, descriptor: &Descriptor) -> Vec<Wrong> {
-        let expect = self.expect_real.clone().unwrap_or_else(|| {
-            let crate::format::Expect { ended, failure, .. } = self.expect.clone();
-            crate::format::Expect {
+        let mut expect = self.expect_real.clone().unwrap_or_else(|| {
+            let Expect { ended, mut failure, denied, .. } = self.expect.clone();
+            // A run is on record without the target's own code.
+            if let Some(failure) = &mut failure {
+                failure.code = None;
+            }
+            Expect {
                 ended,
                 failure,
                 // On other data there are other effects.
-                effects: Some(vec![crate::format::Entry::Others]),
-                denied: self.expect.denied.clone(),
-                compensations: Some(vec![crate::format::Entry::Others]),
-                ..crate::format::Expect::default()
+                effects: Some(vec![Entry::Others]),
+                denied,
+                compensations: Some(vec![Entry::Others]),
+                ..Expect::default()
             }
         });
+        // Of all denials only that which ended the run is on record, in the procedure's words: it must be one of those that are expected.
+        let expected = |said: &String| expect.denials().any(|entry| tells(entry, said));
+        if came.denied.iter().any(expected) {
+            expect.denied = Some(vec![Entry::Others]);
+        }
         check(&expect, came, descriptor, false)
     }
 
     /// A result of it, of what was found wrong elsewhere.
     pub fn result(&self, wrong: Vec<Wrong>, log: Vec<Line>, took: Duration) -> CaseResult {
         CaseResult { name: self.name.clone(), wrong, log, took, used: BTreeSet::new() }
+    }
+}
+
+/// Whether what a procedure said of a denial holds the denial that is expected.
+fn tells(expected: &Entry, said: &str) -> bool {
+    match expected {
+        Entry::Others => true,
+        Entry::Line(pattern) => glob::fits(&format!("*{pattern}*"), said),
+        Entry::Has(map) => partial::fits(&Value::Object(map.clone()), &json!({ "message": said })),
     }
 }
 
@@ -242,5 +268,29 @@ impl Suite {
             .flat_map(|slot| slot.accesses.iter().map(|access| (slot.name.clone(), access.clone())));
         let excused = |pair: &(String, String)| self.files.iter().any(|file| file.uncovered.contains(pair));
         declared.filter(|pair| !used.contains(pair) && !excused(pair)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_passed_over() {
+        let folder = std::env::temp_dir().join(format!("rota-suite-{}", std::process::id()));
+        let tests = folder.join(FOLDER);
+        std::fs::create_dir_all(tests.join("folder.toml")).unwrap();
+        std::fs::write(tests.join("a.toml"), "[[case]]\nname = \"a\"\n").unwrap();
+        let found = Suite::of_folder(&folder);
+        // As an editor leaves one, and as nobody means one.
+        std::os::unix::fs::symlink("nowhere", tests.join(".#a.toml")).unwrap();
+        let beside_an_editor = Suite::of_folder(&folder);
+        std::os::unix::fs::symlink("nowhere", tests.join("b.toml")).unwrap();
+        let broken = Suite::of_folder(&folder);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found.unwrap().files().len(), 1);
+        assert_eq!(beside_an_editor.unwrap().files().len(), 1);
+        let said = broken.unwrap_err().to_string();
+        assert!(said.contains("b.toml: it cannot be read"), "{said}");
     }
 }

@@ -367,6 +367,26 @@ async fn a_check_says_everything_that_is_wrong_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_loaded_is_an_error_of_the_check_and_is_not_published() {
+    let rota = author();
+    printed(&rota, "plugin_new", &["plugin", "new", "unsigned", "--language", "javascript"], 0).await;
+    let checked = printed(&rota, "plugin_check", &["plugin", "check", "unsigned"], 0).await;
+    assert_eq!(checked["findings"], json!([]), "{checked}");
+    // Sound in itself, and nothing that this host would load: so none of its cases can be run.
+    rota.json(&["plugins", "keygen", "growth"]).await.unwrap();
+    rota.configure("[trust.\"*\"]\nsigned-by = [{ key = \"file:growth.pub\" }]\n").unwrap();
+    let checked = printed(&rota, "plugin_check", &["plugin", "check", "unsigned"], 1).await;
+    let finding = &checked["findings"][0];
+    assert_eq!((&finding["level"], &finding["rule"]), (&json!("error"), &json!("component")), "{checked}");
+    let found = finding["found"].as_str().unwrap();
+    assert!(found.contains("its cases not be run") && found.contains("it has no signature"), "{checked}");
+    // There is no such registry: it is not even asked.
+    let publish = ["plugin", "publish", "unsigned", "127.0.0.1:1/growth/unsigned"];
+    let message = refused(&rota, &publish, 2).await;
+    assert!(message.contains("nothing is published") && message.contains("it has no signature"), "{message}");
+}
+
+#[tokio::test]
 async fn the_contract_is_written() {
     let rota = rota();
     let written = printed(&rota, "plugin_wit", &["plugin", "wit"], 0).await;

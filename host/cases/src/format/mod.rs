@@ -2,6 +2,7 @@
 
 mod answer;
 mod expect;
+mod kinds;
 mod problem;
 mod value;
 
@@ -72,6 +73,10 @@ impl CaseFile {
             )
             .help("put `expect` into each case"));
         }
+        if let Some(key) = raw.common.of_one_case() {
+            return Err(Problem::of_file(path, format!("[common] says `{key}`, which is of one case only"))
+                .help(format!("put `{key}` into each case")));
+        }
         if raw.cases.is_empty() {
             return Err(Problem::of_file(path, "it holds no case").help("begin one with [[case]] and a name"));
         }
@@ -136,8 +141,22 @@ struct RawCase {
     lease_lost_at: Option<Moment>,
     crash_at: Option<Moment>,
     compensate: Option<Compensate>,
-    expect: Option<Expect>,
-    expect_real: Option<Expect>,
+    expect: Option<Spanned<Expect>>,
+    expect_real: Option<Spanned<Expect>>,
+}
+
+impl RawCase {
+    /// The first key that is not shared: what cases have in common would leave it out.
+    fn of_one_case(&self) -> Option<&'static str> {
+        let all = [
+            ("cancel_at", self.cancel_at.is_some()),
+            ("terminate_at", self.terminate_at.is_some()),
+            ("lease_lost_at", self.lease_lost_at.is_some()),
+            ("crash_at", self.crash_at.is_some()),
+            ("compensate", self.compensate.is_some()),
+        ];
+        all.into_iter().find(|(_, given)| *given).map(|(key, _)| key)
+    }
 }
 
 /// Whether effects happen.
@@ -266,8 +285,11 @@ impl Case {
         let plain =
             |table: Option<toml::Table>| table.into_iter().flatten().map(|(key, value)| (key, value::plain(value)));
         let parameters = plain(common.parameters.clone()).chain(plain(raw.parameters)).collect();
-        let expect = raw.expect.unwrap_or_default();
-        Ok(Self {
+        let kind = if raw.compensate.is_some() { kinds::Kind::Compensation } else { kinds::Kind::Run };
+        let expect = expected(source, raw.expect, kind)?.unwrap_or_default();
+        let place = raw.expect_real.as_ref().map(Spanned::span);
+        let expect_real = expected(source, raw.expect_real, kinds::Kind::Real)?;
+        let case = Self {
             name,
             name_span,
             mode: raw.mode.or(common.mode).unwrap_or_default(),
@@ -284,8 +306,24 @@ impl Case {
             crash_at: raw.crash_at,
             compensate: raw.compensate,
             expect,
-            expect_real: raw.expect_real,
-        })
+            expect_real,
+        };
+        if let (Some(place), Some(why)) = (place, case.only_answered()) {
+            let message = format!("nothing would be held against `expect_real`: --real passes this case over, {why}");
+            return Err(Problem::at(source, place, message).help("take it out"));
+        }
+        Ok(case)
+    }
+}
+
+/// An expectation of which everything is held against something.
+fn expected(source: &Source<'_>, raw: Option<Spanned<Expect>>, kind: kinds::Kind) -> Result<Option<Expect>, Problem> {
+    let Some(spanned) = raw else { return Ok(None) };
+    let place = spanned.span();
+    let expect = spanned.into_inner();
+    match kinds::refused(&expect, kind) {
+        Some((message, help)) => Err(Problem::at(source, place, message).help(help)),
+        None => Ok(Some(expect)),
     }
 }
 

@@ -86,6 +86,78 @@ fn what_is_wrong_is_said_with_its_place_and_the_nearest_word() {
 }
 
 #[test]
+fn what_nothing_would_be_held_against_is_refused_in_each_kind_of_case() {
+    let undo = "compensate = { name = \"x\", state = {} }\n";
+    let nowhere = |key: &str| format!("nothing would be held against `{key}` here");
+    let empty = |key: &str| format!("`{key}` has nothing in it");
+    let mut all = Vec::new();
+    for (key, value) in [
+        ("status", "\"ok\""),
+        ("summary", "\"x\""),
+        ("findings", "[]"),
+        ("tables", "{ a = [] }"),
+        ("metrics", "{ a = 1 }"),
+        ("data", "{}"),
+        ("compensations", "[]"),
+    ] {
+        all.push((undo, format!("[case.expect]\n{key} = {value}\n"), nowhere(key)));
+    }
+    for (key, value) in [("log", "[\"x\"]"), ("artifacts", "{ a = \"x\" }"), ("slots", "{ a = { objects = {} } }")] {
+        all.push(("", format!("[case.expect_real]\n{key} = {value}\n"), nowhere(key)));
+    }
+    for (key, value) in
+        [("tables", "{}"), ("metrics", "{}"), ("steps", "{}"), ("artifacts", "{}"), ("log", "[]"), ("log", "[\"...\"]")]
+    {
+        all.push(("", format!("[case.expect]\n{key} = {value}\n"), empty(key)));
+    }
+    let real = |text: &str| format!("[case.expect_real]\n{text}\n");
+    for (text, says) in [
+        (real("failure = { code = \"55P03\" }"), "on record without the target's own `code`"),
+        (real("compensations = [{ name = \"a\", state = {} }]"), "without the `state` of its compensations"),
+        (real("denied = [\"a\"]"), "only the one denial that ended it is on record"),
+        (real("ended = \"failed\"\ndenied = [\"a\", \"b\"]"), "only the one denial that ended it is on record"),
+        (
+            "[case.expect]\nended = \"succeeded\"\nfailure = { message = \"*\" }\n".to_owned(),
+            "what succeeds has no failure",
+        ),
+        ("[case.expect]\nsteps = \"*\"\n".to_owned(), "`steps` is a table"),
+    ] {
+        all.push(("", text, says.to_owned()));
+    }
+    // Cases that --real passes over.
+    let over = "nothing would be held against `expect_real`: --real passes this case over".to_owned();
+    for first in [undo, "cancel_at = \"call 1\"\n", "slots.a = { access = [] }\n", "slots.a = { bound = false }\n"] {
+        all.push((first, real("status = \"ok\""), over.clone()));
+    }
+    for (first, text, says) in all {
+        let line = wrong(&format!("[[case]]\nname = \"a\"\n{first}{text}"));
+        assert!(line.starts_with("tests/a.toml:") && line.contains(&says), "{first}{text}: {line}\nwanted {says}");
+    }
+    // The place is that of the expectation.
+    let line = wrong(&format!("[[case]]\nname = \"a\"\n{undo}[case.expect]\nstatus = \"ok\"\n"));
+    assert!(line.starts_with("tests/a.toml:4:") || line.starts_with("tests/a.toml:5:"), "{line}");
+    for good in [
+        format!(
+            "{undo}[case.expect]\nfailure = {{ code = \"55P03\" }}\ndenied = [\"a\"]\nlog = [\"x\"]\nsteps = {{ a = 1 }}\n"
+        ),
+        real("ended = \"failed\"\ndenied = [\"a\", \"...\"]\ncompensations = [\"x: undone\"]\nsteps = { a = 1 }"),
+        "[case.expect]\ndata = {}\nfindings = []\nfailure = {}\n".to_owned(),
+    ] {
+        read(&format!("[[case]]\nname = \"a\"\n{good}")).unwrap_or_else(|problem| panic!("{good}: {problem}"));
+    }
+}
+
+#[test]
+fn what_is_of_one_case_is_not_shared() {
+    for (key, value) in
+        [("cancel_at", "\"call 1\""), ("crash_at", "\"call 1\""), ("compensate", "{ name = \"x\", state = {} }")]
+    {
+        let line = wrong(&format!("[common]\n{key} = {value}\n[[case]]\nname = \"a\"\n"));
+        assert!(line.contains(&format!("[common] says `{key}`, which is of one case only")), "{line}");
+    }
+}
+
+#[test]
 fn a_block_shows_the_line() {
     let block = read("[[case]]\nname = \"a\"\nparameter = {}\n").unwrap_err().to_block();
     assert!(block.contains(" 3 | parameter = {}\n   | ^"), "{block}");

@@ -42,9 +42,18 @@ impl Answers for Answering {
         // Nothing that is asked for like this waits for anything.
         let (world, run) = (self.0.clone(), run.clone());
         let operation = asked.operation;
-        let answering = async move { world.answer(&run, asked).await };
+        let before = world.fired();
+        let answering = {
+            let world = world.clone();
+            async move { world.answer(&run, asked).await }
+        };
         answering.now_or_never().unwrap_or_else(|| {
-            Err(Stop(format!("{operation} answers at once: a case cannot delay it, nor end the run there")))
+            let text = format!("{operation} answers at once: a case cannot delay it, nor end the run there");
+            // A delay that cannot be is a mistake of the case, whatever becomes of the run then.
+            if world.fired() == before {
+                world.state().unanswered.push(text.clone());
+            }
+            Err(Stop(text))
         })
     }
 

@@ -146,3 +146,19 @@ pub(crate) struct DevArgs {
     #[arg(long)]
     pub(crate) once: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_help_of_plugin_names_each_of_its_commands() {
+        let cli = crate::cli::Cli::command();
+        let plugin = cli.find_subcommand("plugin").unwrap();
+        let about = plugin.get_about().unwrap().to_string();
+        let words: Vec<&str> = about.split([' ', ',', ':']).collect();
+        for command in plugin.get_subcommands() {
+            assert!(words.contains(&command.get_name()), "{} is not in: {about}", command.get_name());
+        }
+    }
+}

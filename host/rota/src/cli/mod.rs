@@ -96,7 +96,7 @@ pub(crate) enum Command {
     /// The plugins that can be run
     #[command(subcommand)]
     Plugins(PluginsCommand),
-    /// Make a plugin of your own: new, build, check, dev
+    /// Make a plugin of your own: new, build, test, check, wit, dev, publish
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// The configuration

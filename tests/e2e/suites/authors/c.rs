@@ -200,11 +200,19 @@ async fn steps_undo_streams_and_misbehaviour_are_as_in_any_language() {
     let json_ = run("json", 0).await;
     assert_eq!(
         json_["report"]["data"],
-        json!({ "text": "a\"\\\n\u{1}ü🐘", "list": [1, -2, 30], "number": 2.5, "missing": -1, "hex": "00ff", "wide": "   7|7  |-9223372036854775808" }),
+        json!({ "text": "a\"\\\n\u{1}ü🐘", "list": [1, -2, 30], "number": 2.5, "missing": -1, "edges": [i64::MAX, i64::MIN, 3, 1500, -200, 0], "hex": "00ff", "wide": "   7|7  |-9223372036854775808" }),
         "{json_}"
     );
+    // What 64 bits do not hold is no other number: a failure in words, or the end of the run.
+    let wide = run("whole", 1).await;
+    assert!(
+        wide["error"]["message"].as_str().unwrap().contains("9223372036854775808 does not fit into 64 bits"),
+        "{wide}"
+    );
     let trapped = |answer: &Value| answer["run"]["status"].as_str().unwrap().to_owned();
-    for (what, says) in [("overflow", "trap"), ("abort", "trap"), ("hoard", "memory"), ("spin", "cpu")] {
+    for (what, says) in
+        [("overflow", "trap"), ("abort", "trap"), ("beyond", "trap"), ("hoard", "memory"), ("spin", "cpu")]
+    {
         let what = format!("do={what}");
         let limits = ["--limit", "cpu=1s", "--limit", "memory=64MiB"];
         let arguments = [&base[..], &[what.as_str()], &limits].concat();

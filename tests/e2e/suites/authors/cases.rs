@@ -72,6 +72,8 @@ async fn each_difference_is_shown_and_counts_as_a_failure() {
         ("a denial that nobody expects", "denied", vec!["+ storage.delete needs `delete` on slot `bucket`"]),
         ("an answer that nobody asks for", "an answer that nobody asked for", vec!["bad.toml:", "optional = true"]),
         ("a moment that never comes", "a moment that never came", vec!["cancel_at = \"call 3\"", "0 calls"]),
+        ("a delay where nothing waits", "a call had no answer", vec!["answers at once: a case cannot delay it"]),
+        ("a compensation by its name alone", "compensations", vec!["- one\n+ one: "]),
         ("it fails", "how it ended", vec!["- succeeded\n+ failed", "not-found: the probe fails as it was told"]),
     ] {
         let case =
@@ -125,6 +127,14 @@ async fn a_mistake_in_a_file_is_told_with_its_place_before_anything_runs() {
         (
             "[[case]]\nname = \"a\"\n[[case.answers]]\nquery = \"select 1\"\ncolumns = [\"a:int2\"]\nrows = [[70000]]\n",
             vec!["mine.toml:3:", "column `a` (int2): 70000 is out of"],
+        ),
+        (
+            "[[case]]\nname = \"a\"\ncompensate = { name = \"x\", state = {} }\n[case.expect]\nsummary = \"x\"\n",
+            vec!["mine.toml:", "nothing would be held against `summary` here"],
+        ),
+        (
+            "[[case]]\nname = \"a\"\nparameters = { do = \"nothing\" }\n[case.expect]\nslots.bucket.object = { a = \"(gone)\" }\n",
+            vec!["mine.toml:", "`object` is not what a slot of storage holds; that is `objects`"],
         ),
         (
             "[[case]]\nname = \"a\"\nslots.bucket = { objects = { \"../x\" = \"\" } }\n",

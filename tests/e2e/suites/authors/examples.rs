@@ -334,7 +334,12 @@ async fn the_one_in_c_drops_slots_that_nobody_uses_and_no_other() {
     assert_eq!(plan["effects"][0]["outcome"], "planned");
     assert!(plan["effects"][0]["detail"].as_str().unwrap().contains("--drop-slot"), "{plan:#}");
     assert_eq!(slots().await, ["app", "gone", "used"]);
-    for bad in ["most=0", "keep=app", "maximum_bytes=-1", "drop=yes"] {
+    // A lone word is a list of one for what takes a list of texts: `app` is no more in the plan.
+    let kept = run(&[&drops[..], &["-p", "keep=app", "--grant", "declared", "--plan"]].concat(), 0).await;
+    assert_eq!(kept["effects"].as_array().unwrap().len(), 1, "{kept:#}");
+    assert_eq!(kept["report"]["data"]["dropped"], json!(["gone"]), "{kept:#}");
+    assert_eq!(slots().await, ["app", "gone", "used"]);
+    for bad in ["most=0", "maximum_bytes=-1", "drop=yes"] {
         refused(&rota, &[&base[..], &["-p", bad, "--plan"]].concat(), 2).await;
     }
 

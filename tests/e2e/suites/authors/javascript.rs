@@ -90,6 +90,7 @@ async fn javascript_has_slots_of_every_capability() {
         ["plugin", "new", "dumps", "--language", "javascript", "--slot", "pg_dump:tool:run", "--output", "human"];
     let told = said(&rota, &made, 0).await.stdout;
     assert!(told.contains("rota run ./dumps.wasm --bind pg_dump=/usr/bin/PROGRAM --grant declared --plan"), "{told}");
+    assert!(told.contains("\n  rota plugin build\n  rota plugin test\n"), "{told}");
     let built = printed(&rota, "plugin_build", &["plugin", "build", "dumps"], 0).await;
     // Those of its slots, though the component imports what any script could use.
     for (name, is_there) in

@@ -87,8 +87,24 @@ static void json(rota_report *report) {
     rota_json item;
     while (rota_next(rota_get(rota_get(in, "o"), "list"), &at, &item)) rota_put(&out, "%s%lld", count++ ? "," : "", (long long)rota_integer(item, 0));
     rota_put(&out, "],\"number\":%.1f,\"missing\":%lld", rota_number(rota_get(in, "x"), 0), (long long)rota_integer(rota_get(in, "n"), -1));
+    rota_json edges = rota_t("[9223372036854775807,-9223372036854775808,3.0,1.5e3,-2E2,0]");
+    rota_put(&out, ",\"edges\":[");
+    for (at = count = 0; rota_next(edges, &at, &item);) rota_put(&out, "%s%lld", count++ ? "," : "", (long long)rota_integer(item, 0));
+    rota_put(&out, "]");
     rota_put(&out, ",\"hex\":\"%02x%02x\",\"wide\":\"%4d|%-3d|%lld\"}", 0u, 255u, 7, 7, (long long)INT64_MIN);
     rota_data(report, rota_taken(&out));
+}
+
+// Numbers that 64 bits do not hold, none of which is taken; the last of them ends the run.
+static bool beyond(rota_failure *failure) {
+    rota_json all = rota_t("[9223372036854775808,-9223372036854775809,18446744073709551617,100000000000000000000,1e19,-1e300,1e999]"), item, last = {0};
+    size_t at = 0;
+    while (rota_next(all, &at, &item)) {
+        int64_t number;
+        if (rota_whole(item, 0, &number, failure)) return rota_fail(failure, NULL, "%lld was taken", (long long)number);
+        last = item;
+    }
+    return rota_integer(last, 0) == 0;
 }
 
 static int deeper(volatile char *above) {
@@ -104,6 +120,11 @@ bool rota_run(rota_json parameters, rota_report *report, rota_failure *failure) 
     if (rota_same(what, "break")) return breaks(failure);
     if (rota_same(what, "undo")) return undo(failure);
     if (rota_same(what, "json")) json(report);
+    if (rota_same(what, "whole")) {
+        int64_t number;
+        return rota_whole(rota_t("9223372036854775808"), 0, &number, failure);
+    }
+    if (rota_same(what, "beyond")) return beyond(failure);
     if (rota_same(what, "abort")) abort();
     if (rota_same(what, "overflow")) return deeper((volatile char[]){1}) == 0;
     if (rota_same(what, "hoard"))

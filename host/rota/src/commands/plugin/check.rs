@@ -138,7 +138,20 @@ fn refused(error: &LoadError) -> Finding {
 
 /// What the plugin's cases say of it: those that fail, and accesses that it asks for and no case used. Answers how many have passed.
 async fn cases(catalog: &Catalog, folder: &Path, file: &Path, findings: &mut Vec<Finding>) -> Option<usize> {
-    let loaded = catalog.load(&reference(file)).await.ok()?;
+    let loaded = match catalog.load(&reference(file)).await {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            // What it says of itself and the host refuses is among the findings already; whatever else it is, nobody has tested it.
+            if !findings.iter().any(|finding| finding.level == Level::Error) {
+                findings.push(Finding::error(
+                    "component",
+                    format!("it cannot be loaded, and its cases not be run: {error}"),
+                    "mend what it says; what does not load here is neither tested nor published",
+                ));
+            }
+            return None;
+        }
+    };
     let ran = match super::test::run_cases(catalog, folder, &loaded).await {
         Ok(ran) => ran,
         Err(error) => {

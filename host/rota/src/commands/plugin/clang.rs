@@ -234,6 +234,7 @@ fn stem(folder: &Path, own: &[(PathBuf, String)]) -> String {
 
 /// What to say of sources that do not compile. People have seen the compiler's words.
 fn told(folder: &Path, said: &str, seen: bool) -> BuildError {
+    let said = plain(said);
     let errors: Vec<&str> = said.lines().filter(|line| line.contains(" error: ")).collect();
     let what = folder.display();
     let Some(first) = errors.first() else { return BuildError(format!("{what} does not build: {}", said.trim())) };
@@ -246,6 +247,18 @@ fn told(folder: &Path, said: &str, seen: bool) -> BuildError {
         }
     }
     BuildError(text)
+}
+
+/// Without the colours that a terminal gets: they stand within `error: ` as well, and an error's text is no place for them.
+fn plain(said: &str) -> String {
+    let mut pieces = said.split("\u{1b}[");
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        // Up to the letter that ends the sequence: `0;1;31m`, `K`.
+        let end = piece.find(|c: char| c.is_ascii_alphabetic()).map_or(piece.len(), |at| at + 1);
+        plain.push_str(&piece[end..]);
+    }
+    plain
 }
 
 /// What to say of objects that do not link: for the most part a function of the C library that there is none of.
@@ -371,5 +384,20 @@ mod tests {
         let said = "procedure.c:3:1: error: unknown type name 'boool'\nboool x;\n^\nprocedure.c:9:2: warning: unused\n";
         let told = told(Path::new("p"), said, true).to_string();
         assert_eq!(told, "p does not build: 1 error: procedure.c:3:1: error: unknown type name 'boool'");
+    }
+
+    #[test]
+    fn errors_in_colours_are_counted_as_well() {
+        // As clang 14 writes them to a terminal.
+        let error = |line: u32, what: &str| {
+            format!(
+                "\u{1b}[1mprocedure.c:{line}:1: \u{1b}[0m\u{1b}[0;1;31merror: \u{1b}[0m\u{1b}[1m{what}\u{1b}[0m\nboool x;\n\u{1b}[0;1;32m^\n\u{1b}[0m"
+            )
+        };
+        let warning = "\u{1b}[1mprocedure.c:9:2: \u{1b}[0m\u{1b}[0;1;35mwarning: \u{1b}[0m\u{1b}[1munused\u{1b}[0m\n";
+        let fatal = "\u{1b}[1mother.c:1:10: \u{1b}[0m\u{1b}[0;1;31mfatal error: \u{1b}[0m\u{1b}[1m'x.h' file not found\u{1b}[0m\n";
+        let said = format!("{}{warning}{}{fatal}", error(3, "unknown type name 'boool'"), error(4, "expected ';'"));
+        let told = told(Path::new("p"), &said, true).to_string();
+        assert_eq!(told, "p does not build: 3 errors, the first: procedure.c:3:1: error: unknown type name 'boool'");
     }
 }

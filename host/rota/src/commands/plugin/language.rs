@@ -65,7 +65,9 @@ impl Language {
     pub(crate) fn next_steps(self, spec: &Spec) -> String {
         let test = if self == Self::Rust { "  cargo test\n" } else { "" };
         let (name, bind) = (&spec.name, rust::bindings(spec));
-        format!("{test}  rota plugin build\n  rota run ./{name}.wasm {bind} --grant declared --plan")
+        format!(
+            "{test}  rota plugin build\n  rota plugin test\n  rota run ./{name}.wasm {bind} --grant declared --plan"
+        )
     }
 
     /// Build it.

@@ -176,6 +176,9 @@ fn masked(results: &[FileResults]) -> Vec<FileResults> {
         for wrong in &mut case.wrong {
             wrong.how = rota_telemetry::mask(&wrong.how).into_owned();
         }
+        for line in &mut case.log {
+            line.message = rota_telemetry::mask(&line.message).into_owned();
+        }
     }
     results
 }
@@ -255,7 +258,7 @@ fn to_json(descriptor: &Descriptor, digest: &str, ran: &Ran) -> Value {
             let log = case
                 .log
                 .iter()
-                .map(|line| json!({ "level": line.level, "source": line.source, "message": line.message }));
+                .map(|line| json!({ "level": line.level, "source": line.source, "message": rota_telemetry::mask(&line.message) }));
             object["log"] = log.collect();
         }
         object
@@ -291,4 +294,28 @@ fn good(word: &str) -> String {
 
 fn bad(word: &str) -> String {
     word.if_supports_color(Stream::Stdout, |t| t.red()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rota_cases::{Line, Wrong};
+
+    #[test]
+    fn what_goes_out_is_masked_the_log_too() {
+        let secret = rota_telemetry::Secret::new("c4nary-of-a-log");
+        let said = "it is c4nary-of-a-log";
+        let case = CaseResult {
+            name: "a".into(),
+            wrong: vec![Wrong::new("log", said)],
+            log: vec![Line { level: "info", source: "procedure".into(), message: said.into() }],
+            took: Duration::ZERO,
+            used: std::collections::BTreeSet::new(),
+        };
+        let results = masked(&[FileResults { path: "a.toml".into(), cases: vec![case] }]);
+        let masked = &results[0].cases[0];
+        assert!(!masked.wrong[0].how.contains("c4nary"), "{masked:?}");
+        assert!(!masked.log[0].message.contains("c4nary"), "{masked:?}");
+        drop(secret);
+    }
 }

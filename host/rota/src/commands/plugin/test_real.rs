@@ -87,18 +87,20 @@ async fn one(
     Ok(case.result(wrong, Vec::new(), begun.elapsed()))
 }
 
+/// How a run of this status ended, in the words of a case. One that has not ended keeps its own, which no case can expect.
+fn ending<'v>(status: &'v str, error: Option<&str>) -> &'v str {
+    match (status, error) {
+        ("planned", _) => "succeeded",
+        ("failed" | "denied" | "unknown" | "compensation-failed", Some("trap")) => "trapped",
+        ("failed" | "denied" | "unknown" | "compensation-failed", Some("limit")) => "over-limit",
+        ("failed" | "denied" | "unknown" | "compensation-failed", _) => "failed",
+        (other, _) => other,
+    }
+}
+
 /// What came out, as a case looks at it.
 pub(super) fn came(view: &RunView) -> Came {
-    let ended = match view.status.as_str() {
-        "succeeded" | "planned" => "succeeded",
-        "cancelled" => "cancelled",
-        "timed-out" => "timed-out",
-        _ => match view.error.as_ref().map(|error| error.kind.as_str()) {
-            Some("trap") => "trapped",
-            Some("limit") => "over-limit",
-            _ => "failed",
-        },
-    };
+    let ended = ending(&view.status, view.error.as_ref().map(|error| error.kind.as_str()));
     let denied = view.error.iter().filter(|error| error.kind == "denied").map(|error| error.message.clone());
     Came {
         ended: ended.to_owned(),
@@ -156,5 +158,30 @@ impl Parameters {
 impl Drop for Parameters {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_has_not_ended_is_none_that_failed() {
+        for (status, error, wanted) in [
+            ("succeeded", None, "succeeded"),
+            ("planned", None, "succeeded"),
+            ("failed", Some("trap"), "trapped"),
+            ("failed", Some("limit"), "over-limit"),
+            ("denied", Some("denied"), "failed"),
+            ("unknown", Some("unknown"), "failed"),
+            ("compensation-failed", Some("failed"), "failed"),
+            ("timed-out", Some("timed-out"), "timed-out"),
+            ("cancelled", Some("cancelled"), "cancelled"),
+            ("waiting", None, "waiting"),
+            ("running", None, "running"),
+            ("skipped", None, "skipped"),
+        ] {
+            assert_eq!(ending(status, error), wanted, "{status} {error:?}");
+        }
     }
 }

@@ -43,6 +43,7 @@ typedef rota_text rota_json;
 // What stands under a key; an empty text where there is none, or null.
 rota_json rota_get(rota_json object, const char *key);
 // A value, or what is to be taken where there is none: defaults of the schema are for the reader.
+// A whole number that 64 bits do not hold ends the run where it stands (a trap): let the schema's `maximum` refuse it, or take it with `rota_whole`.
 int64_t rota_integer(rota_json value, int64_t otherwise);
 double rota_number(rota_json value, double otherwise);
 bool rota_boolean(rota_json value, bool otherwise);
@@ -91,6 +92,8 @@ bool rota_compensate(const char *name, rota_json state, rota_runbook_run_own_com
 
 // Says what happened, with the error's own words behind it, and keeps the error as the cause: a denial stays one. Answers false.
 bool rota_fail(rota_failure *failure, const rota_error *cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
+// A whole number as `rota_integer` takes it; where 64 bits do not hold it, a failure and false.
+bool rota_whole(rota_json value, int64_t otherwise, int64_t *number, rota_failure *failure);
 // What to do about it.
 void rota_hint(rota_failure *failure, rota_text hint);
 // An error in words.

@@ -161,18 +161,41 @@ rota_json rota_get(rota_json object, const char *key) {
     return (rota_json){0};
 }
 
-int64_t rota_integer(rota_json value, int64_t otherwise) {
-    if (value.len == 0) return otherwise;
+// A whole number; false where 64 bits do not hold it.
+static bool whole(rota_json value, int64_t *found) {
     bool negative = value.ptr[0] == '-';
-    uint64_t number = 0;
+    bool exponent = memchr(value.ptr, 'e', value.len) || memchr(value.ptr, 'E', value.len);
+    uint64_t number = 0, most = (uint64_t)INT64_MAX + negative;
     for (size_t i = negative; i < value.len; i++) {
         uint8_t byte = value.ptr[i];
-        // JSON Schema calls 3.0 an integer as well.
-        if (byte == '.') break;
-        if (byte < '0' || byte > '9') return (int64_t)rota_number(value, (double)otherwise);
-        number = number * 10 + (byte - '0');
+        // JSON Schema calls 3.0 an integer as well, and 1.5e3.
+        if (byte == '.' && !exponent) break;
+        if (byte < '0' || byte > '9') {
+            double other = rota_number(value, 0);
+            if (!(other >= -0x1p63 && other < 0x1p63)) return false;
+            *found = (int64_t)other;
+            return true;
+        }
+        uint64_t digit = byte - '0';
+        if (number > (most - digit) / 10) return false;
+        number = number * 10 + digit;
     }
-    return negative ? -(int64_t)number : (int64_t)number;
+    *found = (int64_t)(negative ? 0 - number : number);
+    return true;
+}
+
+int64_t rota_integer(rota_json value, int64_t otherwise) {
+    int64_t number;
+    if (value.len == 0) return otherwise;
+    // Any other number would be a lie, and what is done with it could not be undone.
+    if (!whole(value, &number)) abort();
+    return number;
+}
+
+bool rota_whole(rota_json value, int64_t otherwise, int64_t *number, rota_failure *failure) {
+    *number = otherwise;
+    if (value.len == 0 || whole(value, number)) return true;
+    return rota_fail(failure, NULL, "%.*s does not fit into 64 bits", value.len < 60 ? (int)value.len : 60, (const char *)value.ptr);
 }
 
 double rota_number(rota_json value, double otherwise) {
