@@ -134,7 +134,7 @@ pub enum CatalogError {
         error: std::io::Error,
     },
     /// A package cannot be had, or is not let in.
-    #[error("{0}")]
+    #[error(transparent)]
     Package(#[from] rota_packages::PackageError),
     /// No packages here.
     #[error("`{0}` is a package of a registry, and this catalog has plugins of the binary and of files only")]

@@ -66,7 +66,7 @@ async fn bad_input_is_said_and_publishes_nothing() {
         (vec!["plugins", "remove", "nothing"], "nothing called `nothing` is locked"),
     ] {
         let message = refused(&rota, &arguments, 2).await;
-        assert!(message.contains(text), "{arguments:?}: {message}");
+        assert_eq!(message.matches(text).count(), 1, "told, and told once: {arguments:?}: {message}");
     }
     assert_eq!(ok(&rota, &["plugins", "update"]).await, json!([]));
     assert!(!rota.path("work/rota.lock").exists());
