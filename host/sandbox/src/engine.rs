@@ -124,6 +124,9 @@ pub(crate) fn compiling(stack: usize) -> Config {
     config
         .memory_init_cow(true)
         .epoch_interruption(true)
+        // Of a trap the names of functions are told, not places in the code: a map of those would be held for every instruction while a
+        // component is compiled, and in the host as long as it is loaded.
+        .generate_address_map(false)
         .wasm_component_model_async(true)
         .max_wasm_stack(stack)
         .async_stack_size(stack + (1 << 20))

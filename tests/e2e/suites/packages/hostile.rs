@@ -3,7 +3,7 @@
 use super::refused;
 use crate::rota;
 use rota_sandbox::{Compiler, LoadError, Sandbox, SandboxOptions};
-use rota_tests::{component, probe};
+use rota_tests::{component, probe, processes};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,38 @@ async fn a_compiler_that_is_none_or_breaks_is_an_error() {
         assert!(matches!(&error, LoadError::Compile(_)), "{program}: {error}");
         let _ = said;
     }
+}
+
+#[tokio::test]
+async fn a_compiler_that_is_ended_from_outside_says_nothing_of_the_component() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("compiler");
+    std::fs::write(&program, "#!/bin/sh\nkill -TERM $$\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let compiler = Compiler { program, memory: 1 << 30, seconds: 10 };
+    let options = SandboxOptions { compiler: Some(compiler), ..SandboxOptions::default() };
+    let error = refusal(&Arc::new(Sandbox::new(options, &[]).unwrap()), probe::BYTES.to_vec()).await;
+    assert!(matches!(&error, LoadError::Compile(what) if what.contains("ended from outside (signal 15)")), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_that_is_killed_takes_its_compiler_along() {
+    let rota = rota();
+    std::fs::write(rota.path("work/slow.wasm"), component::slow_to_compile(1_000, 100_000, 16)).unwrap();
+    let host = rota.start(&["plugins", "verify", "./slow.wasm"]).unwrap();
+    let pid = host.pid().unwrap();
+    let compiler = rota_testbed::eventually(Duration::from_secs(30), "the compiler's process", async || {
+        Ok(processes::below(pid).into_iter().find(|process| process.command.contains("__compile")))
+    })
+    .await
+    .unwrap();
+    host.signal(rustix::process::Signal::KILL).unwrap();
+    rota_testbed::eventually(Duration::from_secs(5), "the compiler's end", async || {
+        Ok((!processes::lives(&compiler)).then_some(()))
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
