@@ -113,6 +113,37 @@ async fn ten_thousand_imports_and_deep_types_are_refused_at_once() {
     }
 }
 
+#[tokio::test]
+async fn the_name_of_a_file_or_of_a_lock_steers_no_terminal() {
+    let rota = rota();
+    rota.configure("").unwrap();
+    let folder = rota.state().join("plugins");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("\u{1b}]0;owned\u{7}.wasm"), probe::BYTES).unwrap();
+    // A lock that somebody wrote by hand.
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let entry = format!(
+        "reference = \"r.example/x\\u001B[31m@1\"\nname = \"x\\u001B[31m\"\nversion = \"1.0.0\\u0007\"\ncomponent = \"{digest}\"\n\
+         manifest = \"{digest}\"\nsize = 7\nlocked = \"\\u001B[31m\"\nrisk = \"\\u001B[31m\"\nsigner = \"\\u001B[31m\"\n"
+    );
+    std::fs::write(rota.path("work/rota.lock"), format!("version = 1\n\n[[plugin]]\n{entry}")).unwrap();
+    for arguments in [
+        &["plugins", "list"][..],
+        &["plugins", "verify"],
+        &["plugins", "outdated"],
+        &["plugins", "update"],
+        &["plugins", "rollback", "x\u{1b}[31m"],
+        &["plugins", "pin", "x\u{1b}[31m@1.0.0"],
+        &["plugins", "remove", "x\u{1b}[31m"],
+    ] {
+        let said = rota.run(&[arguments, &["--output", "human"]].concat()).await.unwrap();
+        assert!(!said.all().contains(['\u{1b}', '\u{7}']), "{arguments:?}: {said:?}");
+        // The lock was read: what is wrong is not its form.
+        assert!(!said.all().contains("cannot be read"), "{arguments:?}: {said:?}");
+        assert_eq!(said.status == Some(0), arguments.contains(&"remove"), "{arguments:?}: {said:?}");
+    }
+}
+
 /// The most memory that this process ever had, bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
