@@ -133,6 +133,15 @@ impl Trusted {
 }
 
 impl Catalog {
+    /// Whether the policy lets in a component that was read from a file, as one that is run by its path. For who looks at one by the sandbox
+    /// alone: nothing of it may be compiled or asked before.
+    ///
+    /// # Errors
+    /// [`CatalogError::Untrusted`], [`CatalogError::Bundle`]
+    pub fn lets_in(&self, path: &Path, component: &[u8]) -> Result<(), CatalogError> {
+        self.trusted.check(&known_as_file(path), &Origin::File(path.into()), None, component).map(drop)
+    }
+
     /// Whether the policy lets a component do a run that it was kept with, under the reference that names it now. No signature was kept
     /// with it: where a rule asks for one, the build that lies there now, or one that the lock knows, has to do it.
     pub fn may_go_on(&self, reference: &str, component: &[u8]) -> bool {

@@ -77,6 +77,7 @@ async fn what_is_signed_runs_and_what_is_not_is_refused_everywhere() {
         &["run", "report", "--output", "json"],
         &["plugins", "show", "report", "--output", "json"],
         &["plugins", "verify", "./report.wasm", "--output", "json"],
+        &["plugin", "check", "./report.wasm", "--output", "json"],
     ] {
         refused(&rota, arguments, unsigned).await;
     }

@@ -142,6 +142,10 @@ async fn the_name_of_a_file_or_of_a_lock_steers_no_terminal() {
         assert!(!said.all().contains("cannot be read"), "{arguments:?}: {said:?}");
         assert_eq!(said.status == Some(0), arguments.contains(&"remove"), "{arguments:?}: {said:?}");
     }
+    // A job's plugin that is not there.
+    rota.configure("[jobs.x]\nplugin = \"./\\u001B[31mx.wasm\"\n").unwrap();
+    let said = rota.run(&["config", "check", "--output", "human"]).await.unwrap();
+    assert!(said.status == Some(2) && !said.all().contains('\u{1b}'), "{said:?}");
 }
 
 /// The most memory that this process ever had, bytes.
