@@ -31,7 +31,7 @@ use rota_packages::trust::{Policy, Untrusted, Verdict};
 use rota_packages::{PackageRef, Packages};
 use rota_sandbox::{LoadError, Plugin, Sandbox};
 use semver::Version;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use trusted::Trusted;
 
@@ -134,7 +134,7 @@ pub enum CatalogError {
         error: std::io::Error,
     },
     /// A package cannot be had, or is not let in.
-    #[error("{0}")]
+    #[error(transparent)]
     Package(#[from] rota_packages::PackageError),
     /// No packages here.
     #[error("`{0}` is a package of a registry, and this catalog has plugins of the binary and of files only")]
@@ -331,24 +331,7 @@ impl Catalog {
             return Ok(kept);
         }
         let Asked { name, wanted, origin, known_as } = self.asked(reference)?;
-        // Taken before the file is read: what changes meanwhile is read again next time.
-        let stamp = Stamp::of(&origin);
-        let loaded = match stamp.as_ref().and_then(|stamp| self.known.get(&origin, stamp)) {
-            Some(loaded) => {
-                self.trusted.check(&known_as, &origin, stamp.as_ref(), &loaded.component)?;
-                loaded
-            }
-            None => {
-                let component = self.read(&name, &origin)?;
-                // Before it is compiled, or asked what it is.
-                self.trusted.check(&known_as, &origin, stamp.as_ref(), &component)?;
-                let loaded = self.load_component(&name, component, origin.clone()).await?;
-                if let Some(stamp) = stamp {
-                    self.known.put(stamp, loaded.clone());
-                }
-                loaded
-            }
-        };
+        let loaded = self.load_from(&name, &known_as, &origin).await?;
         if let Some(wanted) = wanted
             && !Version::parse(&loaded.descriptor.version).is_ok_and(|found| wanted.matches(&found))
         {
@@ -359,7 +342,33 @@ impl Catalog {
         Ok(loaded)
     }
 
-    /// Load a component that somebody else kept, under a name for messages.
+    /// Load the component in a file, whatever the file is called: as one that is run by its path.
+    ///
+    /// # Errors
+    /// [`CatalogError`], which says what to do.
+    pub async fn load_file(&self, path: &Path) -> Result<Loaded, CatalogError> {
+        self.load_from(&path.display().to_string(), &known_as_file(path), &Origin::File(path.into())).await
+    }
+
+    /// Load what is known before, or read it: whatever it is, held against the policy first.
+    async fn load_from(&self, name: &str, known_as: &str, origin: &Origin) -> Result<Loaded, CatalogError> {
+        // Taken before the file is read: what changes meanwhile is read again next time.
+        let stamp = Stamp::of(origin);
+        if let Some(loaded) = stamp.as_ref().and_then(|stamp| self.known.get(origin, stamp)) {
+            self.trusted.check_known(known_as, origin, stamp.as_ref(), &loaded.component)?;
+            return Ok(loaded);
+        }
+        let component = self.read(name, origin)?;
+        // Before it is compiled, or asked what it is.
+        self.trusted.check(known_as, origin, stamp.as_ref(), &component)?;
+        let loaded = self.load_component(name, component, origin.clone()).await?;
+        if let Some(stamp) = stamp {
+            self.known.put(stamp, loaded.clone());
+        }
+        Ok(loaded)
+    }
+
+    /// Load a component that this host kept with a run, under a name for messages. The policy is not asked: it was when that run began.
     ///
     /// # Errors
     /// [`CatalogError`], which says what to do.
@@ -373,7 +382,7 @@ impl Catalog {
             Reference::File(path) => Ok(Asked {
                 name: path.display().to_string(),
                 wanted: None,
-                known_as: format!("file/{}", path.file_stem().unwrap_or_default().to_string_lossy()),
+                known_as: known_as_file(&path),
                 origin: Origin::File(path),
             }),
             Reference::Name { name, version } => {
@@ -426,11 +435,16 @@ impl Catalog {
     }
 }
 
+/// What rules of `[trust]` know a component as that is run by its path.
+fn known_as_file(path: &Path) -> String {
+    format!("file/{}", path.file_stem().unwrap_or_default().to_string_lossy())
+}
+
 /// A component's bytes, bounded.
 ///
 /// # Errors
 /// When it cannot be read, is no file or too large.
-pub fn read_file(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
     let file = std::fs::File::open(path)?;
     if !file.metadata()?.is_file() {

@@ -2,7 +2,7 @@
 
 use crate::known::Stamp;
 use crate::locked::facts;
-use crate::{Catalog, CatalogError, Loaded, Origin};
+use crate::{Catalog, CatalogError, Loaded, Origin, Reference, known_as_file};
 use rota_packages::artifact::LARGEST_MANIFEST;
 use rota_packages::trust::{LARGEST_BUNDLE, Policy, Signer, Subject, Verdict, bundle_of, bundles_beside};
 use rota_packages::{Build, PackageError, PackageRef, Packages};
@@ -38,8 +38,9 @@ impl Trusted {
         self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether a component may be loaded; who signed it. Those of the binary are as good as the binary, and one that was kept with a
-    /// run was found good when that run began.
+    /// Whether a component may be loaded that was read just now; who signed it. Those of the binary are as good as the binary, and one
+    /// that was kept with a run was found good when that run began. The bytes are what is judged, whatever was found of the file before:
+    /// between its stamp and its bytes somebody may have put another in its place.
     ///
     /// # Errors
     /// [`CatalogError::Untrusted`], [`CatalogError::Bundle`]
@@ -50,6 +51,31 @@ impl Trusted {
         stamp: Option<&Stamp>,
         component: &[u8],
     ) -> Result<Option<Signer>, CatalogError> {
+        self.checked(name, origin, stamp, component, false)
+    }
+
+    /// The same of one that was let in under this stamp before, and is what was let in.
+    ///
+    /// # Errors
+    /// [`CatalogError::Untrusted`], [`CatalogError::Bundle`]
+    pub(crate) fn check_known(
+        &self,
+        name: &str,
+        origin: &Origin,
+        stamp: Option<&Stamp>,
+        component: &[u8],
+    ) -> Result<Option<Signer>, CatalogError> {
+        self.checked(name, origin, stamp, component, true)
+    }
+
+    fn checked(
+        &self,
+        name: &str,
+        origin: &Origin,
+        stamp: Option<&Stamp>,
+        component: &[u8],
+        known: bool,
+    ) -> Result<Option<Signer>, CatalogError> {
         let Origin::File(path) = origin else { return Ok(None) };
         let policy = self.policy();
         if !policy.has_rule(name) {
@@ -57,7 +83,7 @@ impl Trusted {
         }
         // Taken before the bundle is read, as the component's was.
         let bundle = Stamp::of(&Origin::File(bundle_of(path)));
-        if let Some(signer) = self.judged(path, name, stamp, bundle.as_ref(), &policy) {
+        if known && let Some(signer) = self.judged(path, name, stamp, bundle.as_ref(), &policy) {
             return Ok(signer);
         }
         let bundles = read(path)?;
@@ -107,6 +133,30 @@ impl Trusted {
 }
 
 impl Catalog {
+    /// Whether the policy lets in a component that was read from a file, as one that is run by its path. For who looks at one by the sandbox
+    /// alone: nothing of it may be compiled or asked before.
+    ///
+    /// # Errors
+    /// [`CatalogError::Untrusted`], [`CatalogError::Bundle`]
+    pub fn lets_in(&self, path: &Path, component: &[u8]) -> Result<(), CatalogError> {
+        self.trusted.check(&known_as_file(path), &Origin::File(path.into()), None, component).map(drop)
+    }
+
+    /// Whether the policy lets a component do a run that it was kept with, under the reference that names it now. No signature was kept
+    /// with it: where a rule asks for one, the build that lies there now, or one that the lock knows, has to do it.
+    pub fn may_go_on(&self, reference: &str, component: &[u8]) -> bool {
+        let known_as = if PackageRef::is_meant(reference) {
+            reference.parse::<PackageRef>().map(|package| package.name()).ok()
+        } else {
+            match Reference::parse(reference) {
+                Some(Reference::Name { name, .. }) => Some(name),
+                Some(Reference::File(path)) => Some(known_as_file(&path)),
+                None => None,
+            }
+        };
+        known_as.is_some_and(|name| self.trusted.policy().check(&name, &Subject::file(component), &[]).is_ok())
+    }
+
     /// What the policy says of a package that is locked, as far as all of it is in the cache.
     pub(crate) async fn verdict_of_package(&self, text: &str) -> Result<Option<Verdict>, CatalogError> {
         let Some(packages) = self.packages.as_ref() else { return Ok(None) };
@@ -144,4 +194,38 @@ impl Catalog {
 
 fn read(path: &Path) -> Result<Vec<Vec<u8>>, CatalogError> {
     bundles_beside(path).map_err(|error| CatalogError::Bundle { path: bundle_of(path), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rota_config::{Config, Source};
+    use rota_packages::trust::{SigningKey, sign_component};
+
+    const SIGNED: &[u8] = b"\0asm, which is signed";
+    const OTHER: &[u8] = b"\0asm, put in its place";
+
+    #[test]
+    fn bytes_that_came_after_the_stamp_are_judged_themselves() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, _) = SigningKey::generate(None).unwrap();
+        std::fs::write(folder.path().join("growth.pub"), key.public().to_pem()).unwrap();
+        let name = folder.path().join("rota.toml").display().to_string();
+        let text = "[trust.\"*\"]\nsigned-by = [{ key = \"file:growth.pub\" }]\n";
+        let Ok(config) = Config::load(&Source::empty().with_text(name, text)) else { panic!("it is sound") };
+        let trusted = Trusted::default();
+        trusted.set(Arc::new(Policy::from_config(&config.trust)));
+
+        let file = folder.path().join("report.wasm");
+        std::fs::write(&file, SIGNED).unwrap();
+        std::fs::write(bundle_of(&file), sign_component(&key, SIGNED).unwrap()).unwrap();
+        let origin = Origin::File(file);
+        let stamp = Stamp::of(&origin);
+        let read = |bytes| trusted.check("report", &origin, stamp.as_ref(), bytes);
+        assert!(read(SIGNED).unwrap().is_some());
+        // The file was another between its stamp and its bytes.
+        assert!(matches!(read(OTHER), Err(CatalogError::Untrusted(_))));
+        // What was let in and is held in memory is not judged anew.
+        assert!(trusted.check_known("report", &origin, stamp.as_ref(), SIGNED).unwrap().is_some());
+    }
 }

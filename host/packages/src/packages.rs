@@ -170,7 +170,8 @@ impl Packages {
         let at = package.at_digest(resolved.manifest.digest.clone());
         let (component, bytes) = self.component(&at, &resolved.manifest.bytes).await?;
         let bundles = self.signatures(&at, &resolved.manifest.digest).await?;
-        self.judged(package, resolved.version.clone(), &resolved.manifest, (component, bytes), bundles)
+        let signer = self.judge_package(package, &resolved.manifest, &bytes, &bundles)?;
+        self.let_in(package, resolved.version.clone(), &resolved.manifest, (component, bytes), &bundles, signer)
     }
 
     /// A build that was locked: out of the cache, or by its digests from the registry; held against the rules of trust as they are now.
@@ -192,18 +193,22 @@ impl Packages {
             bundles = self.signatures(package, &manifest.digest).await?;
         }
         let version = Version::parse(&build.version).ok();
-        match self.judged(package, version.clone(), &manifest, (component.clone(), bytes.clone()), bundles.clone()) {
+        let signer = match self.judge_package(package, &manifest, &bytes, &bundles) {
             // It may have been signed since: the registry knows.
             Err(refused @ PackageError::Untrusted { .. }) => match self.signatures(package, &manifest.digest).await {
-                Ok(there) if there != bundles => self.judged(package, version, &manifest, (component, bytes), there),
-                Ok(_) => Err(refused),
+                Ok(there) if there != bundles => {
+                    bundles = there;
+                    self.judge_package(package, &manifest, &bytes, &bundles)?
+                }
+                Ok(_) => return Err(refused),
                 Err(error) => {
                     tracing::info!(package = package.name(), %error, "whether a package was signed since it was pulled cannot be asked");
-                    Err(refused)
+                    return Err(refused);
                 }
             },
-            judged => judged,
-        }
+            judged => judged?,
+        };
+        self.let_in(package, version, &manifest, (component, bytes), &bundles, signer)
     }
 
     /// A component of the cache alone: one of the plugin folder that was kept when it was locked.
@@ -250,17 +255,28 @@ impl Packages {
         Ok(found.into_iter().map(|referrer| referrer.content).collect())
     }
 
-    fn judged(
+    fn judge_package(
+        &self,
+        package: &PackageRef,
+        manifest: &Manifest,
+        component: &[u8],
+        bundles: &[Vec<u8>],
+    ) -> Result<Option<String>, PackageError> {
+        self.judge(&package.name(), &Subject { manifest: Some(&manifest.bytes), component }, bundles)
+    }
+
+    /// What was found good, kept as far as it is not.
+    fn let_in(
         &self,
         package: &PackageRef,
         version: Option<Version>,
         manifest: &Manifest,
         component: (Digest, Vec<u8>),
-        bundles: Vec<Vec<u8>>,
+        bundles: &[Vec<u8>],
+        signer: Option<String>,
     ) -> Result<Pulled, PackageError> {
         let (component, bytes) = component;
         let name = package.name();
-        let signer = self.judge(&name, &Subject { manifest: Some(&manifest.bytes), component: &bytes }, &bundles)?;
         self.blobs.put(&manifest.bytes)?;
         let bundles = bundles.iter().map(|bundle| self.blobs.put(bundle)).collect::<Result<_, _>>()?;
         Ok(Pulled { name, version, manifest: manifest.digest.clone(), component, bytes, bundles, signer })

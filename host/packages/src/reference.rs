@@ -294,7 +294,7 @@ mod tests {
     fn what_cannot() {
         use ReferenceError as E;
         type Case = (&'static str, fn(&str) -> E);
-        let cases: [Case; 20] = [
+        let cases: [Case; 22] = [
             ("x", |t| E::Registry(t.into())),
             ("growth/x", |_| E::Registry("growth".into())),
             ("-r.example/x", |_| E::Registry("-r.example".into())),
@@ -310,6 +310,8 @@ mod tests {
             ("r.example/x?y", |_| E::Repository("x?y".into())),
             ("r.example/x:", |_| E::Tag(String::new())),
             ("r.example/x:-1", |_| E::Tag("-1".into())),
+            ("r.example/x:../../x", |_| E::Tag("../../x".into())),
+            ("r.example/x:..", |_| E::Tag("..".into())),
             ("r.example/x@", |_| E::Version(String::new())),
             ("r.example/x@>=1", |_| E::Version(">=1".into())),
             ("r.example/x:1.2.3@1", |_| E::Version("1".into())),

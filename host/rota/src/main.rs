@@ -76,7 +76,7 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
         }
         Command::Plugin(PluginCommand::Test(args)) if args.from_run.is_some() => {
             let config = settings::load(&cli.common)?;
-            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            let catalog = offline_catalog(&config)?;
             let settings = Settings::from_config(&config)?;
             let store = open_store(&settings).await?;
             let (records, artifacts) = (RunRecords::new(store.clone()), Artifacts::new(&settings));
@@ -103,7 +103,7 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
         }
         Command::Runs(RunsCommand::Replay { run, with, until, attempt }) => {
             let config = settings::load(&cli.common)?;
-            let catalog = Host::catalog(sandbox(&config), settings::plugin_folder(&config))?;
+            let catalog = offline_catalog(&config)?;
             let settings = Settings::from_config(&config)?;
             let store = open_store(&settings).await?;
             let request = rota_runs::ReplayRequest { run, with, until, attempt };
@@ -207,8 +207,12 @@ async fn open(config: &Config) -> anyhow::Result<Host> {
 
 /// The plugins alone, for what needs no records.
 fn catalog(config: &Config) -> anyhow::Result<rota_catalog::Catalog> {
+    Ok(offline_catalog(config)?.with_packages(settings::packages(config)))
+}
+
+/// The same without registries, for what is run again and reaches nothing. The rules of trust are the same.
+fn offline_catalog(config: &Config) -> anyhow::Result<rota_catalog::Catalog> {
     let catalog = Host::catalog(sandbox(config), settings::plugin_folder(config))?;
-    let catalog = catalog.with_packages(settings::packages(config));
     catalog.trust(settings::policy(config));
     Ok(catalog)
 }

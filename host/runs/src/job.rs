@@ -227,12 +227,13 @@ impl Host {
         let team = team_of(&settings, run, &grants, undo)?;
         // Others are asked only where this host has another build than the one that the run was made for: the lock, which knows some that were
         // before, and the store.
-        let here = self.plugins().load(&self.reference_of(run)).await;
+        let reference = self.reference_of(run);
+        let here = self.plugins().load(&reference).await;
         let loaded = match here {
             Ok(loaded) if loaded.plugin.digest() == run.digest => loaded,
             here => match self.plugins().build(&run.digest).await {
                 Some(before) => before,
-                None => match self.component_of(&run.digest).await {
+                None => match self.kept_for(run, &reference, undo).await {
                     Some(component) => self.plugins().load_bytes(&run.plugin, component).await?,
                     None => here?,
                 },
@@ -291,6 +292,24 @@ impl Host {
         let settings = self.settings();
         let job = run.job.as_ref().and_then(|job| settings.jobs.get(job));
         job.map_or_else(|| run.plugin.clone(), |job| job.plugin.clone())
+    }
+
+    /// The component that was kept with a run, if it may still do it. What undoes was found good when the run began, and is needed whatever
+    /// the rules of trust say by now; what goes on is held against them as they are.
+    async fn kept_for(&self, run: &NewRun, reference: &str, undo: bool) -> Option<Vec<u8>> {
+        let component = self.component_of(&run.digest).await?;
+        let lets = |reference: &str| self.plugins().may_go_on(reference, &component);
+        // What a person ran is on record by its plugin's name, also where that was a file's by its path.
+        let by_path = || run.job.is_none() && lets(&format!("./{}.wasm", run.plugin));
+        if undo || lets(reference) || by_path() {
+            return Some(component);
+        }
+        tracing::warn!(
+            run = run.id,
+            plugin = run.plugin,
+            "the build that was kept with the run is not let in by the rules of trust any more, and does not go on with it"
+        );
+        None
     }
 
     /// A component that was kept with runs which may need it.

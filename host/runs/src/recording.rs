@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The component of a recorded run, beside its recording. No artifact of a guest can have this name.
-const COMPONENT: &str = ".plugin.wasm";
+pub(crate) const COMPONENT: &str = ".plugin.wasm";
 
 /// The recording of an attempt that is under way.
 pub(crate) struct Recording {
@@ -202,7 +202,11 @@ fn sweep(shared: &Path, needed: &Path) {
     }
 }
 
-/// The component that was kept with a recording.
+/// The component that this host kept with a recording. The run's id may be somebody else's word, and leads nowhere but to a folder of a run.
 pub(crate) fn component_of(artifacts: &Artifacts, run: &str) -> Option<Vec<u8>> {
+    let is_name = Path::new(run).file_name().is_some_and(|name| name == run);
+    if !is_name {
+        return None;
+    }
     std::fs::read(artifacts.folder(run).join(COMPONENT)).ok()
 }

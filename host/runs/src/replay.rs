@@ -1,7 +1,7 @@
 //! Running a recorded run again on its recorded answers: no binding is reached, and nothing is written.
 
 use crate::artifacts::{ArtifactError, Artifacts};
-use crate::recording::{component_of, end_of};
+use crate::recording::{COMPONENT, component_of, end_of};
 use crate::records::{RecordsError, RunRecords};
 use rota_authority::{Gate, MemoryLedger, Mode, Quotas, RunIdentity};
 use rota_capability::tape::Tape;
@@ -258,15 +258,21 @@ pub async fn recorded_component(
     request: &ReplayRequest,
 ) -> Result<Loaded, ReplayError> {
     if let Some(path) = &request.with {
-        let bytes = rota_catalog::read_file(path).map_err(|error| CatalogError::File { path: path.clone(), error })?;
-        return Ok(catalog.load_bytes(&path.display().to_string(), bytes).await?);
+        return Ok(catalog.load_file(path).await?);
     }
-    let beside = Path::new(&request.run).parent().map(|folder| folder.join(".plugin.wasm"));
-    let kept = component_of(artifacts, &header.run)
-        .or_else(|| beside.and_then(|path| std::fs::read(path).ok()))
-        .filter(|component| rota_sandbox::digest(component) == header.digest);
-    if let Some(component) = kept {
+    let is_it = |component: &Vec<u8>| rota_sandbox::digest(component) == header.digest;
+    if let Some(component) = component_of(artifacts, &header.run).filter(is_it) {
         return Ok(catalog.load_bytes(&header.plugin, component).await?);
+    }
+    // What lies beside a recording came with it, from wherever: it is a file like any other, and held against the rules of trust.
+    let beside = Path::new(&request.run).parent().map(|folder| folder.join(COMPONENT));
+    let mut refused = None;
+    if let Some(path) = beside.filter(|path| rota_catalog::read_file(path).is_ok_and(|component| is_it(&component))) {
+        match catalog.load_file(&path).await {
+            Ok(loaded) if loaded.plugin.digest() == header.digest => return Ok(loaded),
+            Ok(_) => {}
+            Err(error) => refused = Some(error),
+        }
     }
     if let Ok(loaded) = catalog.load(&header.plugin).await
         && loaded.plugin.digest() == header.digest
@@ -276,7 +282,10 @@ pub async fn recorded_component(
     let kept = records.store.component(&header.digest).await.ok().flatten();
     match kept.filter(|component| rota_sandbox::digest(component) == header.digest) {
         Some(component) => Ok(catalog.load_bytes(&header.plugin, component).await?),
-        None => Err(ReplayError::NoComponent { plugin: header.plugin.clone(), digest: header.digest.clone() }),
+        None => Err(refused.map_or_else(
+            || ReplayError::NoComponent { plugin: header.plugin.clone(), digest: header.digest.clone() },
+            ReplayError::Catalog,
+        )),
     }
 }
 

@@ -38,7 +38,7 @@ pub enum SandboxError {
     Engine(wasmtime::Error),
     /// The clock's thread could not be started.
     #[error("the sandbox's clock could not be started: {0}")]
-    Clock(#[from] std::io::Error),
+    Clock(std::io::Error),
 }
 
 /// Core instances in one component: a Python guest has about 40.
@@ -77,7 +77,7 @@ impl Sandbox {
             capability.provide(&mut services);
         }
         let cache = options.cache.clone().map(|folder| CompileCache::new(folder, &engine));
-        let ticker = Ticker::start(&engine)?;
+        let ticker = Ticker::start(&engine).map_err(SandboxError::Clock)?;
         let compiler = options.compiler.clone();
         Ok(Self { engine, linker, services: Arc::new(services), cache, compiler, ticker, stack: options.stack })
     }
@@ -124,6 +124,9 @@ pub(crate) fn compiling(stack: usize) -> Config {
     config
         .memory_init_cow(true)
         .epoch_interruption(true)
+        // Of a trap the names of functions are told, not places in the code: a map of those would be held for every instruction while a
+        // component is compiled, and in the host as long as it is loaded.
+        .generate_address_map(false)
         .wasm_component_model_async(true)
         .max_wasm_stack(stack)
         .async_stack_size(stack + (1 << 20))

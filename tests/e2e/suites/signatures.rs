@@ -77,6 +77,7 @@ async fn what_is_signed_runs_and_what_is_not_is_refused_everywhere() {
         &["run", "report", "--output", "json"],
         &["plugins", "show", "report", "--output", "json"],
         &["plugins", "verify", "./report.wasm", "--output", "json"],
+        &["plugin", "check", "./report.wasm", "--output", "json"],
     ] {
         refused(&rota, arguments, unsigned).await;
     }
@@ -172,6 +173,56 @@ async fn signing_what_cannot_be_signed_is_told_and_leaves_nothing() {
     let said = rota.run(&with("none.wasm", "env:NO_SUCH")).await.unwrap();
     assert_eq!(said.status, Some(2), "{said:?}");
     assert!(rota_tests::files(&rota.path("work")).iter().all(|file| !file.to_string_lossy().contains("sigstore")));
+}
+
+#[tokio::test]
+async fn what_is_replayed_is_let_in_like_what_is_run() {
+    let rota = trusting().await;
+    // Recorded before there was a rule.
+    rota.configure("[server]\nlisten = \"none\"\n").unwrap();
+    let said = rota.run(&["run", "./report.wasm", "--record", "--output", "json"]).await.unwrap();
+    assert_eq!(said.status, Some(0), "{said:?}");
+    rota.configure(&config("growth.pub")).unwrap();
+    // What the host kept itself was let in when it ran; what is given is a file like any other.
+    let replay = |more: &[&'static str]| [&["runs", "replay", "last", "--output", "json"][..], more].concat();
+    let said = rota.run(&replay(&[])).await.unwrap();
+    assert_eq!(said.status, Some(0), "{said:?}");
+    let unsigned = "it has no signature, and needs one of key";
+    refused(&rota, &replay(&["--with", "report.wasm"]), unsigned).await;
+    rota.json(&["plugins", "sign", "report.wasm", "--key", "growth.key"]).await.unwrap();
+    let said = rota.run(&replay(&["--with", "report.wasm"])).await.unwrap();
+    assert_eq!(said.status, Some(0), "{said:?}");
+
+    // A recording that came from elsewhere, with its component beside it.
+    let files = rota_tests::files(&rota.state().join("artifacts"));
+    let recorded = files.iter().find(|file| file.file_name().unwrap().to_string_lossy().starts_with("recording"));
+    let elsewhere = trusting().await;
+    std::fs::create_dir(elsewhere.path("work/theirs")).unwrap();
+    std::fs::copy(recorded.unwrap(), elsewhere.path("work/theirs/recording")).unwrap();
+    std::fs::write(elsewhere.path("work/theirs/.plugin.wasm"), probe::BYTES).unwrap();
+    let theirs = ["runs", "replay", "theirs/recording", "--output", "json"];
+    refused(&elsewhere, &theirs, unsigned).await;
+    refused(&elsewhere, &["plugin", "test", "--from-run", "theirs/recording", "--output", "json"], unsigned).await;
+    elsewhere.json(&["plugins", "sign", "theirs/.plugin.wasm", "--key", "growth.key"]).await.unwrap();
+    let said = elsewhere.run(&theirs).await.unwrap();
+    assert_eq!(said.status, Some(0), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_build_that_was_kept_goes_on_only_where_no_signature_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = rota_sandbox::Sandbox::new(rota_sandbox::SandboxOptions::default(), &[]).unwrap();
+    let catalog = rota_catalog::Catalog::new(std::sync::Arc::new(sandbox), None);
+    let names = ["report", "report@1", "./report.wasm", "registry.example/growth/report@1"];
+    // Without rules everything may.
+    assert!(names.iter().all(|name| catalog.may_go_on(name, probe::BYTES)));
+    assert!(!catalog.may_go_on("No Reference", probe::BYTES));
+    let text = "[trust.\"*\"]\nsigned-by = [{ key = \"file:gone.pub\" }]\n[trust.\"file/*\"]\nrequired = false\n";
+    let source = rota_config::Source::empty().with_text(folder.path().join("rota.toml").display().to_string(), text);
+    let Ok(config) = rota_config::Config::load(&source) else { panic!("it is sound") };
+    catalog.trust(rota_packages::trust::Policy::from_config(&config.trust));
+    let may: Vec<bool> = names.iter().map(|name| catalog.may_go_on(name, probe::BYTES)).collect();
+    assert_eq!(may, [false, false, true, false]);
 }
 
 #[tokio::test]

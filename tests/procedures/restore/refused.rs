@@ -2,6 +2,7 @@
 
 use super::{State, World};
 use rota_tests::files;
+use serde_json::Value;
 use std::path::PathBuf;
 
 fn dump(world: &World) -> PathBuf {
@@ -90,8 +91,23 @@ async fn too_little_room_is_refused_and_unknown_room_is_said() {
         .map(|word| if word.starts_with("free_bytes") { "jobs=1" } else { word })
         .collect();
     let (_, said) = crate::run(&world.rota, "postgres-restore", &arguments).await;
-    assert_eq!(said["report"]["status"], "unknown", "{said:#}");
-    assert!(super::titles(&said).iter().any(|title| title.contains("has room")), "{said:#}");
+    // The server is one for all tests: that another restore is under way on it, or was left there by one that was killed, is a finding about
+    // that one's database, and worse than what is not known.
+    let about_another = |finding: &&Value| {
+        let title = finding["title"].as_str().unwrap();
+        title.starts_with("database ") && !title.contains(world.live.name())
+    };
+    let findings = said["report"]["findings"].as_array().unwrap();
+    let ours: Vec<&Value> = findings.iter().filter(|finding| !about_another(finding)).collect();
+    let room = ours.iter().find(|finding| finding["title"].as_str().unwrap().contains("has room"));
+    assert_eq!(room.unwrap()["severity"], "unknown", "{said:#}");
+    assert!(
+        ours.iter().all(|finding| finding["severity"] != "warning" && finding["severity"] != "critical"),
+        "{said:#}"
+    );
+    if ours.len() == findings.len() {
+        assert_eq!(said["report"]["status"], "unknown", "{said:#}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

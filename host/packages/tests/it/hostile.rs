@@ -154,6 +154,49 @@ async fn what_is_no_plugin_is_refused_before_anything_of_it_is_fetched() {
 }
 
 #[tokio::test]
+async fn what_a_manifest_says_beside_what_is_in_it_is_nobodys() {
+    // Annotations, and tags that are none: neither is a file's name, a line of the lock or a text for people.
+    let annotated = changed(|m| {
+        m["annotations"] = json!({
+            "org.opencontainers.image.title": "../../x.wasm",
+            "org.opencontainers.image.version": "9.9.9\nversion = 2",
+            "org.opencontainers.image.description": "\u{1b}]0;owned\u{7}"
+        });
+    });
+    let server = HandServer::start(move |request| match request.path.as_str() {
+        path if path.contains("/manifests/sha256-") || path.contains("/referrers/") => Answer::not_found(),
+        path if path.ends_with("/manifests/1.0.0") => Answer::ok(annotated.clone()),
+        path if path.contains("/blobs/") => Answer::ok(COMPONENT),
+        path if path.contains("/tags/list") => {
+            Answer::ok(json!({ "tags": ["../../x", "1.9.0/../../x", "latest\n", "v2.0.0", "1.0.0"] }).to_string())
+        }
+        _ => Answer::not_found(),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let packages = packages(folder.path());
+    let package: PackageRef = format!("{}/team/x@1", server.name()).parse().unwrap();
+    let resolved = packages.resolve(&package).await.unwrap();
+    assert_eq!(resolved.tag.as_deref(), Some("1.0.0"));
+    let pulled = packages.pull(&package, &resolved).await.unwrap();
+    assert_eq!((pulled.bytes.as_slice(), pulled.version.unwrap().to_string()), (COMPONENT, "1.0.0".to_owned()));
+    let names = [Digest::of(COMPONENT), resolved.manifest.digest].map(|digest| digest.hex().to_owned());
+    assert!(cached(folder.path()).iter().all(|name| names.contains(name)), "{:?}", cached(folder.path()));
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_taken_as_it_comes() {
+    // As many bytes as declared, of which a client that decompresses would make more.
+    let mut bomb = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    bomb.resize(COMPONENT.len(), 0);
+    let server =
+        registry(manifest(), move |_| Answer::new(200, &[("Content-Encoding", "gzip".to_owned())], bomb.clone())).await;
+    let error = refused(&server).await;
+    assert!(matches!(error, PackageError::Registry(RegistryError::Digest { .. })), "{error}");
+    assert!(server.requests().iter().all(|request| request.header("accept-encoding").is_none()));
+}
+
+#[tokio::test]
 async fn other_content_than_the_digest_says() {
     let mut other = COMPONENT.to_vec();
     other[5] ^= 1;

@@ -2,7 +2,7 @@
 
 use super::{Printing, print, print_json};
 use crate::cli::Common;
-use crate::output::coloured;
+use crate::output::{coloured, safe};
 use serde_json::json;
 use std::io::IsTerminal as _;
 
@@ -12,6 +12,11 @@ pub(crate) fn schema() -> anyhow::Result<u8> {
 }
 
 /// The configuration by itself, then its jobs against their plugins: what would be refused at a run is refused here.
+/// A text of several lines, in which a file's name or a plugin's words may stand.
+fn lines(text: &str) -> String {
+    text.lines().map(safe).collect::<Vec<_>>().join("\n")
+}
+
 pub(crate) async fn check(common: &Common, printing: Printing) -> anyhow::Result<u8> {
     let checked = rota_config::check(&crate::settings::source(common));
     let (mut refused, mut lacking): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
@@ -48,10 +53,10 @@ pub(crate) async fn check(common: &Common, printing: Printing) -> anyhow::Result
             print(&rota_config::render(&checked.problems, std::io::stdout().is_terminal()))?;
         }
         for problem in &refused {
-            print(&format!("{} {problem}", coloured("failed")))?;
+            print(&format!("{} {}", coloured("failed"), lines(problem)))?;
         }
         for problem in &lacking {
-            print(&format!("{} {problem}", coloured("warning")))?;
+            print(&format!("{} {}", coloured("warning"), lines(problem)))?;
         }
         if let Some(config) = checked.config.as_ref().filter(|_| sound) {
             print(&format!(

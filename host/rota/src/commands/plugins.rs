@@ -54,7 +54,7 @@ async fn list(catalog: &Catalog, printing: Printing) -> anyhow::Result<u8> {
                     d.version.clone(),
                     coloured_risk(d),
                     safe(&d.summary),
-                    loaded.origin.to_string(),
+                    safe(&loaded.origin.to_string()),
                 ]);
                 objects.push(json!({ "name": d.name, "version": d.version, "digest": loaded.plugin.digest(), "risk": d.risk.as_str(), "summary": d.summary, "origin": loaded.origin.to_string(), "size": loaded.size, "error": null }));
             }
@@ -62,11 +62,12 @@ async fn list(catalog: &Catalog, printing: Printing) -> anyhow::Result<u8> {
             Err(error) => {
                 status = 1;
                 rows.push(vec![
-                    entry.name.clone(),
+                    // The name of a file, which may have any characters.
+                    safe(&entry.name),
                     "-".into(),
                     coloured("failed"),
                     safe(&error.to_string()),
-                    entry.origin.to_string(),
+                    safe(&entry.origin.to_string()),
                 ]);
                 objects.push(json!({ "name": entry.name, "version": null, "digest": null, "risk": null, "summary": null, "origin": entry.origin.to_string(), "size": null, "error": error.to_string() }));
             }
@@ -146,7 +147,12 @@ fn show(loaded: &Loaded, printing: Printing) -> anyhow::Result<u8> {
             .collect();
         blocks.push(format!("{}\n{}", bold("Examples"), lines.join("\n")));
     }
-    blocks.push(dim(&format!("{}, {}, sha-256 {}", loaded.origin, format::bytes(loaded.size), loaded.plugin.digest())));
+    blocks.push(dim(&format!(
+        "{}, {}, sha-256 {}",
+        safe(&loaded.origin.to_string()),
+        format::bytes(loaded.size),
+        loaded.plugin.digest()
+    )));
     print(&blocks.join("\n\n"))?;
     Ok(0)
 }

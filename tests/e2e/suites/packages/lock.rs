@@ -274,6 +274,31 @@ async fn removed_verified_and_named_in_several_ways() {
 }
 
 #[tokio::test]
+async fn a_lock_that_was_changed_by_hand_has_nothing_else_run() {
+    let registry = Registry::start().await.unwrap();
+    let rota = rota();
+    FIRST.push(&rota, &registry).await;
+    let reference = package(&registry, "@1");
+    rota.configure(&job(&reference)).unwrap();
+    assert_eq!(runs(&rota, "nightly").await, "first");
+    let lock = rota.path("work/rota.lock");
+    let sound = std::fs::read_to_string(&lock).unwrap();
+    let line = |key: &str| sound.lines().find(|line| line.starts_with(&format!("{key} = \""))).unwrap().to_owned();
+    let zeros = format!("sha256:{}", "0".repeat(64));
+    for (key, value, said) in [
+        ("component", zeros.as_str(), "is neither in the cache nor in a registry"),
+        ("manifest", zeros.as_str(), "is not there"),
+        ("version", "0.9.0", "was published as 0.9.0, and the plugin in it says that it is 1.0.0"),
+    ] {
+        std::fs::write(&lock, sound.replacen(&line(key), &format!("{key} = \"{value}\""), 1)).unwrap();
+        let answer = rota.run(&["run", "nightly"]).await.unwrap();
+        assert!(answer.status != Some(0) && answer.all().contains(said), "{key}: {answer:?}");
+    }
+    std::fs::write(&lock, &sound).unwrap();
+    assert_eq!(runs(&rota, "nightly").await, "first");
+}
+
+#[tokio::test]
 async fn a_lock_that_cannot_be_written_is_no_reason_to_guess() {
     use std::os::unix::fs::PermissionsExt as _;
     if rota_testbed::is_root() {

@@ -99,7 +99,7 @@ pub(crate) async fn pull(catalog: &Catalog, reference: &str, printing: Printing)
     let path = catalog.packages().map(|packages| packages.lock().path().display().to_string()).unwrap_or_default();
     if printing.human() {
         show(entry, if was_there { "was locked" } else { "is locked" })?;
-        print(&format!("  lock      {path}"))?;
+        print(&format!("  lock      {}", safe(&path)))?;
         if was_there {
             print(&dim(&format!("  newer versions: rota plugins update {}", safe(&entry.reference))))?;
         }

@@ -65,6 +65,7 @@ pub(crate) async fn examine(catalog: &Catalog, what: &Path, printing: Printing) 
     let bytes = read_file(&file).map_err(|error| UsageError(format!("{} cannot be read: {error}", file.display())))?;
     let size = bytes.len() as u64;
     let digest = rota_sandbox::digest(&bytes);
+    catalog.lets_in(&file, &bytes)?;
     let descriptor = look(catalog, bytes, size, &mut findings).await;
     let mut passed = None;
     if what.is_dir() && descriptor.is_some() {
