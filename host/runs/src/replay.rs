@@ -44,6 +44,9 @@ pub enum ReplayError {
         /// The host that ran it, where it may be another.
         elsewhere: Option<String>,
     },
+    /// An attempt is asked for beside a file, which is the recording of one.
+    #[error("{0} is the recording of one attempt, which is in its first line: leave --attempt {1} out, or name a run")]
+    AttemptOfFile(String, u32),
     /// The recording cannot be had from here.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -218,6 +221,9 @@ pub async fn open_recording(
 ) -> Result<Reading, ReplayError> {
     let path = Path::new(&request.run);
     if request.run.contains('/') || path.is_file() {
+        if let Some(attempt) = request.attempt {
+            return Err(ReplayError::AttemptOfFile(request.run.clone(), attempt));
+        }
         return Ok(Reading::open(path)?);
     }
     let view = records.find(&request.run).await?;
