@@ -141,6 +141,35 @@ contract! {
         assert_eq!((usage.runs, usage.cpu, usage.bytes_out), (25, Span::seconds(25), 250));
     }
 
+    /// Each host commits together what comes together, here for many teams, in the order in which it comes.
+    async fn two_hosts_that_count_for_many_teams_at_once_never_wait_for_each_other(world) {
+        const TEAMS: usize = 20;
+        let other = world.another().await;
+        let stores = [world.store.clone(), other.clone()];
+        let most = TeamQuotas::default();
+        for _ in 0..10 {
+            join_all((0..2 * TEAMS).map(|n| {
+                let store = stores[n % 2].clone();
+                // What comes first for one comes last for the other.
+                let team = if n % 2 == 0 { n / 2 } else { TEAMS - 1 - n / 2 };
+                async move { store.take_team_share(&format!("team-{team:02}"), Span(1), 1, &most).await.unwrap() }
+            }))
+            .await;
+        }
+        let teams: Vec<String> = (0..TEAMS).map(|team| format!("team-{team:02}")).collect();
+        let usage = world.store.team_usage(&teams).await.unwrap();
+        assert!(usage.len() == TEAMS && usage.iter().all(|team| (team.cpu, team.bytes_out) == (Span(20), 20)), "{usage:?}");
+        let Place::Postgres(database) = &world.place else { return };
+        // What a connection has counted is known at the latest when it is closed.
+        world.store.close().await;
+        other.close().await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let found = "select deadlocks from pg_stat_database where datname = current_database()";
+        let mut connection = database.connect().await.unwrap();
+        let deadlocks: i64 = sqlx::query_scalar(found).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(deadlocks, 0, "one of the two was ended for the other's sake, and did it again");
+    }
+
     async fn effects_of_many_runs_on_two_hosts_keep_to_the_quota(world) {
         let other = world.another().await;
         let (here, there) = (world.worker("here").await, support::Worker::on(other.clone(), "there").await);
