@@ -6,7 +6,7 @@ use crate::support;
 use futures::future::join_all;
 use rota_authority::{EffectRecord, LedgerError, UsedUp};
 use rota_protocol::{Span, WaitReason};
-use rota_store::{NewRun, RunState, TeamQuota, TeamQuotas, TeamShare, TeamUsage, team_key};
+use rota_store::{Keep, NewRun, RunState, TeamQuota, TeamQuotas, TeamShare, TeamUsage, team_key};
 use std::time::Duration;
 use support::{Place, World, contract, run, with_key};
 
@@ -220,6 +220,23 @@ contract! {
         assert_eq!(world.store.reap().await.unwrap().len(), 1);
         assert_eq!(here.claims(4).await, ["3"]);
         assert_eq!(used(world).await.at_once, 2);
+    }
+
+    /// A host of the version before forgets runs, and knows nothing of their having been counted.
+    async fn that_a_run_was_counted_is_forgotten_after_the_run_whoever_forgot_that(world) {
+        let held = world.begun(run("p")).await;
+        assert!(begins(world, &held.id, &runs(9)).await.is_ok());
+        for n in 0..3 {
+            assert!(begins(world, &format!("forgotten-{n}"), &runs(9)).await.is_ok());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let all = Keep { age: Span(i64::MAX), per_job: u32::MAX };
+        for (left, file) in [(4, "before"), (2, "first"), (1, "second"), (1, "third")] {
+            let summary = world.store.backup(&folder.path().join(file)).await.unwrap();
+            assert!(summary.rows.contains(&("team_runs".into(), left)), "{file}: {summary:?}");
+            assert_eq!(world.store.prune(&all, 2).await.unwrap(), 0);
+        }
+        assert_eq!(used(world).await.runs, 4, "they were counted");
     }
 
     async fn a_backup_has_what_teams_used(world) {
