@@ -271,6 +271,9 @@ fn exit_status(error: &anyhow::Error) -> u8 {
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, JobError::Store(_)))
         || error.is::<settings::UsageError>()
         || matches!(error.downcast_ref(), Some(rota_runs::RecordsError::Filter(_)))
-        || matches!(error.downcast_ref(), Some(rota_runs::ReplayError::Catalog(_)));
+        || matches!(
+            error.downcast_ref(),
+            Some(rota_runs::ReplayError::Catalog(_) | rota_runs::ReplayError::AttemptOfFile(..))
+        );
     if usage { USAGE } else { FAILED }
 }

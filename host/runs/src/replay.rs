@@ -44,6 +44,9 @@ pub enum ReplayError {
         /// The host that ran it, where it may be another.
         elsewhere: Option<String>,
     },
+    /// An attempt is asked for beside a file, which is the recording of one.
+    #[error("{0} is the recording of one attempt, which is in its first line: leave --attempt {1} out, or name a run")]
+    AttemptOfFile(String, u32),
     /// The recording cannot be had from here.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -218,6 +221,9 @@ pub async fn open_recording(
 ) -> Result<Reading, ReplayError> {
     let path = Path::new(&request.run);
     if request.run.contains('/') || path.is_file() {
+        if let Some(attempt) = request.attempt {
+            return Err(ReplayError::AttemptOfFile(request.run.clone(), attempt));
+        }
         return Ok(Reading::open(path)?);
     }
     let view = records.find(&request.run).await?;
@@ -321,13 +327,7 @@ async fn play(catalog: &Catalog, loaded: &Loaded, player: &Arc<Player>) -> Resul
     match replayed {
         Verdict::Differs(difference) => Ok(Outcome::Differs(difference)),
         Verdict::Until(call) => Ok(Outcome::Until(call)),
-        Verdict::Ends(call, Ending::Ended(end)) if !ended_from_outside(&end) => Ok(Outcome::Differs(Difference {
-            call,
-            what: format!("the recorded run ended after call {call}, and the replay goes on"),
-            recorded: format!("{}\n", said(&end)),
-            replayed: String::new(),
-        })),
-        Verdict::Ends(call, ending) => Ok(Outcome::Ends { call, ending, replayed: None }),
+        Verdict::Ends(call, ending) => Ok(goes_on(call, ending)),
         // The host itself ended the recorded run in this call: so it would here.
         Verdict::Trapped(call, text) => Ok(match player.ending() {
             Ending::Ended(end) => Outcome::Same(end),
@@ -341,9 +341,23 @@ async fn play(catalog: &Catalog, loaded: &Loaded, player: &Arc<Player>) -> Resul
     }
 }
 
-/// Whether a run was ended by its host or by a person, and not by what the plugin did.
+/// Whether a run was ended by its host or by a person, and not by what the plugin did. What its team had left of a quota is of that day, and
+/// of all its runs: a replay counts for no team.
 fn ended_from_outside(end: &End) -> bool {
-    matches!(end.ended.as_str(), "timed-out" | "cancelled" | "host")
+    matches!(end.ended.as_str(), "timed-out" | "cancelled" | "host" | "quota")
+}
+
+/// The recording ends after a call, and the replay would make another.
+fn goes_on(call: u64, ending: Ending) -> Outcome {
+    match ending {
+        Ending::Ended(end) if !ended_from_outside(&end) => Outcome::Differs(Difference {
+            call,
+            what: format!("the recorded run ended after call {call}, and the replay goes on"),
+            recorded: format!("{}\n", said(&end)),
+            replayed: String::new(),
+        }),
+        ending => Outcome::Ends { call, ending, replayed: None },
+    }
 }
 
 fn compared(ending: Ending, replayed: End, calls: u64) -> Outcome {
@@ -396,4 +410,30 @@ fn context(header: &Header, player: &Arc<Player>) -> Arc<RunContext> {
     let limits: Limits = header.limits.clone();
     let durable = Arc::new(Transient::default());
     RunContext::taped(gate, facts, limits, Arc::new(Quiet), durable, Tape::Answering(player.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(ended: &str) -> End {
+        End { ended: ended.into(), report: None, said: None }
+    }
+
+    #[test]
+    fn who_was_ended_from_outside_does_not_differ_by_going_on() {
+        for ended in ["timed-out", "cancelled", "host", "quota"] {
+            let ending = || Ending::Ended(end(ended));
+            assert_eq!(goes_on(3, ending()), Outcome::Ends { call: 3, ending: ending(), replayed: None });
+            let replayed = Some(end("reported"));
+            assert_eq!(compared(ending(), end("reported"), 4), Outcome::Ends { call: 4, ending: ending(), replayed });
+        }
+        for ended in ["reported", "failed", "limit", "trapped"] {
+            let ending = || Ending::Ended(end(ended));
+            assert!(matches!(goes_on(3, ending()), Outcome::Differs(_)), "{ended}");
+            assert_eq!(compared(ending(), end(ended), 4), Outcome::Same(end(ended)));
+            let otherwise = Outcome::EndsOtherwise { recorded: end(ended), replayed: end("host") };
+            assert_eq!(compared(ending(), end("host"), 4), otherwise);
+        }
+    }
 }

@@ -45,13 +45,53 @@ pub(crate) struct Share {
     asking: tokio::sync::Mutex<()>,
 }
 
+/// What was set aside. A slice is of the day in which it was, by the database's clock: it counts there, also where it is used after midnight,
+/// and what is not used of it is given back to that day and to no other.
+#[derive(Default)]
 struct Taken {
-    day: i64,
-    cpu: Span,
-    /// Bytes set aside that are not sent yet.
-    left: u64,
-    /// The slice before.
+    /// A share for each day in which something was set aside, the oldest first: its CPU time, and those bytes that are not sent yet.
+    shares: Vec<TeamShare>,
+    /// The slice of bytes before.
     bytes: u64,
+}
+
+impl Taken {
+    fn add(&mut self, share: TeamShare) {
+        match self.shares.last_mut().filter(|last| last.day == share.day) {
+            Some(last) => {
+                last.cpu = Span(last.cpu.0.saturating_add(share.cpu.0));
+                last.bytes_out = last.bytes_out.saturating_add(share.bytes_out);
+            }
+            None => self.shares.push(share),
+        }
+    }
+
+    /// Bytes that are not sent yet.
+    fn left(&self) -> u64 {
+        self.shares.iter().fold(0, |left, share| left.saturating_add(share.bytes_out))
+    }
+
+    /// So many bytes are sent: those that were set aside first.
+    fn send(&mut self, mut bytes: u64) {
+        for share in &mut self.shares {
+            let sent = share.bytes_out.min(bytes);
+            share.bytes_out -= sent;
+            bytes -= sent;
+        }
+    }
+
+    /// What is not used of each day's where so much CPU time was used, and how much of that is beyond all that was set aside.
+    fn rest(&self, used: Span) -> (Vec<TeamShare>, Span) {
+        let mut beyond = used.0.max(0);
+        let mut rest = Vec::new();
+        for share in &self.shares {
+            let of_it = share.cpu.0.min(beyond);
+            beyond -= of_it;
+            rest.push(TeamShare { cpu: Span(share.cpu.0 - of_it), ..*share });
+        }
+        rest.retain(|share| (share.cpu.0, share.bytes_out) != (0, 0));
+        (rest, Span(beyond))
+    }
 }
 
 /// Why a run of a team does not begin.
@@ -70,20 +110,19 @@ impl Share {
     pub(crate) async fn begin(store: Arc<dyn Store>, run: &str, team: TeamOf) -> Result<Arc<Self>, NotAdmitted> {
         let most = team.quotas();
         match store.begin_team_run(run, &team.name, slice(&most, FIRST).into(), &most).await? {
-            Ok(first) => Ok(Arc::new(Self::new(store, team, most, &first))),
+            Ok(first) => Ok(Arc::new(Self::new(store, team, most, Some(first)))),
             Err(quota) => Err(used_up(&team, quota).into()),
         }
     }
 
     /// What a compensation uses is counted, and never refused: what was done is undone.
     pub(crate) fn of_undo(store: Arc<dyn Store>, team: TeamOf) -> Arc<Self> {
-        let nothing = TeamShare { day: 0, cpu: Span(0), bytes_out: 0 };
-        Arc::new(Self::new(store, team, TeamQuotas::default(), &nothing))
+        Arc::new(Self::new(store, team, TeamQuotas::default(), None))
     }
 
-    fn new(store: Arc<dyn Store>, team: TeamOf, most: TeamQuotas, first: &TeamShare) -> Self {
-        let taken = Taken { day: first.day, cpu: first.cpu, left: first.bytes_out, bytes: 0 };
-        let covered = AtomicU64::new(micros(first.cpu));
+    fn new(store: Arc<dyn Store>, team: TeamOf, most: TeamQuotas, first: Option<TeamShare>) -> Self {
+        let taken = Taken { shares: first.into_iter().collect(), bytes: 0 };
+        let covered = AtomicU64::new(first.map_or(0, |first| micros(first.cpu)));
         Self { store, team, most, covered, taken: Mutex::new(taken), asking: tokio::sync::Mutex::default() }
     }
 
@@ -103,23 +142,18 @@ impl Share {
 
     /// The run has used so much: what was set aside beyond it is given back, and what was used beyond what was set aside is counted.
     pub(crate) async fn settle(&self, used: Duration) {
-        let share = {
-            let taken = self.taken();
-            let cpu = Span(taken.cpu.0.saturating_sub(Span::from(used).0));
-            TeamShare { day: taken.day, cpu, bytes_out: taken.left }
-        };
-        if (share.cpu.0, share.bytes_out) == (0, 0) {
-            return;
+        let (rest, beyond) = self.taken().rest(used.into());
+        let mut told = Ok(());
+        for share in rest {
+            told = told.and(self.store.give_back_team_share(&self.team.name, share).await);
         }
-        // A compensation has had nothing set aside, and no day with it.
-        let told = if share.day == 0 {
-            let used = Span(share.cpu.0.saturating_neg());
-            self.store.take_team_share(&self.team.name, used, 0, &self.most).await.map(drop)
-        } else {
-            self.store.give_back_team_share(&self.team.name, share).await
-        };
+        if beyond.0 > 0 {
+            // It was used, whatever is left of the quota: all of it counts, now.
+            let counted = self.store.take_team_share(&self.team.name, beyond, 0, &TeamQuotas::default()).await;
+            told = told.and(counted.map(drop));
+        }
         if let Err(error) = told {
-            tracing::warn!(team = self.team.name, %error, "what a run of the team did not use could not be given back, and counts as used");
+            tracing::warn!(team = self.team.name, %error, "what a run of the team has used could not be settled: what was set aside for it counts as used, and nothing else");
         }
     }
 
@@ -129,7 +163,7 @@ impl Share {
             let taken = self.taken();
             let slice = taken.bytes.saturating_mul(2).clamp(FEWEST, MOST);
             let slice = self.most.bytes_out.map_or(slice, |most| slice.min(most / u64::from(PARTS)));
-            bytes.saturating_sub(taken.left).max(slice)
+            bytes.saturating_sub(taken.left()).max(slice)
         };
         let mut tries = 0;
         let share = loop {
@@ -143,10 +177,9 @@ impl Share {
             }
         };
         let mut taken = self.taken();
-        taken.day = share.day;
-        taken.left = taken.left.saturating_add(share.bytes_out);
+        taken.add(share);
         taken.bytes = wanted;
-        if taken.left < bytes {
+        if taken.left() < bytes {
             return Err(used_up(&self.team, TeamQuota::BytesOut).into());
         }
         Ok(())
@@ -158,10 +191,10 @@ impl Allowance for Share {
     async fn send(&self, bytes: u64) -> Result<(), AllowanceError> {
         // Held until it is counted: nobody else uses meanwhile what was set aside for this.
         let _asking = self.asking.lock().await;
-        if self.taken().left < bytes {
+        if self.taken().left() < bytes {
             self.take_bytes(bytes).await?;
         }
-        self.taken().left -= bytes;
+        self.taken().send(bytes);
         Ok(())
     }
 
@@ -175,9 +208,7 @@ impl Allowance for Share {
         let wanted = slice(&self.most, (used / 4).clamp(FIRST, LONGEST)) + used.saturating_sub(covered);
         let cpu = match self.store.take_team_share(&self.team.name, wanted.into(), 0, &self.most).await {
             Ok(share) if share.cpu.0 > 0 => {
-                let mut taken = self.taken();
-                taken.day = share.day;
-                taken.cpu = Span(taken.cpu.0.saturating_add(share.cpu.0));
+                self.taken().add(share);
                 micros(share.cpu)
             }
             Ok(_) => return Err(used_up(&self.team, TeamQuota::Cpu)),
@@ -213,4 +244,31 @@ fn used_up(team: &TeamOf, quota: TeamQuota) -> UsedUp {
         TeamQuota::Effects => ("effects_per_day", shown(quotas.effects_per_day.map(|n| n.to_string())), "effects"),
     };
     UsedUp { team: team.name.clone(), setting, limit, what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(day: i64, cpu: i64, bytes_out: u64) -> TeamShare {
+        TeamShare { day, cpu: Span(cpu), bytes_out }
+    }
+
+    #[test]
+    fn what_is_left_is_given_back_to_the_day_in_which_it_was_set_aside() {
+        let mut taken = Taken::default();
+        for slice in [share(1, 10, 0), share(1, 0, 100), share(2, 10, 0), share(2, 0, 200)] {
+            taken.add(slice);
+        }
+        assert_eq!((taken.shares.len(), taken.left()), (2, 300));
+        // What was set aside before midnight is used first, and counts there.
+        taken.send(30);
+        assert_eq!(taken.rest(Span(4)), (vec![share(1, 6, 70), share(2, 10, 200)], Span(0)));
+        taken.send(170);
+        assert_eq!(taken.rest(Span(14)), (vec![share(2, 6, 100)], Span(0)));
+        taken.send(100);
+        assert_eq!(taken.rest(Span(20)), (Vec::new(), Span(0)));
+        assert_eq!(taken.rest(Span(25)), (Vec::new(), Span(5)), "what was used beyond it is of no day yet");
+        assert_eq!(Taken::default().rest(Span(7)), (Vec::new(), Span(7)), "an undo has nothing set aside");
+    }
 }

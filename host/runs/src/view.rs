@@ -55,7 +55,7 @@ pub struct RunView {
     pub cancelled_by: Option<String>,
     /// How far it is, as its host said last.
     pub progress: Option<Value>,
-    /// What the person noted who settled it.
+    /// What the person noted who settled it; or why a person has to: whoever alone could have gone on undoing it is gone.
     pub note: Option<String>,
     /// What stood in its slots, and what it was granted there.
     pub slots: Vec<SlotView>,

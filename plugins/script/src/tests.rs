@@ -28,6 +28,10 @@ fn values_come_as_they_are() {
         ("new Date(1500)", Js::Instant(1_500_000)),
         ("[1, [null]]", Js::List(vec![Js::Number(1.0), Js::List(vec![Js::Null])])),
         ("({ a: 1 })", Js::object([("a", Js::Number(1.0))])),
+        // A Proxy is what it stands for.
+        ("new Proxy([1, 2], {})", Js::List(vec![Js::Number(1.0), Js::Number(2.0)])),
+        ("new Proxy(new Proxy([1], {}), {})", Js::List(vec![Js::Number(1.0)])),
+        ("new Proxy({ a: 1 }, {})", Js::object([("a", Js::Number(1.0))])),
     ] {
         assert_eq!(taken(script), Ok(expected), "{script}");
     }
@@ -45,6 +49,7 @@ fn what_is_no_value_is_refused_and_a_prototype_is_no_argument() {
         ("({ get x() { throw new Error('of its own') } })", "of its own"),
         ("(() => { const a = []; a.length = 2 ** 32 - 1; return a })()", "elements"),
         ("new Proxy([], { get: (target, name) => name === 'length' ? 1.5 : 0 })", "elements"),
+        ("(() => { const gone = Proxy.revocable([], {}); gone.revoke(); return gone.proxy })()", "could not be read"),
     ] {
         assert!(taken(script).unwrap_err().contains(why), "{script}: {:?}", taken(script));
     }

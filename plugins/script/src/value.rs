@@ -11,7 +11,7 @@ use rquickjs::{Array, BigInt, Ctx, IntoAtom, Object, TypedArray, Value};
 /// How deep a value may be: what is deeper goes in circles, or wants to.
 const DEPTH: usize = 64;
 /// How many elements an array may have that is handed to the host.
-const LONGEST: usize = 10_000_000;
+const LONGEST: u32 = 10_000_000;
 /// The largest whole number that JavaScript's numbers tell from its neighbours.
 const SAFE: i64 = (1 << 53) - 1;
 
@@ -99,15 +99,15 @@ impl Js {
                 )
                 .hint("text.toWellFormed() puts U+FFFD in its place")
             })?)
-        } else if let Some(array) = value.as_array() {
+        } else if let Some(array) = array_of(value).map_err(broken)? {
             // Its length is the script's own word for it, and need not be a small whole number (a Proxy's can be anything).
-            let length: Value<'js> = array.as_object().get("length").map_err(broken)?;
+            let length: Value<'js> = array.get("length").map_err(broken)?;
             let length = length.as_number().filter(|length| length.fract() == 0.0 && *length >= 0.0);
             let length = match length {
-                Some(length) if length <= LONGEST as f64 => length as usize,
+                Some(length) if length <= LONGEST as f64 => length as u32,
                 _ => return Err(Error::new(format!("an array has more than {LONGEST} elements, or no length"))),
             };
-            let mut list = Vec::with_capacity(length.min(1024));
+            let mut list = Vec::with_capacity(length.min(1024) as usize);
             for place in 0..length {
                 let item: Value<'js> = array.get(place).map_err(broken)?;
                 list.push(Self::take_at(&item, depth + 1)?);
@@ -233,6 +233,16 @@ impl Js {
             }
         }
     }
+}
+
+/// An array, as the object that it is. To a script a Proxy of an array is one; the engine calls it none, and its members would be taken for an
+/// object's.
+fn array_of<'v, 'js>(value: &'v Value<'js>) -> rquickjs::Result<Option<&'v Object<'js>>> {
+    let mut target = value.clone();
+    while let Some(proxy) = target.as_proxy() {
+        target = proxy.target()?.into_value();
+    }
+    Ok(value.as_object().filter(|_| target.is_array()))
 }
 
 /// A member of its own, whatever a script has hung on the prototype (and `__proto__` is a name like any other).

@@ -93,7 +93,8 @@ pub enum Event<'e> {
     Dropped,
     /// The stream that it gave offered these to the guest, at once.
     Items(Vec<Value>),
-    /// The same of a stream of bytes. Secrets are masked; a secret's beginning at the end of a piece comes with the next one.
+    /// The same of a stream of bytes. Secrets are masked; what may be a secret's beginning at the end of a piece comes with the next one, or with
+    /// the end of the stream.
     Bytes(&'e [u8]),
     /// The stream that it gave ended by itself.
     Ended,

@@ -84,18 +84,21 @@ impl Tap {
 
     /// The stream ended.
     pub fn ended(&mut self) {
-        if let Some(rest) = self.masker.take().map(StreamMasker::finish).filter(|rest| !rest.is_empty()) {
-            self.record.note(self.call, Event::Bytes(&rest));
-        }
+        self.rest();
         self.record.note(self.call, Event::Ended);
     }
 
     /// The stream goes to another call.
     pub fn handed_on(&mut self) {
+        self.rest();
+        self.record.note(self.call, Event::HandedOn);
+    }
+
+    /// What was held back, because it could have become a secret: the guest has seen it.
+    fn rest(&mut self) {
         if let Some(rest) = self.masker.take().map(StreamMasker::finish).filter(|rest| !rest.is_empty()) {
             self.record.note(self.call, Event::Bytes(&rest));
         }
-        self.record.note(self.call, Event::HandedOn);
     }
 
     /// The future resolved.
@@ -104,6 +107,13 @@ impl Tap {
             Ok(value) => self.record.note(self.call, Event::Outcome(Ok(&super::shown(value)))),
             Err(error) => self.record.note(self.call, Event::Outcome(Err(error))),
         }
+    }
+}
+
+/// The guest dropped the stream before its end, or the run ended.
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.rest();
     }
 }
 
@@ -146,5 +156,65 @@ impl AsyncRead for Hashed {
 impl Drop for Hashed {
     fn drop(&mut self) {
         self.tell(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::Asked;
+    use rota_telemetry::Secret;
+    use std::sync::Mutex;
+    use wasmtime_wasi::WasiCtxBuilder;
+
+    /// The texts of all pieces, and the names of what else happens.
+    #[derive(Default)]
+    struct Kept(Mutex<String>);
+
+    impl Record for Kept {
+        fn call(&self, _: &Asked) -> u64 {
+            1
+        }
+
+        fn note(&self, _: u64, event: Event<'_>) {
+            let said = match event {
+                Event::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                other => format!("<{other:?}>"),
+            };
+            self.0.lock().unwrap().push_str(&said);
+        }
+
+        fn prepare(&self, _: &mut WasiCtxBuilder) {}
+    }
+
+    fn kept(pieces: &[&str], end: fn(Tap)) -> String {
+        let record = Arc::new(Kept::default());
+        let mut tap = Tap { record: record.clone(), call: 1, masker: None };
+        for piece in pieces {
+            tap.bytes(piece.as_bytes());
+        }
+        end(tap);
+        let kept = record.0.lock().unwrap();
+        kept.clone()
+    }
+
+    fn ended(mut tap: Tap) {
+        tap.ended();
+    }
+
+    fn handed_on(mut tap: Tap) {
+        tap.handed_on();
+    }
+
+    #[test]
+    fn what_could_have_become_a_secret_is_kept_however_a_stream_ends_and_a_secret_never() {
+        let _secret = Secret::new("c4nary-of-tape");
+        let ends = [(ended as fn(Tap), "<Ended>"), (handed_on as fn(Tap), "<HandedOn>"), (drop::<Tap> as fn(Tap), "")];
+        for (end, said) in ends {
+            assert_eq!(kept(&["x c4nary-", "of-t"], end), format!("x c4nary-of-t{said}"));
+            assert_eq!(kept(&["x c4nary-", "of-", "tape"], end), format!("x ***{said}"));
+            assert_eq!(kept(&["x c4nary-of-tape c4n"], end), format!("x *** c4n{said}"));
+            assert_eq!(kept(&[], end), said);
+        }
     }
 }

@@ -64,7 +64,7 @@ Ends with status 0 where nothing differs, 1 where something does. A run is recor
         /// Stop before this call, and show the calls so far
         #[arg(long, value_name = "CALL", value_parser = clap::value_parser!(u64).range(1..))]
         until: Option<u64>,
-        /// The attempt whose recording is replayed [default: the last that was recorded]
+        /// The attempt of the run whose recording is replayed; a file is of one [default: the last that was recorded]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         attempt: Option<u32>,
     },

@@ -136,7 +136,7 @@ pub struct RunRow {
     pub dropped_log_lines: u64,
     /// How far it is, JSON.
     pub progress: Option<String>,
-    /// What the person noted who settled it.
+    /// What the person noted who settled it; or why a person has to: whoever alone could have gone on undoing it is gone.
     pub note: Option<String>,
 }
 

@@ -32,6 +32,8 @@ impl Op for Prune {
         let list = json!(runs.iter().map(|run| json!({ "run": run })).collect::<Vec<_>>()).to_string();
         if !runs.is_empty() {
             forget(session, &list).await?;
+        } else {
+            self.forget_counted(session).await?;
         }
         self.forget_the_rest(session, old, now.0.saturating_sub(LINGER.0)).await?;
         Ok(runs.len() as u64)
@@ -71,6 +73,21 @@ impl Prune {
             )
             .await?;
         rows.iter().map(|row| row.text("id")).collect()
+    }
+
+    /// That runs were counted for their teams which are on record no more: a host of the version before forgets a run, and knows no teams.
+    async fn forget_counted(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
+        session
+            .run(
+                sql!(
+                    "delete from rota.team_runs where run in (
+                       select t.run from rota.team_runs t
+                       where not exists (select 1 from rota.runs r where r.id = t.run) limit $1)"
+                ),
+                args![self.batch],
+            )
+            .await?;
+        Ok(())
     }
 
     async fn forget_the_rest(&self, session: &mut Session<'_>, old: i64, gone: i64) -> Result<(), StoreError> {

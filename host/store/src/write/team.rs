@@ -3,7 +3,8 @@
 //! A run has CPU time and bytes set aside before it uses them, a slice at a time, and gives back what is left. A host that vanishes
 //! gives back nothing: what was set aside for its runs counts as used until the day ends. So no quota is gone over, whatever happens.
 //!
-//! All of this comes first in what is committed together ([`Op::ORDER`]), so that the row of a team is locked before leases are.
+//! Of what is committed together, the rows of its teams are locked first and in the order of their names ([`lock`], [`Op::team`]), before
+//! leases are: so no two hosts wait for each other.
 
 use super::effect::BeginEffect;
 use crate::StoreError;
@@ -99,6 +100,11 @@ impl Used {
     }
 }
 
+/// Lock what a team has used today, until what is committed together is.
+pub(crate) async fn lock(session: &mut Session<'_>, team: &str) -> Result<(), StoreError> {
+    Used::lock(session, team).await.map(drop)
+}
+
 /// An effect of a run of a team is about to happen; none where the team has had all that it may have today.
 pub(crate) struct BeginTeamEffect {
     pub(crate) effect: BeginEffect,
@@ -109,6 +115,10 @@ pub(crate) struct BeginTeamEffect {
 impl Op for BeginTeamEffect {
     type Answer = Option<u64>;
     const ORDER: u8 = 0;
+
+    fn team(&self) -> Option<&str> {
+        Some(&self.team)
+    }
 
     async fn apply(&self, session: &mut Session<'_>) -> Result<Option<u64>, StoreError> {
         let used = Used::lock(session, &self.team).await?;
@@ -137,6 +147,10 @@ pub(crate) struct BeginTeamRun {
 impl Op for BeginTeamRun {
     type Answer = Result<TeamShare, TeamQuota>;
     const ORDER: u8 = 0;
+
+    fn team(&self) -> Option<&str> {
+        Some(&self.team)
+    }
 
     async fn apply(&self, session: &mut Session<'_>) -> Result<Self::Answer, StoreError> {
         let used = Used::lock(session, &self.team).await?;
@@ -174,6 +188,10 @@ impl Op for TakeShare {
     type Answer = TeamShare;
     const ORDER: u8 = 0;
 
+    fn team(&self) -> Option<&str> {
+        Some(&self.team)
+    }
+
     async fn apply(&self, session: &mut Session<'_>) -> Result<TeamShare, StoreError> {
         let used = Used::lock(session, &self.team).await?;
         let wanted = TeamShare { day: 0, cpu: self.cpu, bytes_out: self.bytes_out };
@@ -192,6 +210,10 @@ pub(crate) struct GiveBack {
 impl Op for GiveBack {
     type Answer = ();
     const ORDER: u8 = 0;
+
+    fn team(&self) -> Option<&str> {
+        Some(&self.team)
+    }
 
     async fn apply(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
         session

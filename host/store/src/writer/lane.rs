@@ -4,9 +4,9 @@ use super::spool::{self, Late, Spool};
 use super::{Connector, Message, PATIENCE, Waiting, Write};
 use crate::rows::Hint;
 use crate::session::{Engine, Session, Shared};
-use crate::write::{late, logs};
+use crate::write::{late, logs, team};
 use crate::{NewLogLine, StoreError};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -353,6 +353,14 @@ async fn apply(
     lines: &Lines,
     lost_lines: &HashMap<Arc<str>, u64>,
 ) -> Result<(), Failure> {
+    // One by itself locks no second team. (SQLite has one writer.)
+    if session.engine() == Engine::Postgres && writes.len() > 1 {
+        let teams: BTreeSet<String> = writes.iter().filter_map(|write| write.team()).map(str::to_owned).collect();
+        for name in &teams {
+            let locked = team::lock(session, name).await;
+            check(session, locked.err())?;
+        }
+    }
     // Lines are written first: whoever waits for a flush waits for those that came before.
     if !lines.is_empty() {
         let written = logs::lines(session, lines).await;

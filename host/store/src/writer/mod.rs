@@ -74,6 +74,11 @@ pub(crate) trait Op: Send + Sync + Sized + 'static {
         false
     }
 
+    /// The team whose row it locks, if it does. Hosts share these rows: those of all that is committed together are locked first, in one order.
+    fn team(&self) -> Option<&str> {
+        None
+    }
+
     /// What is delivered later where the place is away now, and what is answered for that; none where the answer is needed to go on.
     fn late(&self) -> Option<(Late, Self::Answer)> {
         None
@@ -87,6 +92,7 @@ trait Write: Any + Send {
     /// What it answered, where that is an error.
     fn error(&self) -> Option<StoreError>;
     fn order(&self) -> (u8, TypeId);
+    fn team(&self) -> Option<&str>;
     fn patience(&self) -> Duration;
     fn is_one_statement(&self) -> bool;
     /// Whether it and the others are all of a kind that writes by one statement.
@@ -130,6 +136,10 @@ impl<O: Op> Write for Waiting<O> {
 
     fn order(&self) -> (u8, TypeId) {
         (O::ORDER, TypeId::of::<O>())
+    }
+
+    fn team(&self) -> Option<&str> {
+        self.op.team()
     }
 
     fn patience(&self) -> Duration {

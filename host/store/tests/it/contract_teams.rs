@@ -6,7 +6,7 @@ use crate::support;
 use futures::future::join_all;
 use rota_authority::{EffectRecord, LedgerError, UsedUp};
 use rota_protocol::{Span, WaitReason};
-use rota_store::{NewRun, RunState, TeamQuota, TeamQuotas, TeamShare, TeamUsage, team_key};
+use rota_store::{Keep, NewRun, RunState, TeamQuota, TeamQuotas, TeamShare, TeamUsage, team_key};
 use std::time::Duration;
 use support::{Place, World, contract, run, with_key};
 
@@ -141,6 +141,35 @@ contract! {
         assert_eq!((usage.runs, usage.cpu, usage.bytes_out), (25, Span::seconds(25), 250));
     }
 
+    /// Each host commits together what comes together, here for many teams, in the order in which it comes.
+    async fn two_hosts_that_count_for_many_teams_at_once_never_wait_for_each_other(world) {
+        const TEAMS: usize = 20;
+        let other = world.another().await;
+        let stores = [world.store.clone(), other.clone()];
+        let most = TeamQuotas::default();
+        for _ in 0..10 {
+            join_all((0..2 * TEAMS).map(|n| {
+                let store = stores[n % 2].clone();
+                // What comes first for one comes last for the other.
+                let team = if n % 2 == 0 { n / 2 } else { TEAMS - 1 - n / 2 };
+                async move { store.take_team_share(&format!("team-{team:02}"), Span(1), 1, &most).await.unwrap() }
+            }))
+            .await;
+        }
+        let teams: Vec<String> = (0..TEAMS).map(|team| format!("team-{team:02}")).collect();
+        let usage = world.store.team_usage(&teams).await.unwrap();
+        assert!(usage.len() == TEAMS && usage.iter().all(|team| (team.cpu, team.bytes_out) == (Span(20), 20)), "{usage:?}");
+        let Place::Postgres(database) = &world.place else { return };
+        // What a connection has counted is known at the latest when it is closed.
+        world.store.close().await;
+        other.close().await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let found = "select deadlocks from pg_stat_database where datname = current_database()";
+        let mut connection = database.connect().await.unwrap();
+        let deadlocks: i64 = sqlx::query_scalar(found).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(deadlocks, 0, "one of the two was ended for the other's sake, and did it again");
+    }
+
     async fn effects_of_many_runs_on_two_hosts_keep_to_the_quota(world) {
         let other = world.another().await;
         let (here, there) = (world.worker("here").await, support::Worker::on(other.clone(), "there").await);
@@ -191,6 +220,23 @@ contract! {
         assert_eq!(world.store.reap().await.unwrap().len(), 1);
         assert_eq!(here.claims(4).await, ["3"]);
         assert_eq!(used(world).await.at_once, 2);
+    }
+
+    /// A host of the version before forgets runs, and knows nothing of their having been counted.
+    async fn that_a_run_was_counted_is_forgotten_after_the_run_whoever_forgot_that(world) {
+        let held = world.begun(run("p")).await;
+        assert!(begins(world, &held.id, &runs(9)).await.is_ok());
+        for n in 0..3 {
+            assert!(begins(world, &format!("forgotten-{n}"), &runs(9)).await.is_ok());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let all = Keep { age: Span(i64::MAX), per_job: u32::MAX };
+        for (left, file) in [(4, "before"), (2, "first"), (1, "second"), (1, "third")] {
+            let summary = world.store.backup(&folder.path().join(file)).await.unwrap();
+            assert!(summary.rows.contains(&("team_runs".into(), left)), "{file}: {summary:?}");
+            assert_eq!(world.store.prune(&all, 2).await.unwrap(), 0);
+        }
+        assert_eq!(used(world).await.runs, 4, "they were counted");
     }
 
     async fn a_backup_has_what_teams_used(world) {

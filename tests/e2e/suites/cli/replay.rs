@@ -295,6 +295,8 @@ async fn what_cannot_be_replayed_is_told() {
     let copy = file.with_file_name("copy");
     std::fs::write(&copy, &whole).unwrap();
     assert_eq!(replay(&rota, &[copy.to_str().unwrap()], 0).await["result"], "same");
+    let other = ["runs", "replay", copy.to_str().unwrap(), "--attempt", "2"];
+    refused(&rota, &other, 2, &["the recording of one attempt", "--attempt 2"]).await;
     // All was flushed, and its end never written.
     std::fs::write(&copy, &whole[..whole.len() - 2]).unwrap();
     assert_eq!(replay(&rota, &[copy.to_str().unwrap()], 0).await["result"], "same");
