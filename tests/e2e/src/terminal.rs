@@ -33,9 +33,10 @@ impl Terminal {
         for argument in arguments {
             line.push_str(&format!(" {}", quoted(argument)));
         }
-        // Its end is seen, with its status.
+        // Its end is seen, with its status. A Ctrl-C reaches this shell as well: without a trap it would end when the command does, and the
+        // terminal with it.
         let line = format!(
-            "cd {} && ({}); echo \"ended: $?\"; exec sleep 1000",
+            "trap : INT; cd {} && ({}); echo \"ended: $?\"; exec sleep 1000",
             quoted(&rota.path("work").display().to_string()),
             line.replacen("exec ", "", 1)
         );
@@ -62,7 +63,9 @@ impl Terminal {
     pub async fn types(&mut self, text: &str) -> anyhow::Result<()> {
         let before = self.shown().await?;
         self.seen = before.len();
-        self.tmux(&["send-keys", "-t", "it", "-l", "--", text]).await?;
+        // A semicolon at the end would be tmux's own, between two of its commands, unless a backslash stands before it.
+        let literal = text.strip_suffix(';').map(|rest| format!("{rest}\\;"));
+        self.tmux(&["send-keys", "-t", "it", "-l", "--", literal.as_deref().unwrap_or(text)]).await?;
         // Until it is there: whoever waits for a prompt next must not see the one before.
         let began = Instant::now();
         while !text.is_empty() && self.shown().await? == before && began.elapsed() < LONGEST {

@@ -56,7 +56,6 @@ fn error(statement: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
 async fn variables_functions_and_sessions_last_from_statement_to_statement() {
     let rota = rota();
     let database = fresh("shell_lasts", ORDERS).await;
@@ -75,7 +74,8 @@ _.length + args.more\n\
 x = `a\n${ '}' }`\n\
 var y = `a\n${ '}' }`\n\
 y\n";
-    let all = told(&rota, 0, &["--bind", &bind, "--arg", "more=5", "--keep-going"], input).await;
+    // A name that is not declared cannot be written to: that statement fails, which the shell ends with.
+    let all = told(&rota, 1, &["--bind", &bind, "--arg", "more=5", "--keep-going"], input).await;
     let states: Vec<&str> = all[..all.len() - 1].iter().map(|it| it["state"].as_str().unwrap()).collect();
     assert_eq!(states.iter().filter(|state| **state == "failed").count(), 1, "{all:#?}");
     assert_eq!(output(&all[4]), ["[1, 3, 6, 7]"], "{:#}", all[4]);
@@ -121,7 +121,6 @@ async fn a_statement_that_fails_ends_a_pipe_unless_told_and_never_the_session() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
 async fn effects_are_agreed_to_and_held_to_what_was_planned() {
     let rota = rota();
     let database = fresh("shell_held", ORDERS).await;
@@ -152,16 +151,26 @@ await db.execute('insert into made values ($1)', [list.get('a') * 100 + date.get
     assert_eq!(total().await, 64);
     assert_eq!(number(&database, "select max(n)::bigint from made").await, 205);
     // What the plan did not show is not let through, whatever a statement or one before it does.
-    for sly in [
-        "if (!isPlan) await db.execute('delete from orders')\n",
-        "for (let n = isPlan ? 1 : 0; n < 2; n++) await db.execute('update orders set total = 1')\n",
-        "var values = isPlan ? [1] : [2]; await db.execute('update orders set total = $1', values)\n",
-        "Object.defineProperty(globalThis, 'trap', { enumerable: true, get() { db.execute('delete from orders'); return 1 } })\n1\n1\n",
+    for (sly, first) in [
+        ("if (!isPlan) await db.execute('delete from orders')\n", 11),
+        // The first of the two was agreed to, and is done; the second was not.
+        (
+            "for (let n = isPlan ? 1 : 0; n < 2; n++) await db.execute('update orders set total = total + 1 where id = 1')\n",
+            12,
+        ),
+        ("var values = isPlan ? [1] : [2]; await db.execute('update orders set total = $1', values)\n", 12),
     ] {
         let said = piped(&rota, &[&yes[..], &["--keep-going"]].concat(), sly).await;
-        assert_ne!(said.status, Some(0), "{sly}: {said:?}");
+        assert_eq!(said.status, Some(3), "{sly}: {said:?}");
         assert_eq!(number(&database, "select count(*) from orders where total > 2").await, 3, "{sly}: {said:?}");
+        let now = number(&database, "select total::bigint from orders where id = 1").await;
+        assert_eq!(now, first, "{sly}: {said:?}");
     }
+    // What a variable does while it is looked at is no statement's, and nobody agreed to it. (Where it is shown, it is the statement's.)
+    let trap = "Object.defineProperty(globalThis, 'trap', { enumerable: true, get() { db.execute('delete from orders'); return 1 } }); 1\n1\n1\n";
+    let all = told(&rota, 0, &[&yes[..], &["--keep-going"]].concat(), trap).await;
+    assert_eq!(all.last().unwrap()["effects"], serde_json::json!([]), "{all:#?}");
+    assert_eq!(number(&database, "select count(*) from orders").await, 4, "{all:#?}");
     // Only planned, nothing is done; and what is read is read.
     let all =
         told(&rota, 0, &[&yes[..], &["--plan"]].concat(), "delete from orders;\nselect count(*) from orders;\n").await;
@@ -291,7 +300,6 @@ async fn secrets_are_masked_and_a_terminal_is_not_steered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
 async fn what_is_registered_is_undone_when_the_session_is_cancelled() {
     let rota = rota();
     let database = fresh("shell_undo", ORDERS).await;
@@ -329,7 +337,6 @@ async fn at_terminal(rota: &Rota, arguments: &[&str]) -> Terminal {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
 async fn at_a_terminal_lines_are_completed_continued_and_remembered() {
     let rota = rota();
     let database = fresh("shell_terminal", "create table customers_of_old (id int, favourite text)").await;
@@ -379,7 +386,6 @@ async fn at_a_terminal_lines_are_completed_continued_and_remembered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
 async fn ctrl_c_stops_the_statement_on_the_server_and_keeps_the_session() {
     let rota = rota();
     let database = fresh("shell_stopped", "").await;
@@ -419,7 +425,6 @@ async fn ctrl_c_stops_the_statement_on_the_server_and_keeps_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
 async fn at_a_terminal_effects_are_asked_for() {
     let rota = rota();
     let database = fresh("shell_asks", ORDERS).await;
@@ -461,7 +466,6 @@ async fn at_a_terminal_effects_are_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
 async fn cancelled_from_elsewhere_it_ends_and_the_terminal_is_as_before() {
     let rota = rota();
     let database = fresh("shell_cancelled", "").await;
