@@ -466,6 +466,31 @@ async fn at_a_terminal_effects_are_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_grant_is_asked_for_with_what_was_registered_to_undo_before_it() {
+    let rota = rota();
+    let database = fresh("shell_widened", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    let mut terminal = at_terminal(&rota, &["--bind", &bind]).await;
+    let undo = "const it = await compensate('zero', async () => { await db.execute('update orders set total = 0') })";
+    terminal.enters(undo).await.unwrap();
+    terminal.waits_at("rota>").await.unwrap();
+    terminal.enters("\\grant database=write").await.unwrap();
+    terminal.shows("`zero`, which was registered before").await.unwrap();
+    terminal.enters("n").await.unwrap();
+    terminal.shows("nothing was granted").await.unwrap();
+    // What is dismissed has nothing of it.
+    terminal.enters("await it.dismiss()").await.unwrap();
+    terminal.waits_at("rota>").await.unwrap();
+    terminal.enters("\\grant database=write").await.unwrap();
+    terminal.shows("for the rest of this session? [y/N]").await.unwrap();
+    terminal.enters("n").await.unwrap();
+    terminal.shows("nothing was granted").await.unwrap();
+    terminal.presses("C-d").await.unwrap();
+    terminal.shows("ended: 0").await.unwrap();
+    assert_eq!(number(&database, "select sum(total) from orders").await, 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cancelled_from_elsewhere_it_ends_and_the_terminal_is_as_before() {
     let rota = rota();
     let database = fresh("shell_cancelled", "").await;

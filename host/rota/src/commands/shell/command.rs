@@ -178,8 +178,17 @@ async fn grant(session: &mut Session, text: &str, args: &ShellArgs, question: Qu
     };
     let binding = session.grants.iter().find(|grant| grant.slot == *slot).map(|grant| grant.binding.clone());
     let words = accesses.join(" + ");
-    let asks =
-        format!("grant {words} on {slot} ({}) for the rest of this session?", safe(&binding.unwrap_or_default()));
+    // It was agreed to while less was granted, and what is granted now is there for it as well.
+    let registered = session.record().await?.compensations.into_iter().filter(|it| it.status == "registered");
+    let registered: Vec<String> = registered.map(|it| format!("`{}`", safe(&it.name))).collect();
+    let undoing = match registered.len() {
+        0 => String::new(),
+        _ => format!(", and for {}, which was registered before to undo what was done", registered.join(", ")),
+    };
+    let asks = format!(
+        "grant {words} on {slot} ({}) for the rest of this session{undoing}?",
+        safe(&binding.unwrap_or_default())
+    );
     let agreed = match question {
         _ if args.yes => true,
         Some(ask) => ask(&asks),

@@ -173,6 +173,13 @@ impl Session {
         }
     }
 
+    /// Let nothing happen until the next statement, whatever is granted by then.
+    pub(super) fn hold_still(&self) {
+        if let Some(run) = self.doing.context() {
+            run.gate.hold((!self.unplanned).then(Vec::new));
+        }
+    }
+
     /// The planning guest, with the variables of the other.
     async fn planner(&mut self, variables: &Value) -> Result<(), Fault> {
         if self.planning.is_none() {
