@@ -82,6 +82,20 @@ impl Terminal {
         self.tmux(&["send-keys", "-t", "it", key]).await.map(drop)
     }
 
+    /// Send the command a signal: `TERM`, `INT`.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub async fn signals(&self, signal: &str) -> anyhow::Result<()> {
+        let shell = self.tmux(&["display-message", "-p", "-t", "it", "#{pane_pid}"]).await?;
+        let shell = shell.trim();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"))?;
+        let child = children.split_whitespace().next().context("the command has ended")?;
+        let status = Command::new("kill").args(["-s", signal, child]).status().await?;
+        ensure!(status.success(), "kill -s {signal} {child}: {status}");
+        Ok(())
+    }
+
     /// Type a line.
     ///
     /// # Errors

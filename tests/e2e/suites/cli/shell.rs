@@ -491,6 +491,44 @@ async fn a_grant_is_asked_for_with_what_was_registered_to_undo_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn told_to_end_while_it_asks_it_does_nothing_and_ends() {
+    let rota = rota();
+    let database = fresh("shell_told", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    let mut terminal = at_terminal(&rota, &["--bind", &bind, "--grant", "database=read,write"]).await;
+    terminal.enters("delete from orders;").await.unwrap();
+    terminal.shows("run this effect? [y/N]").await.unwrap();
+    terminal.signals("TERM").await.unwrap();
+    // Nobody answers.
+    terminal.shows("ended: 130").await.unwrap();
+    assert_eq!(number(&database, "select count(*) from orders").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interruption_between_the_plan_and_what_is_done_stops_it() {
+    let rota = rota();
+    let database = fresh("shell_between", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    let mut terminal = at_terminal(&rota, &["--bind", &bind, "--grant", "database=read,write"]).await;
+    terminal.enters("delete from orders;").await.unwrap();
+    terminal.shows("run this effect? [y/N]").await.unwrap();
+    terminal.signals("INT").await.unwrap();
+    // Whatever is answered after that.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    terminal.enters("y").await.unwrap();
+    terminal.shows("stopped").await.unwrap();
+    assert_eq!(number(&database, "select count(*) from orders").await, 3);
+    // The session is there, and so is the next statement.
+    terminal.waits_at("rota>").await.unwrap();
+    terminal.enters("delete from orders;").await.unwrap();
+    terminal.shows("run this effect? [y/N]").await.unwrap();
+    terminal.enters("y").await.unwrap();
+    terminal.shows("3 rows touched").await.unwrap();
+    terminal.presses("C-d").await.unwrap();
+    terminal.shows("ended: 0").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cancelled_from_elsewhere_it_ends_and_the_terminal_is_as_before() {
     let rota = rota();
     let database = fresh("shell_cancelled", "").await;
