@@ -280,6 +280,20 @@ async fn a_session_is_talked_with_by_a_shell_and_by_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_looks_like_a_secret_is_neither_on_record_nor_saved() {
+    let rota = rota();
+    let input = "var password = 'hunter2'\nprint(password.length, args.token.length)\n\\save quiet\n";
+    let all = told(&rota, 0, &["--arg", "token=hunter2"], input).await;
+    assert_eq!((output(&all[1]), &all[2]["left_out"]), (vec!["7 7"], &1.into()), "{all:#?}");
+    let source = std::fs::read_to_string(rota.path("work/quiet/procedure.js")).unwrap();
+    assert!(!source.contains("hunter2") && source.contains("A statement is left out here"), "{source}");
+    let logs = rota.run(&["runs", "logs", "last"]).await.unwrap();
+    assert!(!logs.all().contains("hunter2") && logs.stdout.contains("held a secret"), "{logs:?}");
+    let shown = rota.json(&["runs", "show", "last"]).await.unwrap();
+    assert!(!shown["report"].to_string().contains("hunter2"), "{shown:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_masked_and_a_terminal_is_not_steered() {
     let rota = rota();
     let database = fresh("shell_secret", "").await;
