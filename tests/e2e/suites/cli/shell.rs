@@ -197,8 +197,11 @@ async fn without_a_grant_nothing_is_changed_and_the_denial_names_it() {
     assert_eq!((&all[3]["state"], number(&database, "select count(*) from orders").await), (&"done".into(), 3));
     // Granted in the session, it goes; and it is on record.
     let input = "\\grant database=write\ndelete from orders where id = 3;\n";
-    let said = piped(&rota, &["--bind", &bind], input).await;
-    assert!(said.status == Some(2) && said.stdout.contains("--yes"), "{said:?}");
+    // Nobody is there to agree: denied, with what to give.
+    let all = told(&rota, 3, &["--bind", &bind], input).await;
+    assert!(error(&all[0]).starts_with("denied") && error(&all[0]).contains("--yes"), "{all:#?}");
+    assert!(error(&all[0]).contains("--grant database=read,write when"), "{all:#?}");
+    assert_eq!((all.len(), number(&database, "select count(*) from orders").await), (2, 3), "{all:#?}");
     let all = told(&rota, 0, &["--bind", &bind, "--yes"], input).await;
     assert_eq!(number(&database, "select count(*) from orders").await, 2, "{all:#?}");
     let id = all.last().unwrap()["run"]["id"].as_str().unwrap().to_owned();

@@ -13,6 +13,8 @@ pub(super) enum Told {
     Said(String),
     /// Show this: for people, for programs.
     Object(String, Value),
+    /// Nobody is there to agree to it: what was not done, and what to give instead.
+    Unagreed(String, String),
     /// Leave.
     Leave,
 }
@@ -193,9 +195,13 @@ async fn grant(session: &mut Session, text: &str, args: &ShellArgs, question: Qu
         _ if args.yes => true,
         Some(ask) => ask(&asks),
         None => {
-            return Err(usage(format!(
-                "nobody is there to agree to it: give --grant {slot}=... when the shell is begun, or --yes"
-            )));
+            let known = session.grants.iter().find(|grant| grant.slot == *slot);
+            let all: Vec<&str> =
+                known.into_iter().flat_map(|grant| &grant.accesses).chain(accesses).map(String::as_str).collect();
+            return Ok(Told::Unagreed(
+                format!("nothing was granted: {words} on {slot} has to be agreed to, and nobody is there to do it"),
+                format!("give --yes, or --grant {slot}={} when the shell is begun", all.join(",")),
+            ));
         }
     };
     if !agreed {

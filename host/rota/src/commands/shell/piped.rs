@@ -106,6 +106,20 @@ pub(super) async fn talk(
                 Ok(Told::Leave) => break,
                 Ok(Told::Said(text)) if printing.human() => crate::commands::print(&text)?,
                 Ok(Told::Said(_)) => {}
+                Ok(Told::Unagreed(message, hint)) => {
+                    if printing.human() {
+                        eprintln!("{}", report::failure("denied", &message, Some(&hint)));
+                    } else {
+                        let error = json!({ "kind": "denied", "message": message, "hint": hint });
+                        print_json(&json!({ "run": session.doing.id, "error": error }))?;
+                    }
+                    if status == 0 {
+                        status = DENIED;
+                    }
+                    if !args.keep_going {
+                        break;
+                    }
+                }
                 Ok(Told::Object(human, object)) => {
                     if printing.human() {
                         crate::commands::print(&human)?

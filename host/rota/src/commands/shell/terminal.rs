@@ -150,6 +150,11 @@ async fn act(
         let mut question = |text: &str| editor.ask(text, told_to_quit);
         return Ok(match command::told(session, text, args, Some(&mut question)).await? {
             Told::Leave => Goes::Away,
+            // Somebody is, here.
+            Told::Unagreed(message, hint) => {
+                eprintln!("{}", report::failure("denied", &message, Some(&hint)));
+                Goes::ToPrompt
+            }
             Told::Said(text) | Told::Object(text, _) => {
                 crate::commands::print(&text)?;
                 Goes::On
