@@ -4,7 +4,9 @@ use crate::rota;
 use rota_testbed::{Database, Postgres, eventually};
 use rota_tests::{Rota, Said, Terminal};
 use serde_json::Value;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const ORDERS: &str = "create table orders (id int primary key, total int); insert into orders select i, i * 10 from generate_series(1, 3) i";
@@ -255,6 +257,26 @@ select 1 as one;\n"
     assert_eq!((output(&all[9]), &all[10]["tables"][0]["rows"]), (vec!["kept"], &serde_json::json!([[1]])), "{all:#?}");
     assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     assert_eq!(slow(&database).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_ends_the_session_and_leaves_none_behind() {
+    let rota = rota();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rota"))
+        .arg("shell")
+        .env_clear()
+        .envs(rota.environment())
+        .current_dir(rota.path("work"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(b"1\n2\n").unwrap();
+    assert!(!child.wait().unwrap().success());
+    let runs = rota.json(&["runs", "list"]).await.unwrap();
+    assert_eq!(runs[0]["status"], "succeeded", "{runs:#}");
 }
 
 /// How many slow queries are under way on the server.
