@@ -129,6 +129,12 @@ interface Cache extends Slot {
   hashDelete(key: Key, ...fields: (Key | Key[])[]): Promise<number>;
   usage(...keys: (Key | Key[])[]): Promise<({ kind: string; bytes: number | null; length: number | null; seconds: number | null } | null)[]>;
   keyspace(): Promise<{ database: number; keys: number; expiring: number }[]>;
+  /** Whether every node answers commands, and how fast. */
+  ping(): Promise<{ node: number; state: "ready" | "loading" | "stale" | "busy"; microseconds: number }[]>;
+  /** Slow commands, the newest first, at most so many a node (100): their names and sizes, nothing that they held. */
+  slowlog(most?: number): Promise<{
+    node: number; id: number; at: Date; microseconds: number; command: string; arguments: number; keyPrefix: string | null; client: string | null;
+  }[]>;
 }
 
 interface StoredObject { name: string; size: number; modified: Date | null; etag: string | null }
@@ -163,6 +169,8 @@ interface Cluster extends Slot {
   delete(kind: Kind, name: string, options?: { namespace?: string; uid?: string; resourceVersion?: string }): Promise<void>;
   /** The replicas that were wanted before. */
   scale(kind: Kind, name: string, replicas: number, options?: { expected?: number; namespace?: string }): Promise<number>;
+  /** How many replicas there are, and how many are wanted. */
+  replicas(kind: Kind, name: string, options?: { namespace?: string }): Promise<{ wanted: number; current: number; selector: string | null }>;
   restart(kind: Kind, name: string, options?: { namespace?: string }): Promise<void>;
   rollout(kind: Kind, name: string, options?: { namespace?: string }): Promise<{ complete: boolean; failed: boolean; wanted: number; ready: number; note: string }>;
   version(): Promise<string>;
@@ -194,6 +202,15 @@ interface CommandOptions { container?: string; namespace?: string; stdin?: Bytes
 interface JetStream extends Slot {
   streams(): Promise<{ name: string; messages: number; bytes: number }[]>;
   consumers(stream: string): Promise<{ name: string; pending: number; unacknowledged: number }[]>;
+  /** The server that answers. */
+  server(): Promise<{ name: string; version: string; cluster: string | null; domain: string | null; leaving: boolean; microseconds: number }>;
+  /** What the account uses of what it may, once or a tier each; a limit that is null is none. */
+  account(): Promise<{
+    tier: string | null; memory: number; memoryLimit: number | null; storage: number; storageLimit: number | null; streams: number;
+    streamsLimit: number | null; consumers: number; consumersLimit: number | null; apiRequests: number; apiErrors: number;
+  }[]>;
+  /** When the first message from a sequence on was stored whose subject matches (all where none is given); null: there is none. */
+  storedAt(stream: string, sequence: number | bigint, subject?: string): Promise<Date | null>;
 }
 
 /** The slots database, cache, bucket, cluster, stream; in a procedure the first slot of each capability. */

@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, Opened, Slab};
 use crate::value::Js;
-use rota_sdk::cache::{Items, Lifetime, Pattern, SetCondition, UnlinkOptions};
+use rota_sdk::cache::{Items, Lifetime, Pattern, Readiness, SetCondition, UnlinkOptions};
 use rota_sdk::prelude::*;
 use std::cell::RefCell;
 use std::time::Duration;
@@ -123,6 +123,37 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
                 })
             });
             Ok(Js::List(shown.collect()))
+        }
+        ("ping", []) => {
+            let answers = session.ping().await?.into_iter().map(|pong| {
+                let state = match pong.state {
+                    Readiness::Ready => "ready",
+                    Readiness::Loading => "loading",
+                    Readiness::Stale => "stale",
+                    Readiness::Busy => "busy",
+                };
+                Js::object([
+                    ("node", Js::Number(pong.node.into())),
+                    ("state", Js::text(state)),
+                    ("microseconds", Js::count(pong.microseconds)),
+                ])
+            });
+            Ok(Js::List(answers.collect()))
+        }
+        ("slowlog", [Js::Number(most)]) if most.fract() == 0.0 && (1.0..=1e6).contains(most) => {
+            let slow = session.slowlog(*most as u32).await?.into_iter().map(|slow| {
+                Js::object([
+                    ("node", Js::Number(slow.node.into())),
+                    ("id", Js::count(slow.id)),
+                    ("at", Js::Instant(slow.at)),
+                    ("microseconds", Js::count(slow.microseconds)),
+                    ("command", Js::Text(slow.command.name)),
+                    ("arguments", Js::Number(slow.command.argument_count.into())),
+                    ("keyPrefix", slow.command.key_prefix.map_or(Js::Null, Js::Text)),
+                    ("client", slow.client_name.map_or(Js::Null, Js::Text)),
+                ])
+            });
+            Ok(Js::List(slow.collect()))
         }
         ("keyspace", []) => {
             let databases = session.keyspace().await?.into_iter();

@@ -90,6 +90,14 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             };
             Ok(Js::count(cluster.set_scale(&object(kind, name, options)?, *replicas as u32, expected).await?.into()))
         }
+        ("get-scale", [kind, name, options]) => {
+            let scale = cluster.get_scale(&object(kind, name, options)?).await?;
+            Ok(Js::object([
+                ("wanted", Js::Number(scale.wanted.into())),
+                ("current", Js::Number(scale.current.into())),
+                ("selector", scale.selector.map_or(Js::Null, Js::Text)),
+            ]))
+        }
         ("restart", [kind, name, options]) => {
             cluster.restart(&object(kind, name, options)?).await.map(|()| Js::Undefined)
         }

@@ -365,6 +365,8 @@
     hashDelete: (key, ...fields) => call("cache.hashDelete", slot, key, fields.flat()),
     usage: (...names) => call("cache.usage", slot, names.flat()),
     keyspace: () => call("cache.keyspace", slot),
+    ping: () => call("cache.ping", slot),
+    slowlog: (most = 100) => call("cache.slowlog", slot, most),
   });
 
   const bucketOf = (slot) => freeze({
@@ -386,6 +388,7 @@
     patch: (kind, name, patch, options = {}) => call("cluster.patch", slot, kind, name, patch, options),
     delete: (kind, name, options = {}) => call("cluster.delete", slot, kind, name, options),
     scale: (kind, name, replicas, options = {}) => call("cluster.scale", slot, kind, name, replicas, options),
+    replicas: (kind, name, options = {}) => call("cluster.get-scale", slot, kind, name, options),
     restart: (kind, name, options = {}) => call("cluster.restart", slot, kind, name, options),
     rollout: (kind, name, options = {}) => call("cluster.rollout", slot, kind, name, options),
     version: () => call("cluster.version", slot),
@@ -415,6 +418,9 @@
   const jetstreamOf = (slot) => freeze({
     streams: () => call("stream.streams", slot),
     consumers: (of) => call("stream.consumers", slot, of),
+    server: () => call("stream.server", slot),
+    account: () => call("stream.account", slot),
+    storedAt: (of, sequence, subject = ">") => call("stream.stored-at", slot, of, sequence, subject),
   });
 
   // A handle for each slot that is declared, by its name; and under the usual names the first of each capability.

@@ -34,6 +34,44 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             });
             Ok(Js::List(shown.collect()))
         }
+        ("server", []) => {
+            let server = session.server().await?;
+            Ok(Js::object([
+                ("name", Js::Text(server.name)),
+                ("version", Js::Text(server.version)),
+                ("cluster", server.cluster.map_or(Js::Null, Js::Text)),
+                ("domain", server.domain.map_or(Js::Null, Js::Text)),
+                ("leaving", Js::Flag(server.leaving)),
+                ("microseconds", Js::count(server.microseconds)),
+            ]))
+        }
+        ("account", []) => {
+            let limit = |most: Option<u64>| most.map_or(Js::Null, Js::count);
+            let shown = session.account().await?.into_iter().map(|facts| {
+                Js::object([
+                    ("tier", facts.tier.map_or(Js::Null, Js::Text)),
+                    ("memory", Js::count(facts.memory)),
+                    ("memoryLimit", limit(facts.memory_limit)),
+                    ("storage", Js::count(facts.storage)),
+                    ("storageLimit", limit(facts.storage_limit)),
+                    ("streams", Js::count(facts.streams)),
+                    ("streamsLimit", limit(facts.streams_limit)),
+                    ("consumers", Js::count(facts.consumers)),
+                    ("consumersLimit", limit(facts.consumers_limit)),
+                    ("apiRequests", Js::count(facts.api_requests)),
+                    ("apiErrors", Js::count(facts.api_errors)),
+                ])
+            });
+            Ok(Js::List(shown.collect()))
+        }
+        ("stored-at", [Js::Text(of), sequence, Js::Text(subject)]) => {
+            let sequence = match sequence {
+                Js::Number(number) if *number >= 0.0 && number.fract() == 0.0 => *number as u64,
+                Js::Big(number) if *number >= 0 => number.unsigned_abs(),
+                _ => return Err(Error::new("the sequence of a message is a whole number")),
+            };
+            Ok(session.stored_at(of, sequence, subject).await?.map_or(Js::Null, Js::Instant))
+        }
         _ => Err(Desk::unknown("stream", what)),
     }
 }

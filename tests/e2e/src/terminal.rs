@@ -33,9 +33,10 @@ impl Terminal {
         for argument in arguments {
             line.push_str(&format!(" {}", quoted(argument)));
         }
-        // Its end is seen, with its status.
+        // Its end is seen, with its status. A Ctrl-C reaches this shell as well: without a trap it would end when the command does, and the
+        // terminal with it.
         let line = format!(
-            "cd {} && ({}); echo \"ended: $?\"; exec sleep 1000",
+            "trap : INT; cd {} && ({}); echo \"ended: $?\"; exec sleep 1000",
             quoted(&rota.path("work").display().to_string()),
             line.replacen("exec ", "", 1)
         );
@@ -62,7 +63,9 @@ impl Terminal {
     pub async fn types(&mut self, text: &str) -> anyhow::Result<()> {
         let before = self.shown().await?;
         self.seen = before.len();
-        self.tmux(&["send-keys", "-t", "it", "-l", "--", text]).await?;
+        // A semicolon at the end would be tmux's own, between two of its commands, unless a backslash stands before it.
+        let literal = text.strip_suffix(';').map(|rest| format!("{rest}\\;"));
+        self.tmux(&["send-keys", "-t", "it", "-l", "--", literal.as_deref().unwrap_or(text)]).await?;
         // Until it is there: whoever waits for a prompt next must not see the one before.
         let began = Instant::now();
         while !text.is_empty() && self.shown().await? == before && began.elapsed() < LONGEST {
@@ -77,6 +80,20 @@ impl Terminal {
     /// When the terminal is gone.
     pub async fn presses(&mut self, key: &str) -> anyhow::Result<()> {
         self.tmux(&["send-keys", "-t", "it", key]).await.map(drop)
+    }
+
+    /// Send the command a signal: `TERM`, `INT`.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub async fn signals(&self, signal: &str) -> anyhow::Result<()> {
+        let shell = self.tmux(&["display-message", "-p", "-t", "it", "#{pane_pid}"]).await?;
+        let shell = shell.trim();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"))?;
+        let child = children.split_whitespace().next().context("the command has ended")?;
+        let status = Command::new("kill").args(["-s", signal, child]).status().await?;
+        ensure!(status.success(), "kill -s {signal} {child}: {status}");
+        Ok(())
     }
 
     /// Type a line.

@@ -14,6 +14,7 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a script finds, for editors.
 pub(crate) const TYPES: &str = include_str!("../../../../plugins/script/rota.d.ts");
@@ -21,6 +22,8 @@ pub(crate) const TYPES: &str = include_str!("../../../../plugins/script/rota.d.t
 const LONGEST: u64 = 4 << 20;
 /// What a script's effects being agreed to by nobody ends with: as a denial does.
 const DENIED: u8 = 3;
+/// What a script that was told to stop before it began ends with: as one that was cancelled does.
+const CANCELLED: u8 = 130;
 
 pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> anyhow::Result<u8> {
     let script = Script::of(&args)?;
@@ -35,6 +38,7 @@ pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> any
     if only_reads(&prepared) || args.unplanned {
         return show(&once(host, prepared, &args, printing, Lines::Shown, None, &said).await?, &args, printing);
     }
+    let mut stop = Stop::listen()?;
     request.mode = Mode::Plan;
     let noted: Arc<Mutex<Vec<PlannedEffect>>> = Arc::default();
     let mut planning = host.prepare(&request).await?;
@@ -62,8 +66,11 @@ pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> any
         return show(&plan, &args, printing);
     }
     let planned = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
-    if !planned.is_empty() && !agreed(&args, &plan, planned.len(), printing)? {
+    if !planned.is_empty() && !agreed(&args, &plan, planned.len(), printing, &mut stop).await? {
         return Ok(DENIED);
+    }
+    if stop.was_told().await {
+        return not_begun(&plan, printing);
     }
     prepared.agreement = Agreement::Held(planned);
     show(&once(host, prepared, &args, printing, Lines::Shown, Some(plan.id), &said).await?, &args, printing)
@@ -82,8 +89,57 @@ fn only_reads(prepared: &Prepared) -> bool {
     })
 }
 
+/// What tells the process to stop. Once a run has listened, the system leaves that to the process for good, and between the plan and the run
+/// no run listens.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Resolves when it is told to.
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Whether it was told to by now.
+    async fn was_told(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.told() => true,
+            () = std::future::ready(()) => false,
+        }
+    }
+}
+
+/// It was told to stop before anything was done.
+fn not_begun(plan: &RunView, printing: Printing) -> anyhow::Result<u8> {
+    let message = "nothing was done: the script was stopped after its plan";
+    if printing.human() {
+        eprintln!("rota: {message}");
+    } else {
+        let mut object = plan.to_json();
+        object["error"] = serde_json::json!({ "kind": "cancelled", "message": message, "hint": null });
+        print_json(&object)?;
+    }
+    Ok(CANCELLED)
+}
+
 /// Whether somebody agrees to the effects of the plan.
-fn agreed(args: &ExecArgs, plan: &RunView, effects: usize, printing: Printing) -> anyhow::Result<bool> {
+async fn agreed(
+    args: &ExecArgs,
+    plan: &RunView,
+    effects: usize,
+    printing: Printing,
+    stop: &mut Stop,
+) -> anyhow::Result<bool> {
     if args.yes {
         // Agreed to beforehand, and shown before they happen all the same.
         if printing.human() && !args.means.quiet {
@@ -94,7 +150,18 @@ fn agreed(args: &ExecArgs, plan: &RunView, effects: usize, printing: Printing) -
     let what = if effects == 1 { "this effect".to_owned() } else { format!("these {effects} effects") };
     if may_ask(&args.means) {
         eprintln!("{}\n", report::effects_whole(plan));
-        return Ok(told_yes(&format!("run {what}?"))?);
+        let question = format!("run {what}?");
+        let answer = tokio::task::spawn_blocking(move || told_yes(&question));
+        return tokio::select! {
+            biased;
+            () = stop.told() => {
+                eprintln!();
+                let status = not_begun(plan, printing)?;
+                // Nothing is under way, and whoever reads the terminal cannot be woken.
+                std::process::exit(i32::from(status))
+            }
+            answer = answer => Ok(answer??),
+        };
     }
     let message = format!("nothing was done: the script would have {what}, and nobody agreed to it");
     let hint =

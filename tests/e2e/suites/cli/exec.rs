@@ -2,7 +2,7 @@
 
 use crate::rota;
 use rota_testbed::{Database, Postgres};
-use rota_tests::{Rota, Said};
+use rota_tests::{Rota, Said, Terminal};
 use serde_json::Value;
 
 pub(super) async fn fresh(name: &str, setup: &str) -> Database {
@@ -315,4 +315,22 @@ async fn an_argument_that_nothing_looks_at_is_told() {
     assert_eq!(said.status, Some(0), "{said:?}");
     assert_eq!(said.stderr.matches("no :dry").count(), 1, "{said:?}");
     assert!(!said.stderr.contains(":limit"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_between_the_plan_and_the_run_it_does_nothing() {
+    let rota = rota();
+    let database = fresh("exec_stopped", "create table t (i int); insert into t values (1)").await;
+    let bind = format!("database={}", database.url());
+    let words = ["exec", "-e", "await db.execute('delete from t')", "--bind", &bind, "--grant", "database=read,write"];
+    for signal in ["INT", "TERM"] {
+        let mut terminal = Terminal::begin(&rota, env!("CARGO_BIN_EXE_rota"), &words).await.unwrap();
+        terminal.shows("run this effect? [y/N]").await.unwrap();
+        terminal.signals(signal).await.unwrap();
+        // Nobody answers.
+        terminal.shows("ended: 130").await.unwrap();
+        let mut session = database.connect().await.unwrap();
+        let left: i64 = sqlx::query_scalar("select count(*) from t").fetch_one(&mut session).await.unwrap();
+        assert_eq!(left, 1, "{signal}");
+    }
 }

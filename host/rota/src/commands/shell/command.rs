@@ -13,6 +13,8 @@ pub(super) enum Told {
     Said(String),
     /// Show this: for people, for programs.
     Object(String, Value),
+    /// Nobody is there to agree to it: what was not done, and what to give instead.
+    Unagreed(String, String),
     /// Leave.
     Leave,
 }
@@ -178,15 +180,28 @@ async fn grant(session: &mut Session, text: &str, args: &ShellArgs, question: Qu
     };
     let binding = session.grants.iter().find(|grant| grant.slot == *slot).map(|grant| grant.binding.clone());
     let words = accesses.join(" + ");
-    let asks =
-        format!("grant {words} on {slot} ({}) for the rest of this session?", safe(&binding.unwrap_or_default()));
+    // It was agreed to while less was granted, and what is granted now is there for it as well.
+    let registered = session.record().await?.compensations.into_iter().filter(|it| it.status == "registered");
+    let registered: Vec<String> = registered.map(|it| format!("`{}`", safe(&it.name))).collect();
+    let undoing = match registered.len() {
+        0 => String::new(),
+        _ => format!(", and for {}, which was registered before to undo what was done", registered.join(", ")),
+    };
+    let asks = format!(
+        "grant {words} on {slot} ({}) for the rest of this session{undoing}?",
+        safe(&binding.unwrap_or_default())
+    );
     let agreed = match question {
         _ if args.yes => true,
         Some(ask) => ask(&asks),
         None => {
-            return Err(usage(format!(
-                "nobody is there to agree to it: give --grant {slot}=... when the shell is begun, or --yes"
-            )));
+            let known = session.grants.iter().find(|grant| grant.slot == *slot);
+            let all: Vec<&str> =
+                known.into_iter().flat_map(|grant| &grant.accesses).chain(accesses).map(String::as_str).collect();
+            return Ok(Told::Unagreed(
+                format!("nothing was granted: {words} on {slot} has to be agreed to, and nobody is there to do it"),
+                format!("give --yes, or --grant {slot}={} when the shell is begun", all.join(",")),
+            ));
         }
     };
     if !agreed {

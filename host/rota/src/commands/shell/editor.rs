@@ -10,7 +10,7 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor as Rustyline, Helper};
 use std::path::PathBuf;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// What comes of reading a line.
 #[derive(Debug)]
@@ -76,11 +76,18 @@ impl Editor {
         self.ordered(prompt, true).await.unwrap_or(Heard::Left)
     }
 
-    /// Ask a question: its answer is one line, and not remembered. Blocks.
-    pub(super) fn ask(&self, question: &str) -> bool {
+    /// Ask a question: its answer is one line, and not remembered. Blocks, until the process is told to quit: nobody agrees any more then.
+    pub(super) fn ask(&self, question: &str, told_to_quit: &Notify) -> bool {
         let answer = self.ordered(&format!("{question} [y/N] "), false);
-        let heard = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(answer));
-        matches!(heard, Ok(Heard::Line(line)) if matches!(line.trim(), "y" | "Y" | "yes"))
+        let answered = async {
+            tokio::select! {
+                biased;
+                () = told_to_quit.notified() => None,
+                heard = answer => heard.ok(),
+            }
+        };
+        let heard = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(answered));
+        matches!(heard, Some(Heard::Line(line)) if matches!(line.trim(), "y" | "Y" | "yes"))
     }
 
     /// Whether what is typed from here on is kept.

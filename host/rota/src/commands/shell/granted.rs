@@ -34,6 +34,8 @@ impl Session {
     /// # Errors
     /// When that cannot be granted.
     pub(super) async fn grant(&mut self, more: &[(String, Vec<String>)]) -> Result<(), Fault> {
+        // First: a session that only reads is held to no plan, and must not be when it may do more.
+        self.hold_still();
         for (slot, accesses) in more {
             if !self.doing.grant(slot, accesses) {
                 let error = UsageError::new(format!("nothing is bound to the slot `{slot}`"));
@@ -47,7 +49,6 @@ impl Session {
                 grant.accesses.extend(new);
             }
         }
-        self.hold(Vec::new());
         // Sessions that were opened for reading only are opened anew.
         self.doing.quietly(&json!({ "fresh": true }), ASIDE).await?;
         if let Some(planner) = &mut self.planning

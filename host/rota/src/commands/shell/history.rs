@@ -14,8 +14,23 @@ pub(super) struct Remembered {
 }
 
 /// What a line may hold a secret behind.
-const BEFORE_SECRETS: [&str; 9] =
-    ["password", "passwd", "secret", "token", "api_key", "apikey", "private_key", "credential", "identified by"];
+const BEFORE_SECRETS: [&str; 15] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "api-key",
+    "private_key",
+    "access_key",
+    "accesskey",
+    "credential",
+    "authorization",
+    "bearer",
+    "identified by",
+];
 
 /// The line as it may be kept; none where it looks as if it held a secret that nobody knows to mask.
 pub(super) fn kept(line: &str) -> Option<String> {
@@ -77,6 +92,8 @@ mod tests {
             "const TOKEN = \"x\"",
             "open('postgres://me:hunter2@host/db')",
             "create user x identified by 'y';",
+            "const accessKey = 'AKIA'",
+            "headers = { Authorization: `Basic eDp5` }",
         ] {
             assert_eq!(kept(line), None, "{line}");
         }

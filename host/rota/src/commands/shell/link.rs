@@ -112,7 +112,8 @@ impl Link {
         Ok(serde_json::from_slice(&line).unwrap_or_default())
     }
 
-    /// Ask, show what is said meanwhile, and wait for the end of it. An interruption ends what is asked, a second one the session.
+    /// Ask, show what is said meanwhile, and wait for the end of it. An interruption ends what is asked, a second one the session. One that
+    /// came before is about this as well: between a plan and what is done by it, somebody may have said no.
     ///
     /// # Errors
     /// When the session is over.
@@ -123,8 +124,9 @@ impl Link {
         interrupts: &mut Interrupts,
         longest: Duration,
     ) -> Result<Answer, Over> {
-        // What was typed before is not about this.
-        while interrupts.try_recv().is_ok() {}
+        if interrupts.try_recv().is_ok() {
+            return Ok(Answer { done: json!({ "state": "interrupted" }), timed_out: false });
+        }
         self.send(request).await;
         let mut timed_out = false;
         let mut stopped = 0;

@@ -1,10 +1,10 @@
 //! Statements from a pipe: one after the other, nobody to ask.
 
-use super::Signals;
 use super::command::{self, Told};
 use super::session::{Asked, Ended, Fault, Session, State};
 use super::show::{Kept, Terminal, masked};
 use super::split::{Next, Piece, next};
+use super::{Over, Signals};
 use crate::cli::ShellArgs;
 use crate::commands::{Printing, print_json};
 use crate::output::{report, safe};
@@ -78,49 +78,77 @@ pub(super) async fn talk(
     mut signals: Signals,
     printing: Printing,
 ) -> anyhow::Result<u8> {
+    match statements(&mut session, args, idle, &mut signals, printing).await {
+        Ok(End::Over(over)) => {
+            session.leave().await;
+            super::finished(over, printing)
+        }
+        Ok(End::Cancelled) => super::finished(session.cancel().await, printing),
+        Ok(End::Read(status)) => {
+            let ended = super::finished(session.end().await, printing)?;
+            Ok(if status == 0 { ended } else { status })
+        }
+        // Whoever reads the answers may be gone: the session ends all the same, and is on record so.
+        Err(error) => {
+            let _ = session.end().await;
+            Err(error)
+        }
+    }
+}
+
+/// Why no more statements are read.
+enum End {
+    /// The session is over.
+    Over(Over),
+    /// It is to end as a signal has it.
+    Cancelled,
+    /// All were read, or one that failed: the status of the first that did.
+    Read(u8),
+}
+
+async fn statements(
+    session: &mut Session,
+    args: &ShellArgs,
+    idle: Duration,
+    signals: &mut Signals,
+    printing: Printing,
+) -> anyhow::Result<End> {
     let mut input = Input { from: BufReader::new(tokio::io::stdin()), text: String::new(), is_over: false };
     let mut status = 0;
     let mut number = 0_u64;
     loop {
         let piece = tokio::select! {
             biased;
-            over = session.doing.ended() => {
-                session.leave().await;
-                return super::finished(over, printing);
-            }
-            () = signals.told_to_quit.notified() => return cancelled(session, printing).await,
-            _ = signals.interrupts.recv() => return cancelled(session, printing).await,
-            () = tokio::time::sleep(idle) => return cancelled(session, printing).await,
-            piece = input.next() => piece,
+            over = session.doing.ended() => return Ok(End::Over(over)),
+            () = signals.told_to_quit.notified() => return Ok(End::Cancelled),
+            _ = signals.interrupts.recv() => return Ok(End::Cancelled),
+            () = tokio::time::sleep(idle) => return Ok(End::Cancelled),
+            piece = input.next() => piece?,
         };
-        let piece = match piece {
-            Ok(Some(piece)) => piece,
-            Ok(None) => break,
-            Err(error) => {
-                let _ = session.end().await;
-                return Err(error);
-            }
-        };
+        let Some(piece) = piece else { return Ok(End::Read(status)) };
         if let Piece::Command(text) = &piece {
-            match command::told(&mut session, text, args, None).await {
-                Ok(Told::Leave) => break,
+            match command::told(session, text, args, None).await {
+                Ok(Told::Leave) => return Ok(End::Read(status)),
                 Ok(Told::Said(text)) if printing.human() => crate::commands::print(&text)?,
                 Ok(Told::Said(_)) => {}
-                Ok(Told::Object(human, object)) => {
+                Ok(Told::Object(human, _)) if printing.human() => crate::commands::print(&human)?,
+                Ok(Told::Object(_, object)) => print_json(&object)?,
+                Ok(Told::Unagreed(message, hint)) => {
                     if printing.human() {
-                        crate::commands::print(&human)?
+                        eprintln!("{}", report::failure("denied", &message, Some(&hint)));
                     } else {
-                        print_json(&object)?
+                        let error = json!({ "kind": "denied", "message": message, "hint": hint });
+                        print_json(&json!({ "run": session.doing.id, "error": error }))?;
+                    }
+                    if status == 0 {
+                        status = DENIED;
+                    }
+                    if !args.keep_going {
+                        return Ok(End::Read(status));
                     }
                 }
-                Err(Fault::Over(over)) => {
-                    session.leave().await;
-                    return super::finished(over, printing);
-                }
-                Err(Fault::Host(error)) => {
-                    let _ = session.end().await;
-                    return Err(error);
-                }
+                Err(Fault::Over(over)) => return Ok(End::Over(over)),
+                Err(Fault::Host(error)) => return Err(error),
             }
             continue;
         }
@@ -134,14 +162,8 @@ pub(super) async fn talk(
         };
         let ended = match ran {
             Ok(ended) => ended,
-            Err(Fault::Over(over)) => {
-                session.leave().await;
-                return super::finished(over, printing);
-            }
-            Err(Fault::Host(error)) => {
-                let _ = session.end().await;
-                return Err(error);
-            }
+            Err(Fault::Over(over)) => return Ok(End::Over(over)),
+            Err(Fault::Host(error)) => return Err(error),
         };
         if printing.human() {
             say(&ended);
@@ -151,20 +173,13 @@ pub(super) async fn talk(
         if status == 0 {
             status = status_of(&ended);
         }
-        let stops = !matches!(ended.state, State::Done | State::Planned) && !args.keep_going;
         if signals.quits() || ended.state == State::Interrupted && !ended.timed_out {
-            return cancelled(session, printing).await;
+            return Ok(End::Cancelled);
         }
-        if stops {
-            break;
+        if !matches!(ended.state, State::Done | State::Planned) && !args.keep_going {
+            return Ok(End::Read(status));
         }
     }
-    let ended = super::finished(session.end().await, printing)?;
-    Ok(if status == 0 { ended } else { status })
-}
-
-async fn cancelled(session: Session, printing: Printing) -> anyhow::Result<u8> {
-    super::finished(session.cancel().await, printing)
 }
 
 fn status_of(ended: &Ended) -> u8 {

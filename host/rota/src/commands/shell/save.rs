@@ -1,6 +1,7 @@
 //! From an incident to a procedure: a plugin's folder of what worked.
 
 use super::command::usage;
+use super::history::kept;
 use super::session::{Fault, Session, Worked};
 use super::split::Piece;
 use super::tokens::{Kind, redeclarable, tokens};
@@ -41,16 +42,36 @@ pub(super) fn save(session: &Session, text: &str) -> Result<Saved, Fault> {
         folder.join(format!("{}.wasm", stem(&folder))).display(),
         binds.iter().map(|bind| format!("{bind} ")).collect::<String>(),
     );
-    let kept = session.worked.len();
-    let statements = if kept == 1 { "1 statement".to_owned() } else { format!("{kept} statements") };
+    let left_out = session.worked.iter().filter(|worked| holds_secret(worked)).count();
+    let count = session.worked.len() - left_out;
+    let statements = if count == 1 { "1 statement".to_owned() } else { format!("{count} statements") };
+    let without = match left_out {
+        0 => String::new(),
+        1 => ", and 1 is left out that looks as if it held a secret".to_owned(),
+        _ => format!(", and {left_out} are left out that look as if they held secrets"),
+    };
     Ok(Saved {
-        human: format!("{} in {}: {statements}\n  {next}", bold(name), folder.display()),
-        object: json!({ "plugin": name, "folder": folder, "files": files, "statements": kept, "next": next }),
+        human: format!("{} in {}: {statements}{without}\n  {next}", bold(name), folder.display()),
+        object: json!({
+            "plugin": name,
+            "folder": folder,
+            "files": files,
+            "statements": count,
+            "left_out": left_out,
+            "next": next,
+        }),
     })
 }
 
 fn stem(folder: &Path) -> String {
     folder.file_name().map_or_else(|| "plugin".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Whether a statement looks as if it held a secret, as it would not be kept in the history either.
+fn holds_secret(worked: &Worked) -> bool {
+    match &worked.piece {
+        Piece::Js(text) | Piece::Sql(text) | Piece::Command(text) => kept(text).is_none(),
+    }
 }
 
 /// A slot of the plugin.
@@ -128,6 +149,7 @@ fn procedure(template: &str, worked: &[Worked], slots: &[Used], arguments: &Map<
     let observe =
         slots.iter().all(|slot| slot.accesses.iter().all(|it| rota_catalog::only_reads(&slot.capability, it)));
     let mut properties = Map::new();
+    let mut defaults = Map::new();
     for (name, value) in arguments {
         let kind = match value {
             Value::Bool(_) => "boolean",
@@ -138,11 +160,18 @@ fn procedure(template: &str, worked: &[Worked], slots: &[Used], arguments: &Map<
             Value::Object(_) => "object",
             Value::Null => continue,
         };
+        // As an assignment would be judged.
+        if kept(&format!("{name} = '{value}'")).is_none() {
+            let description = "As it was when this was saved, which looks like a secret: not kept.";
+            properties.insert(name.clone(), json!({ "type": kind, "description": description }));
+            continue;
+        }
         let description = format!("As it was when this was saved: {value}.");
         properties.insert(name.clone(), json!({ "type": kind, "default": value, "description": description }));
+        defaults.insert(name.clone(), value.clone());
     }
     let parameters = json!({ "type": "object", "properties": properties, "additionalProperties": false });
-    let defaults = Value::Object(arguments.clone());
+    let defaults = Value::Object(defaults);
     let slots_text: String = template
         .lines()
         .skip_while(|line| line.trim() != "slots: {")
@@ -151,7 +180,7 @@ fn procedure(template: &str, worked: &[Worked], slots: &[Used], arguments: &Map<
         .map(|line| format!("{line}\n"))
         .collect();
     let name = template.lines().find(|line| line.trim().starts_with("name:")).unwrap_or_default().trim();
-    format!(
+    let source = format!(
         "// @ts-check\n/// <reference path=\"./rota.d.ts\" />\n\n/** @type {{Procedure}} */\nexport default {{\n  {name}\n  version: \"0.1.0\",\n  \
          summary: \"Does what was done by hand, in a shell.\",\n  \
          // What `rota plugins show` prints: say what it is for, what it refuses, and what becomes of a run that is cut off.\n  \
@@ -163,7 +192,9 @@ fn procedure(template: &str, worked: &[Worked], slots: &[Used], arguments: &Map<
         if observe { "observe" } else { "change" },
         parameters,
         indented(&body, 4)
-    )
+    );
+    // Arguments hold what somebody gave: a plugin is handed to others.
+    rota_telemetry::mask(&source).into_owned()
 }
 
 /// The statements from BEGIN to the end of its transaction: how many there are, and what is in it where it was committed.
@@ -197,6 +228,10 @@ fn handle(slot: &str) -> String {
 
 /// A statement as a line of the procedure, secrets masked: a plugin is handed to others.
 fn line(worked: &Worked, in_transaction: bool) -> String {
+    if holds_secret(worked) {
+        return "// A statement is left out here: it looks as if it held a secret, which is better a parameter.\n"
+            .to_owned();
+    }
     let made = match &worked.piece {
         Piece::Sql(text) => {
             let on = if in_transaction { "tx".to_owned() } else { handle(&worked.slot) };
@@ -295,6 +330,28 @@ mod tests {
             assert!(source.contains(part), "{part}\n{source}");
         }
         assert!(!source.contains("delete from"), "{source}");
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_handed_to_nobody() {
+        let worked = [
+            js("const key = await db.query(\"select set_config('app.token', 'hunter2', false)\")"),
+            sql("begin", true),
+            sql("insert into logins (password) values ('hunter2')", false),
+            sql("commit", true),
+            js("print('kept')"),
+        ];
+        let mut arguments = Map::new();
+        arguments.insert("password".into(), "hunter2".into());
+        arguments.insert("at".into(), "postgres://me:hunter2@db/shop".into());
+        arguments.insert("many".into(), serde_json::json!({ "api_key": "hunter2" }));
+        arguments.insert("below".into(), 5.into());
+        let source = procedure("  name: \"x\",\n", &worked, &[], &arguments);
+        assert!(!source.contains("hunter2"), "{source}");
+        assert_eq!(source.matches("// A statement is left out here").count(), 2, "{source}");
+        for part in ["print('kept');", "\"password\":", "const args = { ...{\"below\":5}, ...given };"] {
+            assert!(source.contains(part), "{part}\n{source}");
+        }
     }
 
     #[test]

@@ -173,6 +173,13 @@ impl Session {
         }
     }
 
+    /// Let nothing happen until the next statement, whatever is granted by then.
+    pub(super) fn hold_still(&self) {
+        if let Some(run) = self.doing.context() {
+            run.gate.hold((!self.unplanned).then(Vec::new));
+        }
+    }
+
     /// The planning guest, with the variables of the other.
     async fn planner(&mut self, variables: &Value) -> Result<(), Fault> {
         if self.planning.is_none() {
@@ -216,9 +223,12 @@ impl Session {
         self.statements += 1;
         let (request, text) = match piece {
             Piece::Js(text) => {
-                (json!({ "js": redeclarable(text), "name": format!("[{}]", self.statements), "shown": text }), text)
+                let name = format!("[{}]", self.statements);
+                (json!({ "js": redeclarable(text), "name": name, "shown": on_record(text.clone()) }), text)
             }
-            Piece::Sql(text) => (json!({ "sql": text, "slot": self.slot, "shown": format!("{text};") }), text),
+            Piece::Sql(text) => {
+                (json!({ "sql": text, "slot": self.slot, "shown": on_record(format!("{text};")) }), text)
+            }
             Piece::Command(_) => return Err(anyhow::anyhow!("a command is no statement").into()),
         };
         let is_sql = matches!(piece, Piece::Sql(_));
@@ -383,6 +393,14 @@ impl Session {
         self.doing.cancel();
         self.end().await
     }
+}
+
+/// A statement as it may be in the run's log and report, which others read: as in the history, without what looks as if it held a secret.
+fn on_record(text: String) -> String {
+    if super::history::kept(&text).is_some() {
+        return text;
+    }
+    "(a statement that looks as if it held a secret: not kept)".to_owned()
 }
 
 /// Whether a statement begins or ends a transaction.

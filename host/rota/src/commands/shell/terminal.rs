@@ -12,11 +12,12 @@ use crate::output::{bold, dim, format, report, safe};
 use rota_runs::EffectView;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Asks at the prompt.
 struct AtPrompt<'e> {
     editor: &'e Editor,
+    told_to_quit: &'e Notify,
     agreed: bool,
 }
 
@@ -27,7 +28,7 @@ impl Asked for AtPrompt<'_> {
         }
         eprintln!("{}\n", report::effects_listed(plan));
         let what = if plan.len() == 1 { "this effect".to_owned() } else { format!("these {} effects", plan.len()) };
-        Ok(self.editor.ask(&format!("run {what}?")))
+        Ok(self.editor.ask(&format!("run {what}?"), self.told_to_quit))
     }
 }
 
@@ -145,16 +146,27 @@ async fn act(
             );
             return Ok(Goes::On);
         }
-        let mut question = |text: &str| editor.ask(text);
+        let told_to_quit: &Notify = &signals.told_to_quit;
+        let mut question = |text: &str| editor.ask(text, told_to_quit);
         return Ok(match command::told(session, text, args, Some(&mut question)).await? {
             Told::Leave => Goes::Away,
+            // Somebody is, here.
+            Told::Unagreed(message, hint) => {
+                eprintln!("{}", report::failure("denied", &message, Some(&hint)));
+                Goes::ToPrompt
+            }
             Told::Said(text) | Told::Object(text, _) => {
                 crate::commands::print(&text)?;
                 Goes::On
             }
         });
     }
-    let mut asked = AtPrompt { editor, agreed: args.yes };
+    // An interruption of what was before is not about this; that the session is to end is.
+    while signals.interrupts.try_recv().is_ok() {}
+    if signals.quits() {
+        return Ok(Goes::ToPrompt);
+    }
+    let mut asked = AtPrompt { editor, told_to_quit: &signals.told_to_quit, agreed: args.yes };
     let ended = session.run(piece, &mut Terminal, &mut asked, &mut signals.interrupts).await?;
     show(session, &ended)?;
     Ok(if matches!(ended.state, State::Done | State::Planned) { Goes::On } else { Goes::ToPrompt })

@@ -1,62 +1,12 @@
-//! `rota shell`: at a terminal, and from a pipe.
+//! `rota shell` from a pipe: what is done, denied, limited, masked, saved.
 
+use super::{ORDERS, SLOW, error, fresh, number, output, piped, slow, told};
 use crate::rota;
-use rota_testbed::{Database, Postgres, eventually};
-use rota_tests::{Rota, Said, Terminal};
-use serde_json::Value;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Write as _;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-const ORDERS: &str = "create table orders (id int primary key, total int); insert into orders select i, i * 10 from generate_series(1, 3) i";
-
-/// A query that takes very long. (`pg_sleep` is refused.)
-const SLOW: &str = "select count(*) from generate_series(1, 1000000) a, generate_series(1, 100000) b";
-
-async fn fresh(name: &str, setup: &str) -> Database {
-    let database = Postgres::shared().await.unwrap().fresh_database(name).await.unwrap();
-    for statement in setup.split("; ").filter(|statement| !statement.is_empty()) {
-        database.execute(statement).await.unwrap();
-    }
-    database
-}
-
-async fn number(database: &Database, query: &'static str) -> i64 {
-    let mut session = database.connect().await.unwrap();
-    sqlx::query_scalar(query).fetch_one(&mut session).await.unwrap()
-}
-
-async fn piped(rota: &Rota, arguments: &[&str], input: &str) -> Said {
-    let mut all = vec!["shell"];
-    all.extend(arguments);
-    rota.run_with(&all, input).await.unwrap()
-}
-
-/// What a pipe was told: an object a statement, and the run.
-async fn told(rota: &Rota, status: i32, arguments: &[&str], input: &str) -> Vec<Value> {
-    let said = piped(rota, arguments, input).await;
-    assert_eq!(said.status, Some(status), "{said:?}");
-    said.stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {said:?}")))
-        .collect()
-}
-
-fn output(statement: &Value) -> Vec<&str> {
-    statement["output"]
-        .as_array()
-        .unwrap_or_else(|| panic!("{statement:#}"))
-        .iter()
-        .map(|it| it.as_str().unwrap())
-        .collect()
-}
-
-fn error(statement: &Value) -> String {
-    let part = |name: &str| statement["error"][name].as_str().unwrap_or_default().to_owned();
-    format!("{} {} {}", part("kind"), part("message"), part("hint"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
 async fn variables_functions_and_sessions_last_from_statement_to_statement() {
     let rota = rota();
     let database = fresh("shell_lasts", ORDERS).await;
@@ -75,7 +25,8 @@ _.length + args.more\n\
 x = `a\n${ '}' }`\n\
 var y = `a\n${ '}' }`\n\
 y\n";
-    let all = told(&rota, 0, &["--bind", &bind, "--arg", "more=5", "--keep-going"], input).await;
+    // A name that is not declared cannot be written to: that statement fails, which the shell ends with.
+    let all = told(&rota, 1, &["--bind", &bind, "--arg", "more=5", "--keep-going"], input).await;
     let states: Vec<&str> = all[..all.len() - 1].iter().map(|it| it["state"].as_str().unwrap()).collect();
     assert_eq!(states.iter().filter(|state| **state == "failed").count(), 1, "{all:#?}");
     assert_eq!(output(&all[4]), ["[1, 3, 6, 7]"], "{:#}", all[4]);
@@ -121,7 +72,6 @@ async fn a_statement_that_fails_ends_a_pipe_unless_told_and_never_the_session() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
 async fn effects_are_agreed_to_and_held_to_what_was_planned() {
     let rota = rota();
     let database = fresh("shell_held", ORDERS).await;
@@ -152,16 +102,26 @@ await db.execute('insert into made values ($1)', [list.get('a') * 100 + date.get
     assert_eq!(total().await, 64);
     assert_eq!(number(&database, "select max(n)::bigint from made").await, 205);
     // What the plan did not show is not let through, whatever a statement or one before it does.
-    for sly in [
-        "if (!isPlan) await db.execute('delete from orders')\n",
-        "for (let n = isPlan ? 1 : 0; n < 2; n++) await db.execute('update orders set total = 1')\n",
-        "var values = isPlan ? [1] : [2]; await db.execute('update orders set total = $1', values)\n",
-        "Object.defineProperty(globalThis, 'trap', { enumerable: true, get() { db.execute('delete from orders'); return 1 } })\n1\n1\n",
+    for (sly, first) in [
+        ("if (!isPlan) await db.execute('delete from orders')\n", 11),
+        // The first of the two was agreed to, and is done; the second was not.
+        (
+            "for (let n = isPlan ? 1 : 0; n < 2; n++) await db.execute('update orders set total = total + 1 where id = 1')\n",
+            12,
+        ),
+        ("var values = isPlan ? [1] : [2]; await db.execute('update orders set total = $1', values)\n", 12),
     ] {
         let said = piped(&rota, &[&yes[..], &["--keep-going"]].concat(), sly).await;
-        assert_ne!(said.status, Some(0), "{sly}: {said:?}");
+        assert_eq!(said.status, Some(3), "{sly}: {said:?}");
         assert_eq!(number(&database, "select count(*) from orders where total > 2").await, 3, "{sly}: {said:?}");
+        let now = number(&database, "select total::bigint from orders where id = 1").await;
+        assert_eq!(now, first, "{sly}: {said:?}");
     }
+    // What a variable does while it is looked at is no statement's, and nobody agreed to it. (Where it is shown, it is the statement's.)
+    let trap = "Object.defineProperty(globalThis, 'trap', { enumerable: true, get() { db.execute('delete from orders'); return 1 } }); 1\n1\n1\n";
+    let all = told(&rota, 0, &[&yes[..], &["--keep-going"]].concat(), trap).await;
+    assert_eq!(all.last().unwrap()["effects"], serde_json::json!([]), "{all:#?}");
+    assert_eq!(number(&database, "select count(*) from orders").await, 4, "{all:#?}");
     // Only planned, nothing is done; and what is read is read.
     let all =
         told(&rota, 0, &[&yes[..], &["--plan"]].concat(), "delete from orders;\nselect count(*) from orders;\n").await;
@@ -188,8 +148,11 @@ async fn without_a_grant_nothing_is_changed_and_the_denial_names_it() {
     assert_eq!((&all[3]["state"], number(&database, "select count(*) from orders").await), (&"done".into(), 3));
     // Granted in the session, it goes; and it is on record.
     let input = "\\grant database=write\ndelete from orders where id = 3;\n";
-    let said = piped(&rota, &["--bind", &bind], input).await;
-    assert!(said.status == Some(2) && said.stdout.contains("--yes"), "{said:?}");
+    // Nobody is there to agree: denied, with what to give.
+    let all = told(&rota, 3, &["--bind", &bind], input).await;
+    assert!(error(&all[0]).starts_with("denied") && error(&all[0]).contains("--yes"), "{all:#?}");
+    assert!(error(&all[0]).contains("--grant database=read,write when"), "{all:#?}");
+    assert_eq!((all.len(), number(&database, "select count(*) from orders").await), (2, 3), "{all:#?}");
     let all = told(&rota, 0, &["--bind", &bind, "--yes"], input).await;
     assert_eq!(number(&database, "select count(*) from orders").await, 2, "{all:#?}");
     let id = all.last().unwrap()["run"]["id"].as_str().unwrap().to_owned();
@@ -245,14 +208,24 @@ select 1 as one;\n"
     assert_eq!(slow(&database).await, 0);
 }
 
-/// How many slow queries are under way on the server.
-async fn slow(database: &Database) -> i64 {
-    let mut session = database.connect().await.unwrap();
-    sqlx::query_scalar("select count(*) from pg_stat_activity where datname = $1 and state = 'active' and query like '%1000000%' and pid <> pg_backend_pid()")
-        .bind(database.name())
-        .fetch_one(&mut session)
-        .await
-        .unwrap()
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_ends_the_session_and_leaves_none_behind() {
+    let rota = rota();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rota"))
+        .arg("shell")
+        .env_clear()
+        .envs(rota.environment())
+        .current_dir(rota.path("work"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(b"1\n2\n").unwrap();
+    assert!(!child.wait().unwrap().success());
+    let runs = rota.json(&["runs", "list"]).await.unwrap();
+    assert_eq!(runs[0]["status"], "succeeded", "{runs:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,6 +241,20 @@ async fn a_session_is_talked_with_by_a_shell_and_by_nobody_else() {
     let id = all.last().unwrap()["run"]["id"].as_str().unwrap().to_owned();
     let again = rota.run(&["runs", "retry", &id]).await.unwrap();
     assert_ne!(again.status, Some(0), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_looks_like_a_secret_is_neither_on_record_nor_saved() {
+    let rota = rota();
+    let input = "var password = 'hunter2'\nprint(password.length, args.token.length)\n\\save quiet\n";
+    let all = told(&rota, 0, &["--arg", "token=hunter2"], input).await;
+    assert_eq!((output(&all[1]), &all[2]["left_out"]), (vec!["7 7"], &1.into()), "{all:#?}");
+    let source = std::fs::read_to_string(rota.path("work/quiet/procedure.js")).unwrap();
+    assert!(!source.contains("hunter2") && source.contains("A statement is left out here"), "{source}");
+    let logs = rota.run(&["runs", "logs", "last"]).await.unwrap();
+    assert!(!logs.all().contains("hunter2") && logs.stdout.contains("held a secret"), "{logs:?}");
+    let shown = rota.json(&["runs", "show", "last"]).await.unwrap();
+    assert!(!shown["report"].to_string().contains("hunter2"), "{shown:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -287,207 +274,6 @@ async fn secrets_are_masked_and_a_terminal_is_not_steered() {
     for shown in ["show", "logs"] {
         let said = rota.run(&["runs", shown, "last"]).await.unwrap();
         assert!(said.status == Some(0) && !said.all().contains(&secret), "{said:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
-async fn what_is_registered_is_undone_when_the_session_is_cancelled() {
-    let rota = rota();
-    let database = fresh("shell_undo", ORDERS).await;
-    let bind = format!("database={}", database.url());
-    let input = "\
-await compensate('put back', async (state) => { await db.execute('update orders set total = $1 where id = 1', [state.total]) }, { total: 10 })\n\
-update orders set total = 99 where id = 1;\n";
-    let arguments = ["--bind", &bind, "--grant", "database=read,write", "--yes"];
-    told(&rota, 0, &arguments, input).await;
-    assert_eq!(number(&database, "select total::bigint from orders where id = 1").await, 99, "it ended well");
-    database.execute("update orders set total = 10").await.unwrap();
-    // Nothing is typed for too long.
-    let mut terminal = Terminal::begin(
-        &rota,
-        env!("CARGO_BIN_EXE_rota"),
-        &[&["shell", "--idle-timeout", "3s"], &arguments[..]].concat(),
-    )
-    .await
-    .unwrap();
-    terminal.waits_at("rota>").await.unwrap();
-    for line in input.lines() {
-        terminal.enters(line).await.unwrap();
-        terminal.waits_at("rota>").await.unwrap();
-    }
-    terminal.shows("ended: 130").await.unwrap();
-    assert_eq!(number(&database, "select total::bigint from orders where id = 1").await, 10);
-}
-
-async fn at_terminal(rota: &Rota, arguments: &[&str]) -> Terminal {
-    let mut all = vec!["shell"];
-    all.extend(arguments);
-    let terminal = Terminal::begin(rota, env!("CARGO_BIN_EXE_rota"), &all).await.unwrap();
-    terminal.waits_at("rota>").await.unwrap();
-    terminal
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
-async fn at_a_terminal_lines_are_completed_continued_and_remembered() {
-    let rota = rota();
-    let database = fresh("shell_terminal", "create table customers_of_old (id int, favourite text)").await;
-    let bind = format!("database={}", database.url());
-    let mut terminal = at_terminal(&rota, &["--bind", &bind]).await;
-    assert!(terminal.shown().await.unwrap().contains("database = database (read)"));
-    terminal.enters("const add = (a, b) => {").await.unwrap();
-    terminal.enters("return a + b }").await.unwrap();
-    terminal.waits_at("rota>").await.unwrap();
-    terminal.enters("add(40, 2)").await.unwrap();
-    terminal.shows("42").await.unwrap();
-    // Tables and columns come from the database.
-    terminal.types("select count(*) as n from customers_o").await.unwrap();
-    terminal.presses("Tab").await.unwrap();
-    terminal.waits_at("from customers_of_old").await.unwrap();
-    terminal.types(" where fav").await.unwrap();
-    terminal.presses("Tab").await.unwrap();
-    terminal.waits_at("where favourite").await.unwrap();
-    terminal.enters(" is null;").await.unwrap();
-    terminal.shows("(1 row)").await.unwrap();
-    terminal.types("\\eff").await.unwrap();
-    terminal.presses("Tab").await.unwrap();
-    terminal.waits_at("\\effects").await.unwrap();
-    terminal.presses("C-c").await.unwrap();
-    terminal.waits_at("rota>").await.unwrap();
-    terminal.enters("alter role nobody password 'hunter22';").await.unwrap();
-    terminal.shows("denied").await.unwrap();
-    terminal.waits_at("rota>").await.unwrap();
-    terminal.presses("C-d").await.unwrap();
-    terminal.shows("ended: 0").await.unwrap();
-    drop(terminal);
-    let file = rota.state().join("shell/history");
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    let history = std::fs::read_to_string(&file).unwrap();
-    assert!(history.contains("add(40, 2)") && !history.contains("hunter22"), "{history}");
-    // The next one has them, and may keep none.
-    let mut terminal = at_terminal(&rota, &["--bind", &bind]).await;
-    terminal.presses("Up").await.unwrap();
-    terminal.waits_at("favourite is null;").await.unwrap();
-    terminal.presses("C-c").await.unwrap();
-    terminal.waits_at("rota>").await.unwrap();
-    terminal.enters("\\history off").await.unwrap();
-    terminal.shows("is not kept").await.unwrap();
-    terminal.enters("'unkept' + 1").await.unwrap();
-    terminal.shows("unkept1").await.unwrap();
-    assert!(!std::fs::read_to_string(&file).unwrap().contains("'unkept'"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
-async fn ctrl_c_stops_the_statement_on_the_server_and_keeps_the_session() {
-    let rota = rota();
-    let database = fresh("shell_stopped", "").await;
-    let bind = format!("database={}", database.url());
-    let mut terminal = at_terminal(&rota, &["--bind", &bind]).await;
-    terminal.enters("var kept = 'still' + ' here'").await.unwrap();
-    terminal.waits_at("rota>").await.unwrap();
-    for (statement, is_query) in [
-        (format!("{SLOW};"), true),
-        (format!("await db.query('{SLOW}')"), true),
-        ("for (;;) {}".to_owned(), false),
-        ("while (true) { try { await sleep(60) } catch {} }".to_owned(), false),
-    ] {
-        terminal.enters(&statement).await.unwrap();
-        if is_query {
-            eventually(Duration::from_secs(20), "the query", async || Ok((slow(&database).await == 1).then_some(())))
-                .await
-                .unwrap();
-        } else {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        let pressed = Instant::now();
-        terminal.presses("C-c").await.unwrap();
-        terminal.shows("stopped").await.unwrap();
-        assert!(pressed.elapsed() < Duration::from_secs(1), "{statement}: {:?}", pressed.elapsed());
-        terminal.waits_at("rota>").await.unwrap();
-        eventually(Duration::from_secs(5), "its end", async || Ok((slow(&database).await == 0).then_some(())))
-            .await
-            .unwrap();
-    }
-    terminal.enters("kept").await.unwrap();
-    terminal.shows("still here").await.unwrap();
-    terminal.enters("select 6 * 7 as answer;").await.unwrap();
-    terminal.shows("42").await.unwrap();
-    terminal.presses("C-d").await.unwrap();
-    terminal.shows("ended: 0").await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
-async fn at_a_terminal_effects_are_asked_for() {
-    let rota = rota();
-    let database = fresh("shell_asks", ORDERS).await;
-    let bind = format!("database={}", database.url());
-    let total = async || number(&database, "select sum(total) from orders").await;
-    let mut terminal = at_terminal(&rota, &["--bind", &bind]).await;
-    terminal.enters("update orders set total = 0;").await.unwrap();
-    terminal.shows("\\grant database=read,write").await.unwrap();
-    terminal.waits_at("rota>").await.unwrap();
-    terminal.enters("\\grant database=write").await.unwrap();
-    terminal.shows("for the rest of this session? [y/N]").await.unwrap();
-    terminal.enters("y").await.unwrap();
-    terminal.shows("granted: write on database").await.unwrap();
-    let script = "for (const id of [1, 2, 3]) await db.execute('update orders set total = 1 where id = $1', [id])";
-    for (answer, after) in [("n", 60), ("", 60), ("C-c", 60), ("y", 3)] {
-        terminal.enters(script).await.unwrap();
-        terminal.shows("run these 3 effects? [y/N]").await.unwrap();
-        match answer {
-            "C-c" => terminal.presses("C-c").await.unwrap(),
-            answer => terminal.enters(answer).await.unwrap(),
-        }
-        terminal.waits_at("rota>").await.unwrap();
-        assert_eq!(total().await, after, "{answer:?}");
-    }
-    terminal.enters("\\effects").await.unwrap();
-    let shown = terminal.shows("done").await.unwrap();
-    assert_eq!(shown.matches("sql.execute").count(), 3, "{shown}");
-    terminal.enters("\\plan on").await.unwrap();
-    terminal.waits_at("rota (plan)>").await.unwrap();
-    terminal.enters("delete from orders;").await.unwrap();
-    terminal.shows("only planned").await.unwrap();
-    terminal.enters("\\plan off").await.unwrap();
-    terminal.waits_at("rota>").await.unwrap();
-    terminal.enters("begin;").await.unwrap();
-    terminal.waits_at("rota*>").await.unwrap();
-    terminal.enters("\\quit").await.unwrap();
-    terminal.shows("ended: 0").await.unwrap();
-    assert_eq!(total().await, 3);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails as of 2026-11-27: docs/decisions/0014"]
-async fn cancelled_from_elsewhere_it_ends_and_the_terminal_is_as_before() {
-    let rota = rota();
-    let database = fresh("shell_cancelled", "").await;
-    let bind = format!("database={}", database.url());
-    // At the prompt, and within a statement.
-    for statement in [None, Some(format!("{SLOW};"))] {
-        let mut terminal = at_terminal(&rota, &["--bind", &bind]).await;
-        terminal.enters("1 + 1").await.unwrap();
-        terminal.waits_at("rota>").await.unwrap();
-        if let Some(statement) = statement {
-            terminal.enters(&statement).await.unwrap();
-            eventually(Duration::from_secs(20), "the query", async || Ok((slow(&database).await == 1).then_some(())))
-                .await
-                .unwrap();
-        }
-        let runs = rota.json(&["runs", "list", "--status", "running"]).await.unwrap();
-        let id = runs[0]["id"].as_str().unwrap_or_else(|| panic!("{runs:#}")).to_owned();
-        assert_eq!(runs.as_array().unwrap().len(), 1, "{runs:#}");
-        let said = rota.run(&["runs", "cancel", &id]).await.unwrap();
-        assert_eq!(said.status, Some(0), "{said:?}");
-        terminal.shows("ended: 130").await.unwrap();
-        let shown = rota.json(&["runs", "show", &id]).await.unwrap();
-        assert_eq!(shown["run"]["status"], "cancelled", "{shown:#}");
-        eventually(Duration::from_secs(5), "the end", async || Ok((slow(&database).await == 0).then_some(())))
-            .await
-            .unwrap();
     }
 }
 
