@@ -66,11 +66,16 @@ pub(crate) async fn exec(host: &Host, args: ExecArgs, printing: Printing) -> any
         return show(&plan, &args, printing);
     }
     let planned = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
+    if planned.len() != plan.effects.len() {
+        // Whatever the script caught: what nobody sees, nobody agrees to.
+        let message = "nothing was done: the plan has effects that could not be listed, because a limit was reached";
+        return nothing_done(&plan, "denied", message, DENIED, printing);
+    }
     if !planned.is_empty() && !agreed(&args, &plan, planned.len(), printing, &mut stop).await? {
         return Ok(DENIED);
     }
     if stop.was_told().await {
-        return not_begun(&plan, printing);
+        return nothing_done(&plan, "cancelled", STOPPED, CANCELLED, printing);
     }
     prepared.agreement = Agreement::Held(planned);
     show(&once(host, prepared, &args, printing, Lines::Shown, Some(plan.id), &said).await?, &args, printing)
@@ -119,17 +124,19 @@ impl Stop {
     }
 }
 
-/// It was told to stop before anything was done.
-fn not_begun(plan: &RunView, printing: Printing) -> anyhow::Result<u8> {
-    let message = "nothing was done: the script was stopped after its plan";
+/// What is said of a script that was told to stop before it began.
+const STOPPED: &str = "nothing was done: the script was stopped after its plan";
+
+/// Say why it was left at the plan.
+fn nothing_done(plan: &RunView, kind: &str, message: &str, status: u8, printing: Printing) -> anyhow::Result<u8> {
     if printing.human() {
         eprintln!("rota: {message}");
     } else {
         let mut object = plan.to_json();
-        object["error"] = serde_json::json!({ "kind": "cancelled", "message": message, "hint": null });
+        object["error"] = serde_json::json!({ "kind": kind, "message": message, "hint": null });
         print_json(&object)?;
     }
-    Ok(CANCELLED)
+    Ok(status)
 }
 
 /// Whether somebody agrees to the effects of the plan.
@@ -156,7 +163,7 @@ async fn agreed(
             biased;
             () = stop.told() => {
                 eprintln!();
-                let status = not_begun(plan, printing)?;
+                let status = nothing_done(plan, "cancelled", STOPPED, CANCELLED, printing)?;
                 // Nothing is under way, and whoever reads the terminal cannot be woken.
                 std::process::exit(i32::from(status))
             }

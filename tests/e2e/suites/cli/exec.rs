@@ -334,3 +334,24 @@ async fn told_to_stop_between_the_plan_and_the_run_it_does_nothing() {
         assert_eq!(left, 1, "{signal}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_plan_could_not_list_is_agreed_to_by_nobody() {
+    let rota = rota();
+    let database = fresh("exec_unlisted", "create table t (i int)").await;
+    let bind = format!("database={}", database.url());
+    let script = "try { await compensate('unseen', async () => { await db.execute('delete from t') }) } catch {} 1";
+    let words = ["-e", script, "--bind", &bind, "--grant", "database=read,write", "--yes", "--limit", "effects=0"];
+    let said = ran(&rota, 3, &words).await;
+    assert!(error(&said).contains("could not be listed"), "{said:#}");
+    assert_eq!((&said["run"]["mode"], &said["compensations"]), (&"plan".into(), &serde_json::json!([])), "{said:#}");
+    // As a statement of the shell likewise.
+    let words = ["shell", "--bind", &bind, "--grant", "database=read,write", "--yes", "--limit", "effects=0"];
+    let said = rota.run_with(&words, &format!("{script}\n")).await.unwrap();
+    assert!(said.status == Some(1) && said.stdout.contains("could not be listed"), "{said:?}");
+    let shown = rota.json(&["runs", "list"]).await.unwrap();
+    for run in shown.as_array().unwrap() {
+        let run = rota.json(&["runs", "show", run["id"].as_str().unwrap()]).await.unwrap();
+        assert_eq!(run["compensations"], serde_json::json!([]), "{run:#}");
+    }
+}

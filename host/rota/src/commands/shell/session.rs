@@ -322,6 +322,17 @@ impl Session {
             planner.seen = last.sequence;
         }
         let Answer { done, timed_out } = answer;
+        // What could not be listed, because a limit was reached, nobody sees, and so nobody agrees to it, whatever the statement caught.
+        let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner).len();
+        if state_of(&done) == State::Done && noted != effects.len() {
+            drop(self.noted());
+            let done = json!({ "error": {
+                "kind": "failed",
+                "message": "the plan has effects that could not be listed",
+                "hint": "a limit was reached: begin another shell, or give it a larger --limit effects=...",
+            } });
+            return Ok(Some(Ended { state: State::Failed, effects, done, in_plan: true, timed_out: false }));
+        }
         let ended =
             |state| Some(Ended { state, effects: effects.clone(), done: done.clone(), in_plan: true, timed_out });
         Ok(match state_of(&done) {
