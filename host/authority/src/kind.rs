@@ -12,7 +12,7 @@ pub trait Access: Copy + Eq + Debug + Display + FromStr + Send + Sync + 'static 
     /// All words of the kind, in the order in which they are shown.
     const ALL: &'static [Self];
 
-    /// Whether the access can only read. A run without `--grant` gets these and no others.
+    /// Whether the access can only read. On a slot that no `--grant` names a run gets these and no others.
     fn only_reads(self) -> bool;
 }
 
@@ -77,8 +77,8 @@ access_words! {
 access_words! {
     /// What can be done with an age identity.
     KeyAccess {
-        /// Decrypt a stream in the host.
-        Decrypt = "decrypt", reads true;
+        /// Decrypt a stream in the host. Nobody has it without being named: it changes nothing, and yet is no mere look.
+        Decrypt = "decrypt", reads false;
     }
 }
 

@@ -163,6 +163,11 @@ pub fn only_reads(capability: &str, access: &str) -> bool {
     }
 }
 
+/// Whether an access of a capability changes nothing: what only reads, and to decrypt, which nobody has without its being named.
+pub fn changes_nothing(capability: &str, access: &str) -> bool {
+    only_reads(capability, access) || (capability, access) == ("key", "decrypt")
+}
+
 /// The access words of a capability; none where there is no such capability.
 pub fn words(capability: &str) -> Option<Vec<String>> {
     use rota_authority::{

@@ -14,8 +14,8 @@ mod trusted;
 mod update;
 
 pub use descriptor::{
-    DescriptorProblem, capabilities, check as check_descriptor, only_reads, problems as descriptor_problems,
-    words as access_words,
+    DescriptorProblem, capabilities, changes_nothing, check as check_descriptor, only_reads,
+    problems as descriptor_problems, words as access_words,
 };
 pub use javascript::{JavascriptError, LONGEST_JAVASCRIPT, is_javascript, javascript};
 pub use lint::{Finding, Level, is_usable, lint};

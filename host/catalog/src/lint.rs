@@ -1,6 +1,6 @@
 //! What is to be said of a plugin beyond what the host refuses: for its author, before anybody else sees it.
 
-use crate::descriptor::{interfaces_of, only_reads, printable, problems};
+use crate::descriptor::{changes_nothing, interfaces_of, printable, problems};
 use crate::{DescriptorProblem, descriptor};
 use rota_contract::{Descriptor, Risk};
 use serde_json::Value;
@@ -122,7 +122,7 @@ fn risk(descriptor: &Descriptor, findings: &mut Vec<Finding>) {
             let beyond: Vec<String> = slot
                 .accesses
                 .iter()
-                .filter(|access| !only_reads(&slot.capability, access))
+                .filter(|access| !changes_nothing(&slot.capability, access))
                 .map(|access| format!("`{}`", printable(access)))
                 .collect();
             if !beyond.is_empty() {
@@ -266,6 +266,12 @@ mod tests {
     #[test]
     fn a_sound_one_has_no_finding() {
         assert_eq!(rules(&sound(), &IMPORTS, 400_000), []);
+        // Who decrypts changes nothing.
+        let mut verifies = sound();
+        let accesses = vec!["decrypt".into()];
+        let (name, capability, purpose) = ("key".into(), "key".into(), "Opens.".into());
+        verifies.slots.push(Slot { name, capability, accesses, purpose, optional: false });
+        assert!(!rules(&verifies, &IMPORTS, 400_000).contains(&(Level::Error, "risk")));
     }
 
     #[test]

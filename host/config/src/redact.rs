@@ -26,15 +26,25 @@ pub(crate) fn redact(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// The most characters of a value that a message shows.
+const LONGEST: usize = 60;
+
 /// A value for a message: redacted, of one line, not too long.
 pub(crate) fn quoted(value: &str) -> String {
-    const LONGEST: usize = 60;
     let value = rota_telemetry::clean_line(&redact(value));
     let mut shown: String = value.chars().take(LONGEST).collect();
     if value.chars().count() > LONGEST {
         shown.push('…');
     }
     format!("\"{shown}\"")
+}
+
+/// The same of a path, whose end tells it from others.
+pub(crate) fn quoted_path(value: &str) -> String {
+    let value = rota_telemetry::clean_line(&redact(value));
+    let beyond = value.chars().count().saturating_sub(LONGEST);
+    let cut = if beyond > 0 { "…" } else { "" };
+    format!("\"{cut}{}\"", value.chars().skip(beyond).collect::<String>())
 }
 
 /// What stands between `:` and `@` of each URL, and the values of its sensitive parameters.

@@ -70,7 +70,7 @@ pub struct Slot {
 /// The last line of a run that ended while it was recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct End {
-    /// `reported`, `failed`, `limit`, `trapped`, `timed-out`, `cancelled` or `host`.
+    /// `reported`, `failed`, `limit`, `quota`, `trapped`, `timed-out`, `cancelled` or `host`.
     pub ended: String,
     /// The report (of one that failed, what it reported until then), secrets masked.
     pub report: Option<Value>,

@@ -211,3 +211,49 @@ fn declares(plugin: &str, slot: &Slot, word: &str) -> Result<(), PrepareError> {
         declared: slot.accesses.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rota_config::{Config, Source};
+
+    const BINDINGS: &str = "[bindings.shop]\nkind = \"sql\"\nurl = \"postgres://h/d\"\n\
+                            [bindings.identity]\nkind = \"key\"\nidentity = \"file:/srv/identity.txt\"\n";
+
+    fn slot(name: &str, capability: &str, accesses: &[&str]) -> Slot {
+        Slot {
+            name: name.into(),
+            capability: capability.into(),
+            accesses: accesses.iter().map(|word| (*word).to_owned()).collect(),
+            purpose: String::new(),
+            optional: false,
+        }
+    }
+
+    /// What a run gets with these `--grant` on two slots that are bound with `--bind`.
+    fn granted(arguments: &[&str]) -> String {
+        let config = Config::load(&Source::empty().with_text("rota.toml", BINDINGS)).unwrap();
+        let settings = Settings::from_config(&config).unwrap();
+        let slots = [slot("database", "sql", &["read", "write"]), slot("key", "key", &["decrypt"])];
+        let bound = bind(&settings, "p", &slots, None, &["database=shop", "key=identity"].map(str::to_owned)).unwrap();
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let grants = grant("p", &slots, None, bound, &arguments).unwrap();
+        let shown = |grant: &Grant| format!("{}={}", grant.slot, grant.accesses.join(","));
+        grants.iter().map(shown).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_no_grant_names_is_read_and_never_decrypted() {
+        let cases: [(&[&str], &str); 6] = [
+            (&[], "database=read key="),
+            (&["database=read,write"], "database=read,write key="),
+            (&["database="], "database= key="),
+            (&["key=decrypt"], "database=read key=decrypt"),
+            (&["key=decrypt", "database=write"], "database=write key=decrypt"),
+            (&["declared"], "database=read,write key=decrypt"),
+        ];
+        for (arguments, expected) in cases {
+            assert_eq!(granted(arguments), expected, "{arguments:?}");
+        }
+    }
+}

@@ -144,8 +144,7 @@ fn header(doing: &Doing, seed: [u8; 32]) -> Header {
 /// How a call into a plugin ended, as a recording keeps it, and as a replay is compared with it.
 pub(crate) fn end_of(finished: &Finished) -> End {
     let end = |ended: &str, report: Option<&Report>, said: Option<Value>| {
-        let mut end = json!({ "report": report.map(Report::to_json), "said": said });
-        mask_texts(&mut end);
+        let end = masked(json!({ "report": report.map(Report::to_json), "said": said }));
         // As it is read back: what a text makes of a float, it makes of both.
         let mut end: Value = serde_json::from_str(&end.to_string()).unwrap_or_default();
         let mut field = |name: &str| Some(end[name].take()).filter(|value| !value.is_null());
@@ -161,6 +160,30 @@ pub(crate) fn end_of(finished: &Finished) -> End {
         Ended::TimedOut(after) => end("timed-out", None, said(&format!("ended after {after:?}"))),
         Ended::Cancelled(report) => end("cancelled", report.as_ref(), None),
         Ended::Host(text) => end("host", None, said(text)),
+    }
+}
+
+/// Secrets in what is said of an end, also in names that the guest has chosen: behind the store is a wall that hides those, and behind a
+/// recording is none.
+fn masked(mut end: Value) -> Value {
+    mask_texts(&mut end);
+    if let Some(data) = end.pointer_mut("/report/data") {
+        mask_names(data);
+    }
+    end
+}
+
+fn mask_names(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(mask_names),
+        Value::Object(fields) => {
+            let one = |(name, mut value): (String, Value)| {
+                mask_names(&mut value);
+                (rota_telemetry::mask(&name).into_owned(), value)
+            };
+            *fields = std::mem::take(fields).into_iter().map(one).collect();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -209,4 +232,24 @@ pub(crate) fn component_of(artifacts: &Artifacts, run: &str) -> Option<Vec<u8>> 
         return None;
     }
     std::fs::read(artifacts.folder(run).join(COMPONENT)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_masked_in_all_that_is_kept_of_an_end() {
+        let _secret = rota_telemetry::Secret::new("c4nary-of-ends");
+        let end = masked(json!({
+            "report": { "summary": "is c4nary-of-ends", "data": [{ "c4nary-of-ends": { "a c4nary%2Dof%2Dends": 1 } }] },
+            "said": "c4nary-of-ends",
+        }));
+        let expected = json!({
+            "report": { "summary": "is ***", "data": [{ "***": { "a ***": 1 } }] },
+            "said": "***",
+        });
+        assert_eq!(end, expected);
+        assert_eq!(masked(json!({ "report": null, "said": null })), json!({ "report": null, "said": null }));
+    }
 }

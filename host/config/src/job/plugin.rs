@@ -80,7 +80,14 @@ impl fmt::Display for PluginRef {
             Self::Named { name, version: None } => f.write_str(name),
             Self::Named { name, version: Some(version) } => write!(f, "{name}@{version}"),
             Self::Package(text) => f.write_str(text),
-            Self::File(path) => path.display().fmt(f),
+            Self::File(path) => {
+                let text = path.to_string_lossy();
+                // Whoever reads it again must find a file, whatever the folder is called that it is in.
+                if Self::is_package(&text) || !(text.contains('/') || text.ends_with(".wasm")) {
+                    f.write_str("./")?;
+                }
+                f.write_str(&text)
+            }
         }
     }
 }
@@ -130,6 +137,17 @@ mod tests {
             ("127.0.0.1:5000/team/x", PluginRef::Package("127.0.0.1:5000/team/x".to_owned())),
         ] {
             assert_eq!(text.parse::<PluginRef>(), Ok(expected));
+        }
+        for (path, shown) in [
+            ("registry.example/growth/x", "./registry.example/growth/x"),
+            ("mine", "./mine"),
+            ("mine.wasm", "mine.wasm"),
+            ("./mine", "./mine"),
+            ("/plugins.d/x", "/plugins.d/x"),
+        ] {
+            let file = PluginRef::File(path.into());
+            assert_eq!(file.to_string(), shown);
+            assert!(matches!(shown.parse(), Ok(PluginRef::File(_))), "{shown} is a file again");
         }
         for (text, message) in [
             ("", "\"\" is not a plugin; write its name, NAME@VERSION, or the path of a component"),

@@ -198,7 +198,7 @@ impl Team {
             return Ok(());
         }
         let allowed = self.plugins.iter().map(ToString::to_string).collect();
-        Err(Beyond::Plugin { team: team.to_owned(), plugin: crate::redact::quoted(&name), allowed })
+        Err(Beyond::Plugin { team: team.to_owned(), plugin: crate::redact::quoted_path(&name), allowed })
     }
 
     /// Whether its jobs may have these accesses on a configured binding.

@@ -167,6 +167,28 @@ fn a_job_beyond_its_teams_ceiling_is_refused() {
 }
 
 #[test]
+fn a_file_is_no_package_whatever_the_folder_of_its_configuration_is_called() {
+    let text = "[teams.growth]\njobs = [\"growth-*\"]\nplugins = [\"registry.example/growth/*\", \"growth/*\"]\n\
+                [jobs.growth-file]\nplugin = \"growth/export\"\n";
+    let long = "a-long-name-of-a-folder/".repeat(5);
+    for (folder, shown) in [
+        ("", "\"./growth/export\""),
+        ("registry.example/", "\"./registry.example/growth/export\""),
+        ("/registry.example/", "\"/registry.example/growth/export\""),
+        (long.as_str(), "a-long-name-of-a-folder/growth/export\""),
+    ] {
+        let Err(error) = Config::load(&Source::empty().with_text(format!("{folder}rota.toml"), text)) else {
+            panic!("accepted in `{folder}`")
+        };
+        let told = lines(error.problems());
+        assert!(
+            told.len() == 1 && told[0].contains("may not run the plugin \"") && told[0].contains(shown),
+            "{folder}: {told:?}"
+        );
+    }
+}
+
+#[test]
 fn everything_beyond_is_told_at_once() {
     let told = errors(&with(
         "limits.cpu = \"1s\"",

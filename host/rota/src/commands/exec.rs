@@ -88,8 +88,9 @@ fn only_reads(prepared: &Prepared) -> bool {
         let declared = slots.iter().find(|slot| slot.name == grant.slot);
         let capability = declared.map_or("", |slot| slot.capability.as_str());
         // COPY out is not among what a run may do by itself, and has no effect all the same.
-        let reads =
-            |access: &str| rota_catalog::only_reads(capability, access) || (capability, access) == ("sql", "copy-out");
+        let reads = |access: &str| {
+            rota_catalog::changes_nothing(capability, access) || (capability, access) == ("sql", "copy-out")
+        };
         grant.accesses.iter().all(|access| reads(access))
     })
 }

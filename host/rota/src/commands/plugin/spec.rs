@@ -27,7 +27,7 @@ impl Slot {
 
     /// Whether everything asked for only reads.
     pub(crate) fn only_reads(&self) -> bool {
-        self.accesses.iter().all(|access| rota_catalog::only_reads(self.capability, access))
+        self.accesses.iter().all(|access| rota_catalog::changes_nothing(self.capability, access))
     }
 }
 

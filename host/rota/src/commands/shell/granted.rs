@@ -24,7 +24,7 @@ pub(super) struct Granted {
 
 impl Granted {
     pub(super) fn only_reads(&self) -> bool {
-        self.accesses.iter().all(|access| rota_catalog::only_reads(&self.capability, access))
+        self.accesses.iter().all(|access| rota_catalog::changes_nothing(&self.capability, access))
     }
 }
 

@@ -111,8 +111,9 @@ fn slots(session: &Session) -> Vec<Used> {
             .flat_map(|(_, access)| access.split(" + "))
             .filter(|access| !access.is_empty())
             .collect();
-        let is_needed =
-            |access: &&String| needed.contains(access.as_str()) || rota_catalog::only_reads(&grant.capability, access);
+        let is_needed = |access: &&String| {
+            needed.contains(access.as_str()) || rota_catalog::changes_nothing(&grant.capability, access)
+        };
         used.push(Used {
             name: grant.slot.clone(),
             capability: grant.capability.clone(),
@@ -147,7 +148,7 @@ fn procedure(template: &str, worked: &[Worked], slots: &[Used], arguments: &Map<
         }
     }
     let observe =
-        slots.iter().all(|slot| slot.accesses.iter().all(|it| rota_catalog::only_reads(&slot.capability, it)));
+        slots.iter().all(|slot| slot.accesses.iter().all(|it| rota_catalog::changes_nothing(&slot.capability, it)));
     let mut properties = Map::new();
     let mut defaults = Map::new();
     for (name, value) in arguments {
