@@ -14,6 +14,10 @@ use tokio::time::Instant;
 /// How often an object is looked at that something is waited for: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// How long a rollout that shows its failure is waited for all the same, from the first look on. A controller that has just seen a new
+/// template goes on showing that the one before had failed, until something of the new one moves.
+const STALE: Duration = Duration::from_secs(5);
+
 impl Client {
     /// The scale of an object, and its version.
     pub(crate) async fn scale(&self, _: &Authorized<Kubernetes>, place: &Place) -> Result<(Scale, String), Error> {
@@ -38,7 +42,7 @@ impl Client {
         time: Duration,
     ) -> Result<Value, Error> {
         let wanted = wanted(condition)?;
-        let until = Instant::now() + time;
+        let (stale, until) = (Instant::now() + STALE, Instant::now() + time);
         let mut pause = PAUSES.0;
         loop {
             let object = match self.get(authorized, place).await {
@@ -58,9 +62,12 @@ impl Client {
                 }
                 Err(error) => return Err(error),
             };
-            let note = match (wanted.holds(object.as_ref())?, object) {
+            let note = match (wanted.holds(object.as_ref()), object) {
                 (Held::Yes, object) => return Ok(object.unwrap_or(Value::Null)),
-                (Held::No(note), _) => note,
+                (Held::Failed(note), _) if Instant::now() >= stale.min(until) => {
+                    return Err(fault("rollout-failed", note, false));
+                }
+                (Held::No(note) | Held::Failed(note), _) => note,
             };
             if Instant::now() >= until {
                 let seconds = time.as_secs();
@@ -82,6 +89,8 @@ struct Wanted<'c> {
 enum Held {
     Yes,
     No(String),
+    /// Not, and it says of itself that it will not.
+    Failed(String),
 }
 
 fn wanted(condition: &Condition) -> Result<Wanted<'_>, Error> {
@@ -103,12 +112,12 @@ fn wanted(condition: &Condition) -> Result<Wanted<'_>, Error> {
 }
 
 impl Wanted<'_> {
-    fn holds(&self, object: Option<&Value>) -> Result<Held, Error> {
+    fn holds(&self, object: Option<&Value>) -> Held {
         let Some(object) = object else {
             let gone = matches!(self.condition, Condition::Gone);
-            return Ok(if gone { Held::Yes } else { Held::No("there is none of the name".into()) });
+            return if gone { Held::Yes } else { Held::No("there is none of the name".into()) };
         };
-        Ok(match self.condition {
+        match self.condition {
             Condition::Exists => Held::Yes,
             Condition::Gone => Held::No(if object["metadata"]["deletionTimestamp"].is_null() {
                 "it is not being deleted".into()
@@ -130,10 +139,10 @@ impl Wanted<'_> {
             },
             Condition::RolledOut => match rollout(object) {
                 rollout if rollout.complete => Held::Yes,
-                rollout if rollout.failed => return Err(fault("rollout-failed", rollout.note, false)),
+                rollout if rollout.failed => Held::Failed(rollout.note),
                 rollout => Held::No(rollout.note),
             },
-        })
+        }
     }
 }
 

@@ -139,9 +139,9 @@ async fn prepare(host: &Host, request: &mut Request, args: &RunArgs) -> anyhow::
 }
 
 fn ask(question: &str) -> std::io::Result<String> {
-    let mut err = std::io::stderr().lock();
-    write!(err, "{question}")?;
-    err.flush()?;
+    // Nothing is held while somebody thinks: a signal that ends the wait has something to say there.
+    eprint!("{question}");
+    std::io::stderr().flush()?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     Ok(line.trim().to_owned())
