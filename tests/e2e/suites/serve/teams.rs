@@ -262,10 +262,19 @@ async fn effects_beyond_the_quota_are_refused_in_the_middle_of_a_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_would_use_more_cpu_time_than_its_team_has_is_ended() {
     let (rota, _) = with_bucket("cpu_per_day = \"1s\"").await;
-    let said = rota.run(&["run", "growth-spin"]).await.unwrap();
+    let said = rota.run(&["run", "growth-spin", "--record", "--limit", "cpu=3s"]).await.unwrap();
     assert_eq!(said.status, Some(1), "{said:?}");
     let answer = said.json().unwrap();
     assert_eq!(answer["error"]["kind"], "quota", "{answer:#}");
+    // A replay counts for no team, and comes to the run's own limit: that the run was ended before is no difference.
+    let said = rota.run(&["runs", "replay", "last"]).await.unwrap();
+    assert_eq!(said.status, Some(0), "{said:?}");
+    let replayed = said.json().unwrap();
+    assert_eq!(
+        (&replayed["result"], &replayed["recorded_end"]["ended"]),
+        (&json!("ends"), &json!("quota")),
+        "{replayed:#}"
+    );
     let message = answer["error"]["message"].as_str().unwrap();
     assert!(message.contains("used up its quota of 1s of CPU time a day"), "{message}");
     let cpu = used(&growth(&rota).await, "cpu_per_day");
