@@ -30,7 +30,7 @@ pub enum TargetError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The URL is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Url(#[from] UrlError),
 }
 

@@ -208,7 +208,7 @@ impl Host {
     }
 
     /// The effects of a run, asked for until the lease is over.
-    async fn effects_until(&self, held: &Held) -> Result<Vec<EffectRow>, StoreError> {
+    pub(crate) async fn effects_until(&self, held: &Held) -> Result<Vec<EffectRow>, StoreError> {
         loop {
             let asked = async {
                 self.store().flush().await?;

@@ -3,7 +3,8 @@
 
 use crate::attempt::Doing;
 use crate::durable::Durable;
-use crate::held::Stop;
+use crate::ended::doubt;
+use crate::held::{Held, Stop};
 use crate::host::Host;
 use crate::patient::patiently;
 use crate::prepare::Prepared;
@@ -112,6 +113,11 @@ impl Host {
             &format!("undoing `{}` (try {})", compensation.name, compensation.attempts),
             &[],
         );
+        // What the run itself left under way is why it is undone, and says nothing of the compensation.
+        let before = match self.effects_until(held).await {
+            Ok(effects) => effects.iter().map(|effect| effect.sequence).max().unwrap_or(0),
+            Err(error) => return Some(format!("the run's effects could not be looked at: {error}")),
+        };
         let finished = self
             .plugins()
             .sandbox()
@@ -122,7 +128,7 @@ impl Host {
         }
         self.settle().await;
         let error = match finished.ended {
-            Ended::Reported(_) => None,
+            Ended::Reported(_) => self.undone_for_sure(held, before).await,
             Ended::Failed(failure) => Some(failure.message),
             Ended::Limit(limit) => Some(limit.to_string()),
             // An undo is not held to its team's quotas.
@@ -142,6 +148,17 @@ impl Host {
             ),
         }
         error
+    }
+
+    /// Why a compensation that reported is not taken for done: it returned while effects of it were under way.
+    async fn undone_for_sure(&self, held: &Held, before: u64) -> Option<String> {
+        match self.effects_until(held).await {
+            Ok(mut effects) => {
+                effects.retain(|effect| effect.sequence > before);
+                doubt(&effects).map(|doubt| doubt.message)
+            }
+            Err(error) => Some(format!("whether its effects ended is not known: {error}")),
+        }
     }
 
     /// The same run once more, for a context of its own.

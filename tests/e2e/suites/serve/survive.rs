@@ -80,6 +80,27 @@ async fn an_undo_that_keeps_failing_is_loud_and_can_be_tried_again_or_settled() 
     stop(host).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_that_returns_with_an_effect_under_way_is_not_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let jobs = format!(
+        "[bindings.reports]\nkind = \"storage\"\nurl = \"file://{}\"\n\
+         [jobs.put]\nplugin = \"PROBE\"\nslots.bucket = {{ binding = \"reports\", access = [\"read\", \"write\"] }}\n\
+         undo = {{ attempts = 1 }}\n",
+        folder.path().display()
+    );
+    let serving = Serving::new("undo_left", &jobs).await;
+    let host = serving.serve().await;
+    let leave = json!({ "import": "run.compensation.register", "name": "put back", "state": json!({ "do": "leave" }).to_string() });
+    let calls = format!("calls={}", json!([leave]));
+    let run = serving.queue("put", &["do=calls", "fail=true", &calls]).await;
+    let over = serving.becomes(&run, &["compensation-failed"]).await;
+    let undo = &over["compensations"][0];
+    assert_eq!(undo["status"], "failed", "{over:#}");
+    assert!(undo["error"].as_str().unwrap().contains("storage.put"), "it says what is not known: {undo}");
+    stop(host).await;
+}
+
 /// Freeze a host while it does not hold the lock of its file, which nobody could take from it.
 async fn freeze_between_writes(serving: &Serving, host: &rota_tests::Running) {
     let file = sqlx::sqlite::SqliteConnectOptions::new()
