@@ -107,7 +107,7 @@ fn a_job_beyond_its_teams_ceiling_is_refused() {
     let limits = "limits = { memory = \"128MiB\", wall = \"10m\" }";
     refused(
         &with(limits, &job("priority = 1")),
-        "rota.toml:15:12: jobs.growth-export: the priority is 1, higher than the team `growth` may have (0) (whoever runs the hosts can allow it in teams.growth.priority)",
+        "rota.toml:15:1: jobs.growth-export: the priority is 1, higher than the team `growth` may have (0) (whoever runs the hosts can allow it in teams.growth.priority)",
     );
     let told = errors(&with(limits, &job("exclusive = false")));
     assert!(told.len() == 1 && told[0].contains("may not have `exclusive = false`"), "{told:?}");
@@ -154,7 +154,7 @@ fn a_job_beyond_its_teams_ceiling_is_refused() {
     assert_eq!(
         told,
         [
-            "rota.toml:14:10: jobs.growth-vacuum: the team `growth` may not run the plugin \"postgres-vacuum\"; it may run: growth-*, postgres-health \
+            "rota.toml:14:1: jobs.growth-vacuum: the team `growth` may not run the plugin \"postgres-vacuum\"; it may run: growth-*, postgres-health \
              (whoever runs the hosts can allow it in teams.growth.plugins)"
         ]
     );

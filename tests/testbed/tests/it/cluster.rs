@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rota_testbed::{Cluster, ClusterAccess, Namespace, eventually};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -218,11 +218,13 @@ async fn a_deleted_pod_has_its_time_to_end_and_no_more() {
     namespace.kubectl(["delete", "pod", "stubborn"]).await.unwrap();
     assert!(start.elapsed() >= Duration::from_secs(2), "it had {:?}", start.elapsed());
     let mut follow = namespace.kubectl_command().unwrap();
-    let follow = follow.args(["logs", "--follow", "polite"]).stdout(Stdio::piped()).spawn().unwrap();
-    let deleted = namespace.kubectl(["delete", "pod", "polite"]);
-    let (deleted, said) = tokio::join!(deleted, follow.wait_with_output());
-    deleted.unwrap();
-    assert!(String::from_utf8_lossy(&said.unwrap().stdout).contains("asked"));
+    let mut follow = follow.args(["logs", "--follow", "polite"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    // It follows before the pod is asked to end: a pod that is gone has no log.
+    assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("ready"));
+    namespace.kubectl(["delete", "pod", "polite"]).await.unwrap();
+    assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("asked"));
+    follow.wait().await.unwrap();
 }
 
 #[tokio::test]
