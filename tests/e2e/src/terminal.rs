@@ -3,6 +3,7 @@
 use crate::Rota;
 use anyhow::{Context as _, bail, ensure};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 
@@ -23,7 +24,9 @@ impl Terminal {
     /// # Errors
     /// When tmux is missing, which `scripts/setup` installs.
     pub async fn begin(rota: &Rota, program: &str, arguments: &[&str]) -> anyhow::Result<Self> {
-        let socket = rota.path("tmux");
+        // The server of the terminal before may still be on its way out.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let socket = rota.path(&format!("tmux-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
         let mut line = String::from("exec env -i TERM=screen LANG=C.UTF-8");
         for (name, value) in rota.environment() {
