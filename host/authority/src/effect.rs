@@ -176,31 +176,45 @@ pub enum Agreement {
     None,
     /// The run is the plan: its effects are noted here, for the run that will be held to them.
     Noted(Arc<Mutex<Vec<PlannedEffect>>>),
-    /// Somebody agreed to these: on each slot they happen in their order, and no others.
+    /// Somebody agreed to these: on each slot they happen in their order, each after the compensations that the plan has before it, and
+    /// no others.
     Held(Vec<PlannedEffect>),
 }
 
-/// What is left of a plan that a run is held to, slot by slot.
+/// What is left of a plan that a run is held to, slot by slot, each effect with its place in the whole plan.
 #[derive(Debug, Default)]
-pub(crate) struct Agreed(BTreeMap<String, VecDeque<PlannedEffect>>);
+pub(crate) struct Agreed(BTreeMap<String, VecDeque<(usize, PlannedEffect)>>);
+
+/// The queue of what is left with the host itself: compensations.
+const WITH_THE_HOST: &str = "";
 
 impl Agreed {
     pub(crate) fn new(plan: Vec<PlannedEffect>) -> Self {
-        let mut left: BTreeMap<String, VecDeque<PlannedEffect>> = BTreeMap::new();
-        for effect in plan {
-            left.entry(effect.slot.clone()).or_default().push_back(effect);
+        let mut left: BTreeMap<String, VecDeque<(usize, PlannedEffect)>> = BTreeMap::new();
+        for (place, effect) in plan.into_iter().enumerate() {
+            left.entry(effect.slot.clone()).or_default().push_back((place, effect));
         }
         Self(left)
     }
 
-    /// Take the next of its slot. False: it is another.
+    /// Take the next of its slot. False: it is another, or what would undo it is not registered yet although the plan had it before.
     fn take(&mut self, effect: &PlannedEffect) -> bool {
+        let registers = self.0.get(WITH_THE_HOST).and_then(VecDeque::front).map(|(place, _)| *place);
         let Some(left) = self.0.get_mut(&effect.slot) else { return false };
-        let is_next = left.front() == Some(effect);
+        let is_next = left.front().is_some_and(|(place, next)| {
+            next == effect && (effect.slot == WITH_THE_HOST || registers.is_none_or(|registers| *place < registers))
+        });
         if is_next {
             left.pop_front();
         }
         is_next
+    }
+
+    /// What was agreed to and has not begun, in the order of the plan: operation and target.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let mut left: Vec<&(usize, PlannedEffect)> = self.0.values().flatten().collect();
+        left.sort_by_key(|(place, _)| *place);
+        left.into_iter().map(|(_, effect)| format!("{} ({})", effect.operation, effect.target)).collect()
     }
 }
 
@@ -247,7 +261,7 @@ impl Gate {
         let Effect { object: target, detail, class, exact } = effect;
         let record = EffectRecord { capability, operation, target, access: String::new(), detail, class, planned };
         // What is left with the host is agreed to as well: it may have effects of its own later.
-        self.compare("", &record, exact)?;
+        self.compare(WITH_THE_HOST, &record, exact)?;
         if !planned {
             return Ok(false);
         }

@@ -260,6 +260,12 @@ impl Gate {
         *self.agreed.lock().unwrap_or_else(PoisonError::into_inner) = plan.map(Agreed::new);
     }
 
+    /// What somebody agreed to and the run has not begun, in the order of the plan: operation and target. A procedure that ends with some
+    /// of it left has not done what it was to do.
+    pub fn left_of_plan(&self) -> Vec<String> {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Agreed::left).unwrap_or_default()
+    }
+
     /// Grant more on a slot that is bound: of a run that somebody talks with, who grants what it turns out to need. What is granted stays so.
     /// False: nothing is bound to the slot.
     pub fn widen(&self, slot: &str, accesses: &[String]) -> bool {

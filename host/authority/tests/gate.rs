@@ -174,6 +174,36 @@ async fn a_run_that_is_held_to_a_plan_has_its_effects_in_order_and_no_others() {
     assert_eq!((ledger.effects().len(), gate.denials().1), (3, 8));
 }
 
+#[tokio::test]
+async fn what_undoes_comes_before_what_the_plan_has_behind_it_and_what_is_left_is_told() {
+    let of = |detail: &str| Effect { detail: detail.into(), exact: Exact::shown(), ..effect() };
+    let noted = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let gate = |mode, agreement| {
+        let grant = Grant {
+            slot: "database".into(),
+            binding_name: "kosmos".into(),
+            binding: Binding::parse_ad_hoc("postgres://me@localhost/kosmos").unwrap(),
+            accesses: vec!["maintain".into()],
+        };
+        let identity = RunIdentity { run: "r".into(), job: "j".into() };
+        Gate::held(identity, mode, Quotas::default(), Arc::new(MemoryLedger::default()), [grant], agreement)
+    };
+    let planning = gate(Mode::Plan, Agreement::Noted(noted.clone()));
+    drop(maintain(&planning).unwrap().effect(of("before")).await.unwrap());
+    assert!(planning.list_in_plan("run", "run.compensation", of("undo")).await.unwrap());
+    drop(maintain(&planning).unwrap().effect(of("behind")).await.unwrap());
+    let plan = noted.lock().unwrap().clone();
+    let running = gate(Mode::Execute, Agreement::Held(plan));
+    assert_eq!(running.left_of_plan().len(), 3);
+    drop(maintain(&running).unwrap().effect(of("before")).await.unwrap());
+    assert!(maintain(&running).unwrap().effect(of("behind")).await.is_err(), "nothing would undo it");
+    assert_eq!(running.left_of_plan().len(), 2);
+    assert!(!running.list_in_plan("run", "run.compensation", of("undo")).await.unwrap());
+    drop(maintain(&running).unwrap().effect(of("behind")).await.unwrap());
+    assert_eq!(running.left_of_plan(), Vec::<String>::new());
+    assert_eq!(gate(Mode::Execute, Agreement::None).left_of_plan(), Vec::<String>::new());
+}
+
 #[test]
 fn denials_are_counted_beyond_what_is_kept() {
     let (gate, _) = executing(&[]);

@@ -5,10 +5,10 @@ use rota_authority::Exact;
 use rota_telemetry::{mask, sanitize_text};
 use std::fmt::Write as _;
 
-/// The most bytes of a detail.
-const LONGEST: usize = 4 << 10;
+/// The most bytes of a detail. Whoever agrees to it reads it: what a person writes by hand is there whole.
+const LONGEST: usize = 64 << 10;
 /// The most bytes of one parameter.
-const PARAMETER: usize = 200;
+const PARAMETER: usize = 2_000;
 
 /// The statement with its parameters listed behind it.
 pub fn statement_detail(statement: &str, parameters: &[Value]) -> String {
@@ -103,13 +103,15 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// The beginning of a text, with a word on what was left out.
+/// The beginning and the end of a text, with a word on what was left out between them.
 fn cut(text: &str, longest: usize) -> String {
     if text.len() <= longest {
         return text.to_owned();
     }
-    let end = text.floor_char_boundary(longest.saturating_sub(40));
-    format!("{} ... ({} bytes in all)", &text[..end], text.len())
+    let room = longest.saturating_sub(60);
+    let begin = text.floor_char_boundary(room / 2);
+    let end = text.ceil_char_boundary(text.len() - room / 2);
+    format!("{} ... ({} of {} bytes left out) ... {}", &text[..begin], end - begin, text.len(), &text[end..])
 }
 
 #[cfg(test)]

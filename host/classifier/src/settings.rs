@@ -1,16 +1,14 @@
 //! The few settings that a statement may set for its session.
 //!
-//! They steer how a statement is planned, how much it may use and how values are shown. None changes what a
-//! statement means, who runs it, whether it may write, or how long it may take: those are the host's. Setting one
-//! asks for `read` only; the memory and cost of maintenance matter to those alone who may maintain or index.
+//! They steer how a statement is planned and how much it may use. None changes what a statement means, who runs it, whether it may write, or
+//! how long it may take: those are the host's. (What shows values also reads them: with another `datestyle`, '01/02/2026' is another day.)
+//! Setting one asks for `read` only; the memory and cost of maintenance matter to those alone who may maintain or index.
 
 /// Settings that may be set, sorted.
-const ALLOWED: [&str; 52] = [
-    "bytea_output",
+const ALLOWED: [&str; 47] = [
     "cpu_index_tuple_cost",
     "cpu_operator_cost",
     "cpu_tuple_cost",
-    "datestyle",
     "default_statistics_target",
     "effective_cache_size",
     "effective_io_concurrency",
@@ -38,12 +36,10 @@ const ALLOWED: [&str; 52] = [
     "enable_seqscan",
     "enable_sort",
     "enable_tidscan",
-    "extra_float_digits",
     "hnsw.ef_search",
     "hnsw.iterative_scan",
     "hnsw.max_scan_tuples",
     "hnsw.scan_mem_multiplier",
-    "intervalstyle",
     "ivfflat.iterative_scan",
     "ivfflat.max_probes",
     "ivfflat.probes",
@@ -55,7 +51,6 @@ const ALLOWED: [&str; 52] = [
     "plan_cache_mode",
     "random_page_cost",
     "seq_page_cost",
-    "timezone",
     "vacuum_cost_delay",
     "vacuum_cost_limit",
 ];
@@ -88,6 +83,9 @@ pub(crate) fn why(name: &str) -> &'static str {
         | "default_transaction_isolation"
         | "transaction_deferrable"
         | "default_transaction_deferrable" => "the host opens transactions; choose their mode in the options of begin",
+        "datestyle" | "intervalstyle" | "timezone" | "bytea_output" | "extra_float_digits" => {
+            "it changes what a text means as a date, a time or a number, also in a statement that was agreed to; write dates as 2026-01-02, and use `at time zone`, to_char or encode"
+        }
         "standard_conforming_strings"
         | "backslash_quote"
         | "escape_string_warning"
@@ -96,7 +94,7 @@ pub(crate) fn why(name: &str) -> &'static str {
             "it changes how the server reads a statement, which then would not be the one that was judged"
         }
         _ => {
-            "only settings that steer planning, memory and output may be set by statement (enable_*, work_mem, hnsw.*, ivfflat.* ...)"
+            "only settings that steer planning and memory may be set by statement (enable_*, work_mem, hnsw.*, ivfflat.* ...)"
         }
     }
 }
@@ -130,6 +128,7 @@ mod tests {
     fn names_are_compared_as_the_server_does() {
         assert!(may_be_set("Work_Mem") && may_be_set("HNSW.ef_search"));
         assert!(!may_be_set("transaction_read_only") && !may_be_set("search_path"));
+        assert!(!may_be_set("DateStyle") && !may_be_set("TimeZone"), "what is agreed to would be another thing");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::artifacts::Artifacts;
 use crate::durable::Durable;
-use crate::ended::{EndOfAttempt, doubt, end_of, error};
+use crate::ended::{EndOfAttempt, doubt, end_of, error, tell_left_out};
 use crate::held::{Held, Stop};
 use crate::host::Host;
 use crate::metrics::Publisher;
@@ -69,6 +69,13 @@ impl Host {
                 }
                 Err(error) => tracing::warn!(run = held.run, %error, "the run's effects could not be looked at"),
             }
+        }
+        // Of one that is talked with, each statement is judged by whoever talks.
+        if end.end == AttemptEnd::Reported
+            && prepared.dialogue.is_none()
+            && let Some(report) = &mut end.report
+        {
+            tell_left_out(report, &context.gate.left_of_plan());
         }
         let bad = self.bad_report(claimed, prepared, &end);
         if let Some(bad) = &bad {

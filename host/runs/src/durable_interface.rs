@@ -23,7 +23,7 @@ const NAME: usize = 200;
 /// How many effects a guest in doubt is shown.
 const EFFECTS: usize = 1_000;
 /// How much of a compensation's state a plan shows.
-const STATE: usize = 4 * 1024;
+const STATE: usize = 64 * 1024;
 
 /// A step in a guest's hands. Clones are the same step.
 #[derive(Clone)]
@@ -214,7 +214,11 @@ async fn register(run: &RunContext, undoing: &Undoing, name: &str, state: &str) 
     check_json(state, "state of a compensation")?;
     run.charge_compensation(state.len()).map_err(over)?;
     let exact = Exact::of([name, state]);
-    let effect = Effect { object: name.to_owned(), detail: shown(state, STATE), class: EffectClass::Write, exact };
+    let mut detail = shown(state, STATE);
+    if state.len() > STATE {
+        detail.push_str(&format!(" ... (the first {STATE} of {} bytes)", state.len()));
+    }
+    let effect = Effect { object: name.to_owned(), detail, class: EffectClass::Write, exact };
     if run.gate.list_in_plan("run", "run.compensation", effect).await.map_err(refused)? {
         return Ok(None);
     }

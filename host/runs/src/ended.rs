@@ -5,7 +5,8 @@ use crate::prepare::Prepared;
 use crate::view::ErrorView;
 use rota_authority::Denied;
 use rota_capability::RunContext;
-use rota_contract::{Error, Failure, Report};
+use rota_contract::reports::Finding;
+use rota_contract::{Error, Failure, Report, Severity};
 use rota_protocol::{AttemptEnd, Fault};
 use rota_sandbox::{Ended, Finished};
 use rota_store::EffectRow;
@@ -94,6 +95,24 @@ pub(crate) fn doubt(effects: &[EffectRow]) -> Option<ErrorView> {
         format!("the procedure reported while {} of its effects were under way: {shown}", named.len()),
         Some("look whether they happened; the procedure should wait for each of its calls before it returns".into()),
     ))
+}
+
+/// What somebody agreed to and the procedure then left out is told in its report: it may be as it should be (a plan sees no rows of what it
+/// changes), and of a copy and a deletion the deletion alone is another thing.
+pub(crate) fn tell_left_out(report: &mut Report, left: &[String]) {
+    if left.is_empty() {
+        return;
+    }
+    let shown = left.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+    report.findings.push(Finding {
+        severity: Severity::Warning,
+        title: format!("{} of the effects that were agreed to did not happen", left.len()),
+        detail: format!("The plan had them, and the run left them out: {shown}"),
+        remedy: None,
+    });
+    if matches!(report.status, Severity::Ok) {
+        report.status = Severity::Warning;
+    }
 }
 
 /// A failure that a denial caused is a denial: the exit status and the hint say so.

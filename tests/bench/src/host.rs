@@ -51,7 +51,7 @@ impl Host {
     }
 }
 
-fn context(grants: Vec<Grant>, tape: Tape) -> Arc<RunContext> {
+pub(crate) fn context(grants: Vec<Grant>, tape: Tape) -> Arc<RunContext> {
     let identity = RunIdentity { run: "bench".into(), job: "bench".into() };
     let gate = Gate::new(identity, Mode::Execute, Quotas::default(), Arc::new(MemoryLedger::default()), grants);
     let facts = RunFacts {

@@ -16,6 +16,7 @@ mod pump;
 mod replay;
 mod restore;
 mod rows;
+mod scripts;
 mod source;
 mod store;
 
@@ -26,7 +27,7 @@ use rota_testbed::{Postgres, PostgresOptions};
 use std::path::PathBuf;
 
 /// The figures' names.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 20] = [
     "noop",
     "backup",
     "restore",
@@ -42,6 +43,11 @@ const NAMES: [&str; 15] = [
     "pods",
     "exec",
     "replay",
+    "exec-start",
+    "script-start",
+    "script-rows",
+    "author-javascript",
+    "author-rust",
 ];
 
 fn names() -> clap::builder::PossibleValuesParser {
@@ -117,6 +123,22 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     }
     if named("replay") {
         take(replay::measure(&host, rounds.min(3)).await.context("replay")?);
+    }
+    // Against node, which nobody installs for it; or with cargo.
+    if named("exec-start") {
+        take(scripts::exec(rounds.max(10)).context("exec-start")?);
+    }
+    if wanted("script-start") {
+        take(scripts::start(rounds).await.context("script-start")?);
+    }
+    for (name, language) in [("author-javascript", "javascript"), ("author-rust", "rust")] {
+        if named(name) {
+            take(scripts::author(language, rounds.min(3)).context(name)?);
+        }
+    }
+    if named("script-rows") {
+        let server = Postgres::start(PostgresOptions::default()).await.context("PostgreSQL")?;
+        take(scripts::rows(&server, rounds.min(5)).await.context("script-rows")?);
     }
     if wanted("denied") {
         take(denied::measure(&host, rounds).await.context("denied")?);

@@ -16,27 +16,32 @@ struct Bare {
     pre: ProcedurePre<()>,
 }
 
+/// The settings of bare wasmtime.
+pub(crate) fn bare() -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    // As many as the sandbox's own, and the keeping of touched pages that makes the pool worth having.
+    pool.total_component_instances(32)
+        .total_core_instances(3200)
+        .total_memories(128)
+        .total_tables(1280)
+        .total_stacks(256)
+        .max_core_instances_per_component(100)
+        .max_memories_per_component(4)
+        .max_tables_per_component(40)
+        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(4 << 20)
+        .max_memory_size(1 << 30)
+        .table_elements(100_000)
+        .linear_memory_keep_resident(256 << 10)
+        .table_keep_resident(64 << 10);
+    let mut config = Config::new();
+    config.allocation_strategy(pool).memory_init_cow(true).wasm_component_model_async(true);
+    config
+}
+
 impl Bare {
     fn new() -> wasmtime::Result<Self> {
-        let mut pool = PoolingAllocationConfig::new();
-        // As many as the sandbox's own, and the keeping of touched pages that makes the pool worth having.
-        pool.total_component_instances(32)
-            .total_core_instances(3200)
-            .total_memories(128)
-            .total_tables(1280)
-            .total_stacks(256)
-            .max_core_instances_per_component(100)
-            .max_memories_per_component(4)
-            .max_tables_per_component(40)
-            .max_component_instance_size(4 << 20)
-            .max_core_instance_size(4 << 20)
-            .max_memory_size(1 << 30)
-            .table_elements(100_000)
-            .linear_memory_keep_resident(256 << 10)
-            .table_keep_resident(64 << 10);
-        let mut config = Config::new();
-        config.allocation_strategy(pool).memory_init_cow(true).wasm_component_model_async(true);
-        let engine = Engine::new(&config)?;
+        let engine = Engine::new(&bare())?;
         let component = Component::from_binary(&engine, GUEST)?;
         let mut linker = Linker::new(&engine);
         linker.define_unknown_imports_as_traps(&component)?;

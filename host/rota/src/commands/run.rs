@@ -138,7 +138,13 @@ async fn prepare(host: &Host, request: &mut Request, args: &RunArgs) -> anyhow::
     }
 }
 
+/// What was typed before a question was asked is no answer to it: a script decides how long its plan takes. Nothing where that is no terminal.
+pub(super) fn forget_typed_ahead() {
+    let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+}
+
 fn ask(question: &str) -> std::io::Result<String> {
+    forget_typed_ahead();
     // Nothing is held while somebody thinks: a signal that ends the wait has something to say there.
     eprint!("{question}");
     std::io::stderr().flush()?;

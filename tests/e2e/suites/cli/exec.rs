@@ -336,6 +336,46 @@ async fn told_to_stop_between_the_plan_and_the_run_it_does_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_agreed_to_and_left_out_is_told() {
+    let rota = rota();
+    let database = fresh("exec_left", "create table t (i int); insert into t values (1)").await;
+    let bind = format!("database={}", database.url());
+    let grant = ["--bind", &bind, "--grant", "database=read,write", "--yes"];
+    let half = "if (isPlan) await db.execute('insert into t values (2)'); await db.execute('insert into t values (3)')";
+    // Another is next on the slot: so nothing happens.
+    let said = ran(&rota, 3, &[&["-e", half], &grant[..]].concat()).await;
+    assert!(error(&said).contains("not in the plan"), "{said:#}");
+    let half = "await db.execute('insert into t values (3)'); if (isPlan) await db.execute('insert into t values (2)')";
+    let said = ran(&rota, 0, &[&["-e", half], &grant[..]].concat()).await;
+    let finding = &said["report"]["findings"][0];
+    assert!(finding["title"].as_str().unwrap().starts_with("1 of the effects"), "{said:#}");
+    assert_eq!(said["report"]["status"], "warning", "{said:#}");
+    // What decides how a text is read cannot be changed behind what was agreed to.
+    let dates = "if (!isPlan) await db.query(\"set datestyle to 'ISO, DMY'\"); await db.execute(\"delete from t where '01/02/2026'::date > now()\")";
+    let said = exec(&rota, &[&["-e", dates], &grant[..]].concat()).await;
+    assert!(said.status != Some(0) && said.stdout.contains("datestyle"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_typed_before_a_question_does_not_answer_it() {
+    let rota = rota();
+    let database = fresh("exec_ahead", "create table t (i int)").await;
+    let bind = format!("database={}", database.url());
+    let script = "if (isPlan) { print('planning'); await sleep(3) } await db.execute('insert into t values (1)')";
+    let words = ["exec", "-e", script, "--bind", &bind, "--grant", "database=read,write"];
+    let mut terminal = Terminal::begin(&rota, env!("CARGO_BIN_EXE_rota"), &words).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    terminal.enters("y").await.unwrap();
+    terminal.shows("run this effect? [y/N]").await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let mut session = database.connect().await.unwrap();
+    let rows: i64 = sqlx::query_scalar("select count(*) from t").fetch_one(&mut session).await.unwrap();
+    assert_eq!(rows, 0);
+    terminal.enters("n").await.unwrap();
+    terminal.shows("ended: ").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_plan_could_not_list_is_agreed_to_by_nobody() {
     let rota = rota();
     let database = fresh("exec_unlisted", "create table t (i int)").await;

@@ -78,6 +78,7 @@ impl Editor {
 
     /// Ask a question: its answer is one line, and not remembered. Blocks, until the process is told to quit: nobody agrees any more then.
     pub(super) fn ask(&self, question: &str, told_to_quit: &Notify) -> bool {
+        crate::commands::run::forget_typed_ahead();
         let answer = self.ordered(&format!("{question} [y/N] "), false);
         let answered = async {
             tokio::select! {

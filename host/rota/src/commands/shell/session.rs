@@ -254,8 +254,17 @@ impl Session {
             self.hold(Vec::new());
         }
         let answer = self.doing.ask(&request, shown, interrupts, self.longest).await;
+        let left = self.doing.context().map(|run| run.gate.left_of_plan()).unwrap_or_default();
         self.hold(Vec::new());
-        self.done(piece, reads, answer?).await
+        let answer = answer?;
+        if !left.is_empty() && state_of(&answer.done) == State::Done {
+            shown.note(&format!(
+                "of the effects that were agreed to, {} did not happen: {}",
+                left.len(),
+                left.join(", ")
+            ));
+        }
+        self.done(piece, reads, answer).await
     }
 
     /// Plan a statement. None: it may be done, as it was noted.
