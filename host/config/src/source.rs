@@ -220,7 +220,10 @@ impl Sources {
 
     /// A path as it was written there, made one that does not depend on the current folder.
     pub(crate) fn path(&self, origin: &Origin, path: &str) -> PathBuf {
-        self.0.get(origin.source).map_or_else(|| PathBuf::from(path), |text| text.folder.join(path))
+        // Without what stands for itself in a path (`./`): a team's pattern is held against what it is.
+        self.0
+            .get(origin.source)
+            .map_or_else(|| PathBuf::from(path), |text| text.folder.join(path).components().collect())
     }
 
     /// Whether it was written in a file, where others may read it.

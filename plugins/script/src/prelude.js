@@ -473,6 +473,7 @@
 
   // An array of objects (a row each), of arrays, or of values; also what a query gives: `table(await db.query(...))`.
   function table(rows, options = {}) {
+    if (typeof rows === "string") throw new TypeError("table(rows, title): the rows come first, then the title");
     const list = [...rows];
     const title = typeof options === "string" ? options : options.title ?? "";
     const first = list[0];

@@ -41,7 +41,7 @@ impl Program {
     }
 
     fn source(&self) -> Source<'static> {
-        Source { name: "main.js", text: self.0 }
+        Source { name: "procedure.js", text: self.0 }
     }
 
     fn said(&self) -> Result<Js> {

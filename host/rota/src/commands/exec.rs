@@ -125,6 +125,26 @@ impl Stop {
     }
 }
 
+/// Whether a text begins with a word of SQL and another word, a star or a quote, which no statement of JavaScript does.
+fn begins_as_sql(text: &str) -> bool {
+    const WORDS: [&str; 13] = [
+        "select", "insert", "update", "delete", "explain", "vacuum", "analyze", "create", "alter", "drop", "truncate",
+        "refresh", "reindex",
+    ];
+    let text = text.trim_start();
+    let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    let goes_on = |c: char| c.is_ascii_alphanumeric() || matches!(c, '*' | '"' | '\'');
+    // `delete a.b` is JavaScript, and so is `select in x`.
+    let next: String =
+        rest.trim_start().chars().take_while(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+    WORDS.iter().any(|one| word.eq_ignore_ascii_case(one))
+        && rest.starts_with(char::is_whitespace)
+        && next.starts_with(goes_on)
+        && !matches!(next.as_str(), "in" | "instanceof" | "of")
+        && (!word.eq_ignore_ascii_case("delete") || next == "from")
+}
+
 /// What is said of a script that was told to stop before it began.
 const STOPPED: &str = "nothing was done: the script was stopped after its plan";
 
@@ -338,6 +358,10 @@ impl Script {
                 "{name} is neither .js nor .sql (it is .{other}): say what it is, with --language js or --language sql"
             ))),
         };
+        // Nothing of JavaScript begins so, and its own words for it would not help.
+        if language == ScriptLanguage::Js && begins_as_sql(&text) {
+            anyhow::bail!(UsageError::new(format!("{name} looks like SQL: say so with --language sql")));
+        }
         Ok(Self { language, name, text })
     }
 

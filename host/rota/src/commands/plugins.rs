@@ -45,7 +45,12 @@ async fn list(catalog: &Catalog, printing: Printing) -> anyhow::Result<u8> {
     let mut rows = Vec::new();
     let mut objects = Vec::new();
     let mut status = 0;
+    let (begun, mut told) = (std::time::Instant::now(), !printing.human());
     for entry in catalog.list().into_iter().chain(catalog.packages_locked()) {
+        if !told && begun.elapsed() > std::time::Duration::from_secs(1) {
+            told = true;
+            eprintln!("compiling what is new here: some seconds, once");
+        }
         match catalog.look(&entry.name).await {
             Ok(loaded) => {
                 let d = &loaded.descriptor;

@@ -39,11 +39,11 @@ async fn javascript_needs_nothing_but_rota() {
     let source = rota.path("work/looks-around/procedure.js");
     let good = std::fs::read_to_string(&source).unwrap();
     for (from, to, texts) in [
-        ("export default {", "export default {{", vec!["main.js:", "SyntaxError"]),
-        ("let found = 0;", "let found = 0; let found = 1;", vec!["main.js:", "found"]),
+        ("export default {", "export default {{", vec!["procedure.js:", "SyntaxError"]),
+        ("let found = 0;", "let found = 0; let found = 1;", vec!["procedure.js:", "found"]),
         ("name: \"looks-around\"", "name: \"Looks Around\"", vec!["lower-case words"]),
         ("capability: \"sql\"", "capability: \"sqlite\"", vec!["`shop`"]),
-        ("export default", "const procedure =", vec!["main.js"]),
+        ("export default", "const procedure =", vec!["procedure.js"]),
     ] {
         assert!(good.contains(from), "{from}");
         std::fs::write(&source, good.replacen(from, to, 1)).unwrap();
@@ -56,7 +56,7 @@ async fn javascript_needs_nothing_but_rota() {
     printed(&rota, "plugin_build", &["plugin", "build", "looks-around"], 0).await;
     let answer = printed(&rota, "answer", &run, 1).await;
     let message = answer["error"]["message"].as_str().unwrap();
-    assert!(message.contains("main.js:") && message.contains("TypeError"), "{message}");
+    assert!(message.contains("procedure.js:") && message.contains("TypeError"), "{message}");
 
     std::fs::write(&source, "").unwrap();
     assert!(refused(&rota, &["plugin", "build", "looks-around"], 1).await.contains("empty"));

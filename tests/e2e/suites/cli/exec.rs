@@ -336,6 +336,21 @@ async fn told_to_stop_between_the_plan_and_the_run_it_does_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sql_that_is_given_as_a_script_is_told_how_to_be_said() {
+    let rota = rota();
+    for sql in ["select count(*) from t", "  DELETE FROM t", "update t set a = 1", "select * from t"] {
+        let said = exec(&rota, &["-e", sql]).await;
+        assert!(said.status == Some(2) && said.all().contains("--language sql"), "{sql}: {said:?}");
+    }
+    for script in ["let update = 1; update", "const o = { a: 1 }; delete o.a", "table([{ a: 1 }], 'update it')"] {
+        let said = exec(&rota, &["-e", script]).await;
+        assert_eq!(said.status, Some(0), "{script}: {said:?}");
+    }
+    let said = exec(&rota, &["-e", "table('Orders', [{ a: 1 }])"]).await;
+    assert!(said.status == Some(1) && said.all().contains("the rows come first"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_agreed_to_and_left_out_is_told() {
     let rota = rota();
     let database = fresh("exec_left", "create table t (i int); insert into t values (1)").await;

@@ -280,6 +280,8 @@ fn changed(before: &Entry, now: &Entry, said: &str, printing: Printing) -> anyho
         show(now, said)?;
         if before.build.version != now.build.version {
             print(&format!("  before    {}", safe(&before.build.version)))?;
+            // What one build declares another may not: a job that is granted more than there is cannot run.
+            print("  next      rota config check: do its jobs still fit?")?;
         }
     } else {
         let mut object = entry_json(now);

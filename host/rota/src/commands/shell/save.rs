@@ -35,7 +35,18 @@ pub(super) fn save(session: &Session, text: &str) -> Result<Saved, Fault> {
     let given: Vec<String> =
         slots.iter().map(|slot| format!("{}:{}:{}", slot.name, slot.capability, slot.accesses.join(","))).collect();
     let files = plugin::make_javascript(session.host.plugins(), name, &given, &folder, &source)?;
-    let binds: Vec<String> = slots.iter().map(|slot| format!("--bind {}={}", slot.name, slot.binding)).collect();
+    // An address that was given by hand is not told again: it may hold a password.
+    let binds: Vec<String> = slots
+        .iter()
+        .map(|slot| {
+            let configured = format!("{}={}", slot.name, slot.binding);
+            if session.request.bind.contains(&configured) {
+                format!("--bind {configured}")
+            } else {
+                format!("--bind {}=ADDRESS", slot.name)
+            }
+        })
+        .collect();
     let next = format!(
         "rota plugin build {0} && rota run {1} {2}--grant declared --plan",
         folder.display(),
@@ -65,6 +76,11 @@ pub(super) fn save(session: &Session, text: &str) -> Result<Saved, Fault> {
 
 fn stem(folder: &Path) -> String {
     folder.file_name().map_or_else(|| "plugin".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// What stands behind the text of a purpose: the template's own are one line without a quote in them.
+fn rest_of(purpose: &str) -> &str {
+    purpose.rsplit_once('"').map_or("", |(_, rest)| rest)
 }
 
 /// Whether a statement looks as if it held a secret, as it would not be kept in the history either.
@@ -178,7 +194,12 @@ fn procedure(template: &str, worked: &[Worked], slots: &[Used], arguments: &Map<
         .skip_while(|line| line.trim() != "slots: {")
         .skip(1)
         .take_while(|line| line.trim() != "},")
-        .map(|line| format!("{line}\n"))
+        .map(|line| match line.find("purpose: \"") {
+            Some(at) => {
+                format!("{}purpose: \"What was done by hand, in a shell.\"{}\n", &line[..at], rest_of(&line[at..]))
+            }
+            None => format!("{line}\n"),
+        })
         .collect();
     let name = template.lines().find(|line| line.trim().starts_with("name:")).unwrap_or_default().trim();
     let source = format!(

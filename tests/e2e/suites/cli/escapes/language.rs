@@ -197,7 +197,7 @@ async fn nothing_can_be_imported_and_what_the_host_gave_stays_as_it_is() {
     // A module is no different.
     for (text, says) in [
         ("import x from 'std'; export default { name: 'x', run() {} }", "std"),
-        ("export default { name: 'x', run() {} }; import.meta.main.x", "main.js"),
+        ("export default { name: 'x', run() {} }; import.meta.main.x", "procedure.js"),
     ] {
         std::fs::create_dir_all(rota.path("work/leaves")).unwrap();
         std::fs::write(rota.path("work/leaves/procedure.js"), text).unwrap();
