@@ -147,6 +147,8 @@ impl Catalog {
                 }
                 loaded
             }
+            // Of a package the manifest is what was signed: an entry without one was written by somebody else.
+            None if PackageRef::is_meant(&entry.reference) => return Err(gone(entry, build)),
             None => {
                 let bytes = packages.kept(&build.component).await?.ok_or_else(|| gone(entry, build))?;
                 // As the file was called, which is what rules know it as.
@@ -156,7 +158,17 @@ impl Catalog {
                     &Subject { manifest: None, component: &bytes },
                     &packages.bundles_of(build).await?,
                 )?;
-                self.load_component(&entry.reference, bytes, origin).await?
+                let loaded = self.load_component(&entry.reference, bytes, origin).await?;
+                let wanted =
+                    entry.reference.split_once('@').and_then(|(_, wanted)| semver::VersionReq::parse(wanted).ok());
+                let found = &loaded.descriptor.version;
+                if let Some(wanted) = wanted
+                    && !semver::Version::parse(found).is_ok_and(|found| wanted.matches(&found))
+                {
+                    let (name, found) = (entry.reference.clone(), found.clone());
+                    return Err(CatalogError::Version { name, wanted: wanted.to_string(), found });
+                }
+                loaded
             }
         };
         self.known.put(stamp, loaded.clone());
@@ -166,6 +178,11 @@ impl Catalog {
     /// A version of the plugin folder that runs as it was kept, whatever lies in the folder now; none where that is not so.
     pub(crate) async fn load_kept(&self, reference: &str) -> Result<Option<Loaded>, CatalogError> {
         let Some(packages) = self.packages.as_ref().filter(|_| is_versioned(reference)) else { return Ok(None) };
+        let name = reference.split_once('@').map_or(reference, |(name, _)| name);
+        // What is built in is locked by nobody, as long as no file stands in its place.
+        if matches!(self.find(name), Ok(Origin::FirstParty(_))) {
+            return Ok(None);
+        }
         let lock = packages.lock().read().map_err(PackageError::from)?;
         match lock.get(reference).filter(|entry| entry.kept) {
             Some(entry) => self.load_build(packages, entry, &entry.build).await.map(Some),

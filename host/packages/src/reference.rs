@@ -168,7 +168,9 @@ impl FromStr for PackageRef {
             (Some(tag), None) => Wanted::Tag(tag.into()),
             (None, None) => Wanted::Matching(VersionReq::STAR),
         };
-        Ok(Self::new(registry, repository, wanted))
+        // One registry has one spelling: rules of trust, locks and teams name it so.
+        let registry = registry.to_ascii_lowercase();
+        Ok(Self::new(registry.strip_suffix(":443").unwrap_or(&registry), repository, wanted))
     }
 }
 

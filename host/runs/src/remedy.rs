@@ -37,6 +37,16 @@ pub enum RemedyError {
         /// What it says to do.
         note: String,
     },
+    /// A procedure of a team names something from elsewhere.
+    #[error(
+        "the remedy of a procedure of the team `{team}` names `{plugin}`, a file or package: run it yourself if it is what you want"
+    )]
+    OfTeam {
+        /// The plugin.
+        plugin: String,
+        /// The team.
+        team: String,
+    },
     /// The plugin that it names.
     #[error("the remedy names `{plugin}`, which cannot be run here: {error}")]
     Plugin {
@@ -75,6 +85,12 @@ impl Host {
         if remedy.plugin.is_empty() {
             return Err(by_hand(&remedy.note));
         }
+        // A team's procedure chose the name: it leads to nothing that is not here by somebody else's choice.
+        if let Some(team) = &view.team
+            && (remedy.plugin.contains('/') || remedy.plugin.ends_with(".wasm"))
+        {
+            return Err(RemedyError::OfTeam { plugin: remedy.plugin.clone(), team: team.clone() });
+        }
         let loaded = self
             .plugins()
             .load(&remedy.plugin)
@@ -87,7 +103,10 @@ impl Host {
         parameters.append(&mut request.parameters);
         request.parameters = parameters;
         let given = |slot: &str| request.bind.iter().any(|bind| bind.split('=').next() == Some(slot));
-        match self.job_with(&remedy.plugin, &bound).filter(|_| request.bind.is_empty()) {
+        // A job lends its grants and its confirmation to the parameters of the report. Those of a team's procedure get neither: they are run
+        // as by hand, with what is granted and typed for it.
+        let lends = request.bind.is_empty() && view.team.is_none();
+        match self.job_with(&remedy.plugin, &bound).filter(|_| lends) {
             Some(job) => request.what = job,
             None => {
                 let known: Vec<String> = bound
@@ -126,6 +145,8 @@ fn parameters(finding: &Finding) -> Vec<String> {
     let text = finding.remedy.as_ref().map(|remedy| remedy.parameters.as_str()).unwrap_or_default();
     let Ok(serde_json::Value::Object(map)) = serde_json::from_str(text) else { return Vec::new() };
     map.into_iter()
+        // As an argument that would be the name of a file.
+        .filter(|(key, _)| !key.starts_with('@'))
         .map(|(key, value)| match value {
             serde_json::Value::String(text) => format!("{key}={text}"),
             other => format!("{key}={other}"),

@@ -241,15 +241,20 @@ pub async fn open_recording(
                 if rota_sandbox::digest(&bytes) != known.sha256 {
                     return Err(ReplayError::Altered(view.id));
                 }
-                return Ok(Reading::of(&path, Box::new(std::io::Cursor::new(bytes)))?);
+                return of_run(Reading::of(&path, Box::new(std::io::Cursor::new(bytes)))?, view.id);
             }
             // A run whose host was killed could put nothing on record.
-            None if path.is_file() => return Ok(Reading::open(&path)?),
+            None if path.is_file() => return of_run(Reading::open(&path)?, view.id),
             None => {}
         }
     }
     let elsewhere = (!view.host.is_empty() && view.host != crate::host_name()).then(|| view.host.clone());
     Err(ReplayError::NotRecorded { run: view.id, elsewhere })
+}
+
+/// A recording that lies with a run, if it says that it is that run's.
+fn of_run(reading: Reading, run: String) -> Result<Reading, ReplayError> {
+    if reading.header.run == run { Ok(reading) } else { Err(ReplayError::Altered(run)) }
 }
 
 /// The build that was recorded, or the one that is given.

@@ -236,6 +236,13 @@ fn artifact_path(run: &RunContext, name: &str) -> Result<PathBuf, Error> {
             shown(name, 120)
         )));
     }
+    // What a replay believes is written by the host alone.
+    if name == "recording" || name.starts_with("recording-") || name.starts_with("recording.") {
+        return Err(Error::InvalidArgument(format!(
+            "`{}` is what the host calls a run's own recording",
+            shown(name, 120)
+        )));
+    }
     run.observer.artifact_path(name).ok_or_else(|| Error::Unavailable("artifacts are not kept for this run".into()))
 }
 
