@@ -344,6 +344,15 @@ mod tests {
     }
 
     #[test]
+    fn a_registry_has_one_spelling() {
+        for text in ["Registry.Example/growth/x:1.0.0", "registry.example:443/growth/x:1.0.0"] {
+            let package: PackageRef = text.parse().unwrap();
+            assert_eq!(package.to_string(), "registry.example/growth/x:1.0.0");
+            assert_eq!(package.name(), "registry.example/growth/x");
+        }
+    }
+
+    #[test]
     fn this_machine() {
         for host in ["localhost", "127.0.0.1", "127.9.9.9", "[::1]", "LOCALHOST"] {
             assert!(is_loopback(host), "{host}");

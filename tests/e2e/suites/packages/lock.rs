@@ -294,6 +294,16 @@ async fn a_lock_that_was_changed_by_hand_has_nothing_else_run() {
         let answer = rota.run(&["run", "nightly"]).await.unwrap();
         assert!(answer.status != Some(0) && answer.all().contains(said), "{key}: {answer:?}");
     }
+    // Without its manifest it would be judged, and let in, as a file of the plugin folder is.
+    std::fs::write(&lock, sound.replacen(&format!("{}\n", line("manifest")), "", 1)).unwrap();
+    let answer = rota.run(&["run", "nightly"]).await.unwrap();
+    assert!(answer.status != Some(0) && answer.all().contains("is neither in the cache nor"), "{answer:?}");
+    // What is built in is replaced by no entry.
+    let built_in = "reference = \"postgres-health@0.1\"\nkept = true";
+    let replaced = sound.replacen(&line("reference"), built_in, 1);
+    std::fs::write(&lock, replaced.replacen(&format!("{}\n", line("manifest")), "", 1)).unwrap();
+    let shown = rota.json(&["plugins", "show", "postgres-health@0.1"]).await.unwrap();
+    assert_eq!(shown["name"], "postgres-health", "{shown:#}");
     std::fs::write(&lock, &sound).unwrap();
     assert_eq!(runs(&rota, "nightly").await, "first");
 }
