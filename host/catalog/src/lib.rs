@@ -30,7 +30,7 @@ use rota_contract::Descriptor;
 use rota_packages::trust::{Policy, Untrusted, Verdict};
 use rota_packages::{PackageRef, Packages};
 use rota_sandbox::{LoadError, Plugin, Sandbox};
-use semver::Version;
+use semver::{Version, VersionReq};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use trusted::Trusted;
@@ -108,6 +108,14 @@ pub enum CatalogError {
         wanted: String,
         /// What is here.
         found: String,
+    },
+    /// An entry of the lock is not whole.
+    #[error(
+        "the entry of the lock for {reference} names no manifest, which is what a package is signed and judged by; somebody has changed it: `rota plugins remove` and `rota plugins pull` make it anew"
+    )]
+    NoManifest {
+        /// What was asked for.
+        reference: String,
     },
     /// The reference cannot be read.
     #[error(
@@ -332,11 +340,8 @@ impl Catalog {
         }
         let Asked { name, wanted, origin, known_as } = self.asked(reference)?;
         let loaded = self.load_from(&name, &known_as, &origin).await?;
-        if let Some(wanted) = wanted
-            && !Version::parse(&loaded.descriptor.version).is_ok_and(|found| wanted.matches(&found))
-        {
-            let found = loaded.descriptor.version.clone();
-            return Err(CatalogError::Version { name, wanted: wanted.to_string(), found });
+        if let Some(wanted) = wanted {
+            is_the_version(&name, &wanted, &loaded)?;
         }
         self.held_to_the_lock(reference, &loaded, locking)?;
         Ok(loaded)
@@ -433,6 +438,15 @@ impl Catalog {
             Origin::Kept | Origin::Package { .. } => Err(CatalogError::Unknown { name: name.into(), nearest: None }),
         }
     }
+}
+
+/// Whether a component is of the version that was asked for, or was locked.
+pub(crate) fn is_the_version(name: &str, wanted: &VersionReq, loaded: &Loaded) -> Result<(), CatalogError> {
+    let found = &loaded.descriptor.version;
+    if Version::parse(found).is_ok_and(|found| wanted.matches(&found)) {
+        return Ok(());
+    }
+    Err(CatalogError::Version { name: name.to_owned(), wanted: wanted.to_string(), found: found.clone() })
 }
 
 /// What rules of `[trust]` know a component as that is run by its path.

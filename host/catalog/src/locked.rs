@@ -1,7 +1,7 @@
 //! Plugins as the lock has them: packages of registries, and versions of the plugin folder.
 
 use crate::known::Stamp;
-use crate::{Catalog, CatalogError, Loaded, Origin, Reference};
+use crate::{Catalog, CatalogError, Loaded, Origin, Reference, is_the_version};
 use rota_contract::Descriptor;
 use rota_packages::{Build, Digest, Entry, LockedSlot, PackageError, PackageRef, Packages, Pulled, Subject};
 use serde_json::Value;
@@ -148,7 +148,9 @@ impl Catalog {
                 loaded
             }
             // Of a package the manifest is what was signed: an entry without one was written by somebody else.
-            None if PackageRef::is_meant(&entry.reference) => return Err(gone(entry, build)),
+            None if PackageRef::is_meant(&entry.reference) => {
+                return Err(CatalogError::NoManifest { reference: entry.reference.clone() });
+            }
             None => {
                 let bytes = packages.kept(&build.component).await?.ok_or_else(|| gone(entry, build))?;
                 // As the file was called, which is what rules know it as.
@@ -161,12 +163,8 @@ impl Catalog {
                 let loaded = self.load_component(&entry.reference, bytes, origin).await?;
                 let wanted =
                     entry.reference.split_once('@').and_then(|(_, wanted)| semver::VersionReq::parse(wanted).ok());
-                let found = &loaded.descriptor.version;
-                if let Some(wanted) = wanted
-                    && !semver::Version::parse(found).is_ok_and(|found| wanted.matches(&found))
-                {
-                    let (name, found) = (entry.reference.clone(), found.clone());
-                    return Err(CatalogError::Version { name, wanted: wanted.to_string(), found });
+                if let Some(wanted) = wanted {
+                    is_the_version(name, &wanted, &loaded)?;
                 }
                 loaded
             }

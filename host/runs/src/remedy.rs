@@ -153,3 +153,22 @@ fn parameters(finding: &Finding) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rota_contract::Severity;
+    use rota_contract::reports::Remedy;
+
+    #[test]
+    fn a_parameter_of_a_remedy_names_no_file() {
+        let remedy = Remedy {
+            plugin: "sql-statement".into(),
+            parameters: r#"{"@/etc/hostname":"x","statement":"select 1","limit":5}"#.into(),
+            note: String::new(),
+        };
+        let finding =
+            Finding { severity: Severity::Warning, title: String::new(), detail: String::new(), remedy: Some(remedy) };
+        assert_eq!(parameters(&finding), ["statement=select 1", "limit=5"]);
+    }
+}

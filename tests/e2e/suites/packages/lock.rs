@@ -297,7 +297,7 @@ async fn a_lock_that_was_changed_by_hand_has_nothing_else_run() {
     // Without its manifest it would be judged, and let in, as a file of the plugin folder is.
     std::fs::write(&lock, sound.replacen(&format!("{}\n", line("manifest")), "", 1)).unwrap();
     let answer = rota.run(&["run", "nightly"]).await.unwrap();
-    assert!(answer.status != Some(0) && answer.all().contains("is neither in the cache nor"), "{answer:?}");
+    assert!(answer.status != Some(0) && answer.all().contains("names no manifest"), "{answer:?}");
     // What is built in is replaced by no entry.
     let built_in = "reference = \"postgres-health@0.1\"\nkept = true";
     let replaced = sound.replacen(&line("reference"), built_in, 1);
