@@ -96,20 +96,25 @@ impl Settings {
             ..Default::default()
         };
         let client = Fred::new(self.config(), Some(performance), Some(connection), None);
-        let task = client.connect();
-        let mut connected = Connected { client: client.clone(), task };
+        let closed = || fred::error::Error::new(fred::error::ErrorKind::IO, "the connection was closed");
+        let mut connected = None;
         let ready = async {
             tokio::select! {
+                // In this order: it looks at the state and subscribes only then, so it would wait for ever for a
+                // connection that is made in between. Nothing connects before it was polled.
+                biased;
                 ready = client.wait_for_connect() => ready,
                 // It ends when it cannot connect, and may have said so before anyone listened.
-                ended = &mut connected.task => match ended {
+                ended = async {
+                    (&mut connected.insert(Connected { client: client.clone(), task: client.connect() }).task).await
+                } => match ended {
                     Ok(Err(error)) => Err(error),
-                    _ => Err(fred::error::Error::new(fred::error::ErrorKind::IO, "the connection was closed")),
+                    _ => Err(closed()),
                 },
             }
         };
         match tokio::time::timeout(self.connect_timeout, ready).await {
-            Ok(ready) => ready.map(|()| connected),
+            Ok(ready) => ready.and(connected.ok_or_else(closed)),
             Err(_) => Err(fred::error::Error::new(fred::error::ErrorKind::Timeout, "connecting")),
         }
     }
