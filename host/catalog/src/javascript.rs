@@ -2,6 +2,8 @@
 //! (plugins/script/src/program.rs). Nothing is compiled or run, so it needs no tools, and the same source gives the same bytes.
 
 use crate::first_party;
+use rota_sandbox::{Base, LoadError, Plugin, Sandbox};
+use std::sync::Arc;
 
 /// How long a source may be, in bytes.
 pub const LONGEST_JAVASCRIPT: usize = 512 << 10;
@@ -27,7 +29,7 @@ pub enum JavascriptError {
 
 /// Whether a component is one of those that [`javascript`] makes. They all import what any script could use.
 pub fn is_javascript(component: &[u8]) -> bool {
-    let place = component.windows(MARK.len()).position(|window| window == MARK);
+    let place = memchr::memmem::find(component, MARK);
     place
         .and_then(|place| component.get(place + MARK.len()..place + MARK.len() + 4))
         .is_some_and(|length| length != [0; 4])
@@ -45,14 +47,40 @@ pub fn javascript(source: &str) -> Result<Vec<u8>, JavascriptError> {
         Ok(length) if source.len() <= LONGEST_JAVASCRIPT => length,
         _ => return Err(JavascriptError::TooLong { bytes: source.len() }),
     };
-    let mut component = first_party::component("script").ok_or(JavascriptError::NoPlace)?;
-    let mut found = component.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
-    let (Some((place, _)), None) = (found.next(), found.next()) else { return Err(JavascriptError::NoPlace) };
-    let text = place + MARK.len() + 4;
-    if component.get(text..text + LONGEST_JAVASCRIPT).is_none_or(|place| place.iter().any(|byte| *byte != 0)) {
-        return Err(JavascriptError::NoPlace);
-    }
-    component[place + MARK.len()..text].copy_from_slice(&length.to_le_bytes());
+    let Base { mut component, place } = empty().ok_or(JavascriptError::NoPlace)?;
+    let text = place.start + MARK.len() + 4;
+    component[place.start + MARK.len()..text].copy_from_slice(&length.to_le_bytes());
     component[text..text + source.len()].copy_from_slice(source.as_bytes());
     Ok(component)
+}
+
+/// The component without a source, and the place for one, which begins with the mark.
+fn empty() -> Option<Base> {
+    let component = first_party::component("script")?;
+    let mut found = memchr::memmem::find_iter(&component, MARK);
+    let (Some(start), None) = (found.next(), found.next()) else { return None };
+    let place = start..start + MARK.len() + 4 + LONGEST_JAVASCRIPT;
+    let is_empty = component.get(place.clone())?[MARK.len()..].iter().all(|byte| *byte == 0);
+    is_empty.then_some(Base { component, place })
+}
+
+/// What a component was made of by [`javascript`], if it was, by this very rota: byte for byte, but for the source.
+pub(crate) fn base(component: &[u8]) -> Option<Base> {
+    // Most are not: the mark is looked for before anything is decompressed.
+    if !is_javascript(component) {
+        return None;
+    }
+    let base = empty().filter(|base| base.component.len() == component.len())?;
+    let text = base.place.start + MARK.len();
+    let same =
+        base.component[..text] == component[..text] && base.component[base.place.end..] == component[base.place.end..];
+    same.then_some(base)
+}
+
+/// Check and compile a component of others, which may be one that [`javascript`] made.
+///
+/// # Errors
+/// [`LoadError`], which names what is wrong with it.
+pub async fn load(sandbox: &Arc<Sandbox>, component: Arc<[u8]>) -> Result<Plugin, LoadError> {
+    sandbox.load_filled(component, base).await
 }

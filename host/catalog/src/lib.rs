@@ -17,7 +17,7 @@ pub use descriptor::{
     DescriptorProblem, capabilities, changes_nothing, check as check_descriptor, only_reads,
     problems as descriptor_problems, words as access_words,
 };
-pub use javascript::{JavascriptError, LONGEST_JAVASCRIPT, is_javascript, javascript};
+pub use javascript::{JavascriptError, LONGEST_JAVASCRIPT, is_javascript, javascript, load as load_component};
 pub use lint::{Finding, Level, is_usable, lint};
 pub use locked::facts;
 pub use reference::Reference;
@@ -401,7 +401,7 @@ impl Catalog {
         let component: Arc<[u8]> = component.into();
         let loaded = match origin {
             Origin::FirstParty(_) => self.sandbox.load_own(component.clone()).await,
-            _ => self.sandbox.load(component.clone()).await,
+            _ => javascript::load(&self.sandbox, component.clone()).await,
         };
         let plugin = loaded.map_err(|error| CatalogError::Load { name: name.into(), error })?;
         let described = self.sandbox.describe(&plugin).await;

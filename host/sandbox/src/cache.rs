@@ -38,21 +38,26 @@ impl CompileCache {
 
     /// The compiled component, where a trustworthy file has it.
     pub(crate) fn get(&self, engine: &Engine, digest: &str) -> Option<Component> {
-        let name = self.name(digest);
-        match self.read(&name) {
-            Ok(Some(artifact)) => {
-                // SAFETY: `read` returned bytes whose keyed hash was made by this user's key, from a file that only this
-                // user can write: they are what `put` serialised.
-                #[allow(unsafe_code)]
-                let component = unsafe { Component::deserialize(engine, artifact) };
-                component.inspect_err(|error| tracing::warn!(%error, file = name, "a compiled component is of another engine; compiling again")).ok()
-            }
-            Ok(None) => None,
-            Err(error) => {
-                tracing::warn!(%error, file = name, "a compiled component is not used; compiling again");
-                None
-            }
-        }
+        let artifact = self.artifact(digest)?;
+        // SAFETY: `artifact` returned bytes whose keyed hash was made by this user's key, from a file that only this
+        // user can write: they are what `put` serialised.
+        #[allow(unsafe_code)]
+        let component = unsafe { Component::deserialize(engine, artifact) };
+        let file = self.name(digest);
+        component
+            .inspect_err(
+                |error| tracing::warn!(%error, file, "a compiled component is of another engine; compiling again"),
+            )
+            .ok()
+    }
+
+    /// The same as it was kept.
+    pub(crate) fn artifact(&self, digest: &str) -> Option<Vec<u8>> {
+        let file = self.name(digest);
+        let read = self.read(&file);
+        read.inspect_err(|error| tracing::warn!(%error, file, "a compiled component is not used; compiling again"))
+            .ok()
+            .flatten()
     }
 
     /// Keep a compiled component. A cache that cannot be written costs time, not the run: the caller logs the error.

@@ -1,5 +1,6 @@
 //! What a component imports and exports, read before anything is compiled.
 
+use crate::prepare::PREPARE;
 use rota_contract::CONTRACT_VERSION;
 use wasmparser::{Chunk, Encoding, Parser, Payload};
 
@@ -14,6 +15,8 @@ pub struct Inspected {
     pub interfaces: Vec<String>,
     /// Whether it exports `compensate` beside `describe` and `run`.
     pub undoable: bool,
+    /// Whether it exports `prepare`, which counts for the host's own alone.
+    pub(crate) prepares: bool,
 }
 
 /// Why bytes are not a plugin.
@@ -99,7 +102,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspected, NotAPlugin> {
         return Err(NotAPlugin::Exports(missing));
     }
     let undoable = exports.iter().any(|export| export == "compensate");
-    Ok(Inspected { interfaces, undoable })
+    let prepares = exports.iter().any(|export| export == PREPARE);
+    Ok(Inspected { interfaces, undoable, prepares })
 }
 
 enum Offered {

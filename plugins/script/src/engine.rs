@@ -1,23 +1,20 @@
 //! QuickJS: one runtime for one script.
 
+use crate::ahead::{self, Engine, Prelude};
 use crate::desk::Desk;
 use crate::genuine;
 use crate::value::Js;
-use crate::work;
 use rota_sdk::prelude::*;
 use rota_sdk::{Fault, HostError};
 use rquickjs::context::EvalOptions;
-use rquickjs::prelude::Async;
-use rquickjs::{
-    AsyncContext, AsyncRuntime, CaughtError, Context, Ctx, Exception, Function, Module, Object, Promise, Runtime, Value,
-};
+use rquickjs::{AsyncRuntime, CaughtError, Ctx, Exception, Function, Module, Object, Promise, Value};
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 use std::task::Poll;
 
 /// The name under which the prelude's lines are known, which are not the script's.
-const PRELUDE: &str = "<rota>";
+pub(crate) const PRELUDE: &str = "<rota>";
 
 /// Why a script failed.
 #[derive(Debug)]
@@ -57,16 +54,15 @@ pub(crate) async fn run(desk: Rc<Desk>, code: Code<'_>, arguments: Js) -> Result
         Code::Script(source) => (false, source),
         Code::Module(source) => (true, source),
     };
-    let runtime = AsyncRuntime::new().map_err(broken)?;
-    let context = AsyncContext::full(&runtime).await.map_err(broken)?;
+    let Engine { runtime, context, prelude } = Engine::take().await?;
     let loose: Rc<RefCell<Vec<Thrown>>> = Rc::default();
     watch_rejections(&runtime, source.name, &loose).await;
     let (name, text) = (source.name.to_owned(), source.text.to_owned());
     let own = desk.clone();
     let ended = context.async_with(async |ctx| {
         let result = match is_module {
-            true => call_module(&ctx, own, &name, &text, arguments).await,
-            false => evaluate(&ctx, own, &name, &text, arguments).await,
+            true => call_module(&ctx, prelude, own, &name, &text, arguments).await,
+            false => evaluate(&ctx, prelude, own, &name, &text, arguments).await,
         };
         result.map_err(|error| thrown(&ctx, error, &name))
     });
@@ -164,12 +160,13 @@ async fn default_export<'js>(ctx: &Ctx<'js>, name: &str, text: &str) -> rquickjs
 
 async fn call_module<'js>(
     ctx: &Ctx<'js>,
+    prelude: Prelude,
     desk: Rc<Desk>,
     name: &str,
     text: &str,
     parameters: Js,
 ) -> rquickjs::Result<Js> {
-    prelude(ctx, desk, Js::Object(Vec::new()))?;
+    prelude.give(ctx, desk, Js::Object(Vec::new()))?;
     let procedure = default_export(ctx, name, text).await?;
     let run: Option<Function<'js>> = procedure.get("run").ok();
     let Some(run) = run else { return Err(Exception::throw_type(ctx, "the default export has no function `run`")) };
@@ -187,8 +184,7 @@ async fn call_module<'js>(
 /// # Errors
 /// What it threw.
 pub(crate) fn describe(source: Source<'_>) -> Result<Js, Box<Thrown>> {
-    let runtime = Runtime::new().map_err(broken)?;
-    let context = Context::full(&runtime).map_err(broken)?;
+    let context = ahead::bare().map_err(broken)?;
     context.with(|ctx| {
         let read = || -> rquickjs::Result<Js> {
             let (module, evaluated) = Module::declare(ctx.clone(), source.name, source.text)?.eval()?;
@@ -231,8 +227,15 @@ pub(crate) fn describe(source: Source<'_>) -> Result<Js, Box<Thrown>> {
     })
 }
 
-async fn evaluate<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, name: &str, text: &str, arguments: Js) -> rquickjs::Result<Js> {
-    let helpers = prelude(ctx, desk, arguments)?;
+async fn evaluate<'js>(
+    ctx: &Ctx<'js>,
+    prelude: Prelude,
+    desk: Rc<Desk>,
+    name: &str,
+    text: &str,
+    arguments: Js,
+) -> rquickjs::Result<Js> {
+    let helpers = prelude.give(ctx, desk, arguments)?;
     let mut options = EvalOptions::default();
     options.global = true;
     options.strict = true;
@@ -259,61 +262,8 @@ async fn evaluate<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, name: &str, text: &str, a
     })
 }
 
-/// Evaluate the prelude, which takes the two functions of the host and hands out none of them.
-pub(crate) fn prelude<'js>(ctx: &Ctx<'js>, desk: Rc<Desk>, arguments: Js) -> rquickjs::Result<Object<'js>> {
-    let facts = desk.clone();
-    let waits = {
-        let desk = desk.clone();
-        Function::new(
-            ctx.clone(),
-            Async(move |ctx: Ctx<'js>, operation: String, args: Value<'js>| {
-                // The arguments are read now: what the script changes later is not what it asked for.
-                let (desk, args) = (desk.clone(), Js::take(&args));
-                desk.calls.set(desk.calls.get() + 1);
-                async move {
-                    let result = match args {
-                        Ok(Js::List(args)) => desk.call(&operation, &args).await,
-                        Ok(_) => Err(Desk::unknown(&operation, "")),
-                        Err(error) => Err(error),
-                    };
-                    desk.calls.set(desk.calls.get() - 1);
-                    answer(result).give(&ctx)
-                }
-            }),
-        )?
-    };
-    let tells = Function::new(ctx.clone(), move |ctx: Ctx<'js>, operation: String, args: Value<'js>| {
-        let result = match Js::take(&args) {
-            Ok(Js::List(args)) => work::tell(&desk, operation.strip_prefix("run.").unwrap_or(&operation), &args),
-            Ok(_) => Err(Desk::unknown(&operation, "")),
-            Err(error) => Err(error),
-        };
-        answer(result).give(&ctx)
-    })?;
-    let mut options = EvalOptions::default();
-    options.filename = Some(PRELUDE.to_owned());
-    let make: Function<'js> = ctx.eval_with_options(include_str!("prelude.js"), options)?;
-    let info = facts.cx.info();
-    let slots = facts.slots.iter().map(|slot| {
-        let bound = rota_sdk::SqlSlot::if_bound(slot.name).is_some();
-        Js::object([
-            ("name", Js::text(slot.name)),
-            ("capability", Js::text(slot.capability)),
-            ("bound", Js::Flag(bound)),
-        ])
-    });
-    let facts = Js::object([
-        ("isPlan", Js::Flag(facts.cx.is_plan())),
-        ("runId", Js::Text(info.id)),
-        ("slots", Js::List(slots.collect())),
-    ]);
-    let helpers: Object<'js> = make.call((waits, tells, arguments.give(ctx)?, facts.give(ctx)?))?;
-    genuine::keep(ctx, helpers.get("said")?)?;
-    Ok(helpers)
-}
-
 /// What a call gives the prelude: a value, or what to throw.
-fn answer(result: Result<Js>) -> Js {
+pub(crate) fn answer(result: Result<Js>) -> Js {
     match result {
         Ok(value) => Js::object([("value", value)]),
         Err(error) => {

@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "the exports are those of the component"))]
 
+mod ahead;
 mod bucket;
 mod cache;
 mod cluster;
@@ -124,6 +125,14 @@ mod component {
     }
 
     rota_sdk::bindings::undoable::__export_undoable_procedure!(Component with_types_in rota_sdk::bindings::undoable);
+
+    impl rota_sdk::bindings::prepared::Guest for Component {
+        fn prepare() {
+            crate::ahead::prepare();
+        }
+    }
+
+    rota_sdk::bindings::prepared::__export_prepared!(Component with_types_in rota_sdk::bindings::prepared);
 }
 
 /// What to run.

@@ -1,7 +1,8 @@
 //! A session's engine: one runtime for many statements, whose variables last.
 
+use crate::ahead::Engine;
 use crate::desk::Desk;
-use crate::engine::{Source, Thrown, broken, prelude, thrown, unless_stuck, unless_unread, watch_rejections};
+use crate::engine::{PRELUDE, Source, Thrown, thrown, unless_stuck, unless_unread, watch_rejections};
 use crate::value::Js;
 use rota_sdk::prelude::*;
 use rquickjs::context::EvalOptions;
@@ -23,8 +24,7 @@ impl Prompt {
     /// # Errors
     /// When the engine cannot be started.
     pub(crate) async fn new(desk: Rc<Desk>, arguments: Js) -> Result<Self, Thrown> {
-        let runtime = AsyncRuntime::new().map_err(broken)?;
-        let context = AsyncContext::full(&runtime).await.map_err(broken)?;
+        let Engine { runtime, context, prelude } = Engine::take().await?;
         let loose: Rc<RefCell<Vec<Thrown>>> = Rc::default();
         watch_rejections(&runtime, "[", &loose).await;
         let watched = desk.clone();
@@ -32,14 +32,14 @@ impl Prompt {
         let for_prelude = desk.clone();
         let helpers = context.async_with(async |ctx| {
             let made = || {
-                let given = prelude(&ctx, for_prelude, arguments)?;
+                let given = prelude.give(&ctx, for_prelude, arguments)?;
                 let mut options = EvalOptions::default();
-                options.filename = Some("<rota>".to_owned());
+                options.filename = Some(PRELUDE.to_owned());
                 let make: Function<'_> = ctx.eval_with_options(include_str!("session.js"), options)?;
                 let helpers: Object<'_> = make.call((given,))?;
                 Ok(Persistent::save(&ctx, helpers))
             };
-            made().map_err(|error| thrown(&ctx, error, "<rota>"))
+            made().map_err(|error| thrown(&ctx, error, PRELUDE))
         });
         let helpers = helpers.await?;
         Ok(Self { desk, helpers, context, runtime, loose })
@@ -115,7 +115,7 @@ impl Prompt {
                 let answer: Value<'_> = helper.call_arg(args)?;
                 Js::take(&answer).map_err(|_| rquickjs::Error::Unknown)
             };
-            call().map_err(|error| thrown(&ctx, error, "<rota>"))
+            call().map_err(|error| thrown(&ctx, error, PRELUDE))
         });
         let answer = called.await;
         self.runtime.idle().await;

@@ -36,3 +36,14 @@ pub mod undoable {
         default_bindings_module: "::rota_sdk::bindings::undoable",
     });
 }
+
+/// Of what is in the host's own binary only: the host runs it once when it compiles the component, and keeps the memory that it leaves as what
+/// each instance begins with. It is no part of the contract; a component of others that exports it is compiled as it is.
+pub mod prepared {
+    wit_bindgen::generate!({
+        inline: "package rota:prepared; world prepared { export prepare: func(); }",
+        pub_export_macro: true,
+        export_macro_name: "__export_prepared",
+        default_bindings_module: "::rota_sdk::bindings::prepared",
+    });
+}

@@ -89,7 +89,7 @@ pub(crate) async fn examine(catalog: &Catalog, what: &Path, printing: Printing) 
 async fn look(catalog: &Catalog, bytes: Vec<u8>, size: u64, findings: &mut Vec<Finding>) -> Option<Descriptor> {
     // Its component is the same for all, and not the author's to change.
     let is_javascript = rota_catalog::is_javascript(&bytes);
-    let plugin = match catalog.sandbox().load(bytes).await {
+    let plugin = match rota_catalog::load_component(catalog.sandbox(), bytes.into()).await {
         Ok(plugin) => plugin,
         Err(error) => {
             findings.push(refused(&error));
