@@ -5,7 +5,7 @@
 //! it is a compiled file of this machine's. A component of others is never run for this; its export is one that nobody calls.
 
 use crate::engine::Sandbox;
-use rota_capability::{Guest, Limits, Undoing};
+use rota_capability::{Guest, Limits};
 use std::time::Duration;
 use wasmtime::component::{Component, Instance, Lift, WasmList};
 use wasmtime::{Result, Store};
