@@ -106,6 +106,43 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The lower of these and others, and the settings of those that were higher.
+    pub fn within(&self, most: &Self) -> (Self, Vec<&'static str>) {
+        let (mut limits, mut lower) = (self.clone(), Vec::new());
+        macro_rules! hold {
+            ($($field:ident / $setting:ident),* $(,)?) => { $(
+                if limits.$field > most.$field {
+                    limits.$field = most.$field;
+                    lower.push(stringify!($setting));
+                }
+            )* };
+        }
+        hold!(
+            memory / memory,
+            table_elements / table_elements,
+            cpu / cpu,
+            wall / wall,
+            grace / grace,
+            calls_in_flight / host_calls_in_flight,
+            handles / handles,
+            call_bytes / host_call_bytes,
+            log_lines_per_second / log_lines_per_second,
+            log_bytes / log_bytes,
+            report / report_bytes,
+            artifacts / artifact_bytes,
+            effects / effects,
+            steps / steps,
+            step_result / step_result_bytes,
+            compensations / compensations,
+            compensation_state / compensation_state_bytes,
+            durable / durable_bytes,
+            record / record_bytes,
+        );
+        (limits, lower)
+    }
+}
+
 /// A run went over one of its limits and is ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the run went over its limit of {limit} {what}; raise it with {}", raise(.setting))]

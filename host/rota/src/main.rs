@@ -109,7 +109,7 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             let request = rota_runs::ReplayRequest { run, with, until, attempt };
             let records = RunRecords::new(store.clone());
             let status =
-                commands::replay::replay(&catalog, &records, &Artifacts::new(&settings), &request, printing).await;
+                commands::replay::replay(&catalog, &records, &settings, &request, printing).await;
             store.close().await;
             status
         }

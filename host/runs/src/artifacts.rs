@@ -9,9 +9,12 @@ use rota_authority::{
 use rota_capability::{denied, refused};
 use rota_capability_storage::{Client, Connections, Name, Prefix, Put};
 use rota_contract::Error;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
 /// The slot of the gate.
 const SLOT: &str = "artifacts";
@@ -121,6 +124,30 @@ impl Artifacts {
         })
     }
 
+    /// A file of a run, to be read from its beginning: it may be larger than what is to be in memory. What is in the binding is copied
+    /// here for as long as it is open.
+    ///
+    /// # Errors
+    /// When it is not to be had from here.
+    pub(crate) async fn open(&self, run: &str, name: &str) -> Result<File, ArtifactError> {
+        let path = self.folder(run).join(name);
+        let here = |error: io::Error| ArtifactError::Unreadable {
+            place: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        match rota_config::open_file(&path) {
+            Ok(file) => return Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(here(error)),
+        }
+        let Some(shared) = &self.shared else { return Err(ArtifactError::Elsewhere { place: path.clone() }) };
+        let copy = nameless(&self.folder).map_err(here)?;
+        shared.copy(run, name, copy).await.map_err(|error| ArtifactError::Unreadable {
+            place: format!("artifacts/{run}/{name} in {}", shared.binding),
+            reason: error.to_string(),
+        })
+    }
+
     /// Forget a run's files, here and in the binding.
     ///
     /// # Errors
@@ -131,6 +158,15 @@ impl Artifacts {
         }
         tokio::fs::remove_dir_all(self.folder(run)).await.map_err(|error| error.to_string())
     }
+}
+
+/// A file without a name, gone once it is closed.
+fn nameless(folder: &Path) -> io::Result<File> {
+    std::fs::create_dir_all(folder)?;
+    let path = folder.join(format!(".copy-{}", uuid::Uuid::now_v7()));
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
 }
 
 impl Shared {
@@ -158,6 +194,22 @@ impl Shared {
         let mut bytes = Vec::new();
         reader.take(LARGEST).read_to_end(&mut bytes).await.map_err(|e| rota_capability::streams::error_of(&e))?;
         Ok(bytes)
+    }
+
+    /// Copy a file of a run into another, which is at its beginning then.
+    async fn copy(&self, run: &str, file: &str, to: File) -> Result<File, Error> {
+        let name = Name::parse(&format!("{SLOT}/{run}/{file}"))?;
+        let authorized = self.gate.authorise::<Storage>("storage.get", SLOT, &[StorageAccess::Read]).map_err(denied)?;
+        let client = Client::connect(&self.connections, &authorized).await?;
+        let (_, reader) = client.get(&authorized, &name, None).await?;
+        let mut to = tokio::fs::File::from_std(to);
+        let copied = async {
+            tokio::io::copy(&mut reader.take(LARGEST), &mut to).await?;
+            to.flush().await?;
+            to.rewind().await
+        };
+        copied.await.map_err(|error| rota_capability::streams::error_of(&error))?;
+        Ok(to.into_std().await)
     }
 
     async fn remove(&self, run: &str) -> Result<(), Error> {
