@@ -69,6 +69,8 @@ async fn javascript_needs_nothing_but_rota() {
     let answer = printed(&rota, "answer", &run, 1).await;
     let message = answer["error"]["message"].as_str().unwrap();
     assert!(message.contains("procedure.js:") && message.contains("TypeError"), "{message}");
+    // It came to no summary: what is shown instead is what went wrong.
+    assert_eq!(answer["report"]["summary"], message, "{answer:#}");
 
     std::fs::write(&source, "").unwrap();
     assert!(refused(&rota, &["plugin", "build", "looks-around"], 1).await.contains("empty"));
