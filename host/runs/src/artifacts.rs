@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// The slot of the gate.
 const SLOT: &str = "artifacts";
@@ -118,10 +118,7 @@ impl Artifacts {
             }
         }
         let Some(shared) = &self.shared else { return Err(ArtifactError::Elsewhere { place: path }) };
-        shared.get(run, name).await.map_err(|error| ArtifactError::Unreadable {
-            place: format!("artifacts/{run}/{name} in {}", shared.binding),
-            reason: error.to_string(),
-        })
+        shared.get(run, name).await.map_err(|error| shared.unreadable(run, name, &error))
     }
 
     /// A file of a run, to be read from its beginning: it may be larger than what is to be in memory. What is in the binding is copied
@@ -131,21 +128,15 @@ impl Artifacts {
     /// When it is not to be had from here.
     pub(crate) async fn open(&self, run: &str, name: &str) -> Result<File, ArtifactError> {
         let path = self.folder(run).join(name);
-        let here = |error: io::Error| ArtifactError::Unreadable {
-            place: path.display().to_string(),
-            reason: error.to_string(),
-        };
         match rota_config::open_file(&path) {
             Ok(file) => return Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(here(error)),
+            Err(error) => {
+                return Err(ArtifactError::Unreadable { place: path.display().to_string(), reason: error.to_string() });
+            }
         }
-        let Some(shared) = &self.shared else { return Err(ArtifactError::Elsewhere { place: path.clone() }) };
-        let copy = nameless(&self.folder).map_err(here)?;
-        shared.copy(run, name, copy).await.map_err(|error| ArtifactError::Unreadable {
-            place: format!("artifacts/{run}/{name} in {}", shared.binding),
-            reason: error.to_string(),
-        })
+        let Some(shared) = &self.shared else { return Err(ArtifactError::Elsewhere { place: path }) };
+        shared.copied(run, name, &self.folder).await.map_err(|error| shared.unreadable(run, name, &error))
     }
 
     /// Forget a run's files, here and in the binding.
@@ -170,6 +161,13 @@ fn nameless(folder: &Path) -> io::Result<File> {
 }
 
 impl Shared {
+    fn unreadable(&self, run: &str, name: &str, error: &Error) -> ArtifactError {
+        ArtifactError::Unreadable {
+            place: format!("artifacts/{run}/{name} in {}", self.binding),
+            reason: error.to_string(),
+        }
+    }
+
     async fn put(&self, run: &str, path: &Path, sha256: &str) -> Result<(), Error> {
         let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = Name::parse(&format!("{SLOT}/{run}/{file}"))?;
@@ -187,29 +185,30 @@ impl Shared {
     }
 
     async fn get(&self, run: &str, file: &str) -> Result<Vec<u8>, Error> {
-        let name = Name::parse(&format!("{SLOT}/{run}/{file}"))?;
-        let authorized = self.gate.authorise::<Storage>("storage.get", SLOT, &[StorageAccess::Read]).map_err(denied)?;
-        let client = Client::connect(&self.connections, &authorized).await?;
-        let (_, reader) = client.get(&authorized, &name, None).await?;
         let mut bytes = Vec::new();
-        reader.take(LARGEST).read_to_end(&mut bytes).await.map_err(|e| rota_capability::streams::error_of(&e))?;
+        self.copy(run, file, &mut bytes).await?;
         Ok(bytes)
     }
 
-    /// Copy a file of a run into another, which is at its beginning then.
-    async fn copy(&self, run: &str, file: &str, to: File) -> Result<File, Error> {
+    /// Write a file of a run to somewhere else.
+    async fn copy<W: AsyncWrite + Unpin>(&self, run: &str, file: &str, to: &mut W) -> Result<(), Error> {
         let name = Name::parse(&format!("{SLOT}/{run}/{file}"))?;
         let authorized = self.gate.authorise::<Storage>("storage.get", SLOT, &[StorageAccess::Read]).map_err(denied)?;
         let client = Client::connect(&self.connections, &authorized).await?;
         let (_, reader) = client.get(&authorized, &name, None).await?;
-        let mut to = tokio::fs::File::from_std(to);
-        let copied = async {
-            tokio::io::copy(&mut reader.take(LARGEST), &mut to).await?;
-            to.flush().await?;
-            to.rewind().await
-        };
-        copied.await.map_err(|error| rota_capability::streams::error_of(&error))?;
-        Ok(to.into_std().await)
+        tokio::io::copy(&mut reader.take(LARGEST), to).await.map_err(|e| rota_capability::streams::error_of(&e))?;
+        Ok(())
+    }
+
+    /// The same into a file without a name, which is at its beginning then.
+    async fn copied(&self, run: &str, file: &str, folder: &Path) -> Result<File, Error> {
+        let failed =
+            |error: io::Error| Error::Unavailable(format!("it cannot be copied to {}: {error}", folder.display()));
+        let mut copy = tokio::fs::File::from_std(nameless(folder).map_err(failed)?);
+        self.copy(run, file, &mut copy).await?;
+        copy.flush().await.map_err(failed)?;
+        copy.rewind().await.map_err(failed)?;
+        Ok(copy.into_std().await)
     }
 
     async fn remove(&self, run: &str) -> Result<(), Error> {
