@@ -215,3 +215,18 @@ impl ResourceLimiter for Limiter {
 fn mebibytes(bytes: u64) -> String {
     if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lower_of_two_holds_and_what_was_higher_is_named_by_its_setting() {
+        let most = Limits::default();
+        assert_eq!(most.within(&most), (most.clone(), Vec::new()));
+        let asked = Limits { memory: u64::MAX, wall: Duration::MAX, call_bytes: 1, report: usize::MAX, ..most.clone() };
+        let (held, lower) = asked.within(&most);
+        assert_eq!(held, Limits { call_bytes: 1, ..most });
+        assert_eq!(lower, ["memory", "wall", "report_bytes"]);
+    }
+}

@@ -465,3 +465,20 @@ async fn a_guest_that_copies_more_than_is_kept_replays() {
     assert_eq!(copied.unwrap().answer, Ok(json!(written.len())));
     assert_eq!(player.rest(), Ok(Ending::Ended(end())));
 }
+
+#[tokio::test]
+async fn a_build_that_makes_thousands_of_calls_no_more_is_told_the_first() {
+    let record = |recorder: &Recorder| {
+        let first = recorder.call(&asked("run.sleep", None, json!({ "milliseconds": 1 })));
+        for number in 0..11_000 {
+            let call = recorder.call(&asked("run.log", None, json!({ "number": number })));
+            recorder.note(call, Event::Answered(Ok(&Value::Null)));
+        }
+        recorder.note(first, Event::Answered(Ok(&Value::Null)));
+    };
+    let made = made(1 << 30, record, Some(&end()));
+    let first = asked("run.sleep", None, json!({ "milliseconds": 1 }));
+    let Verdict::Differs(difference) = verdict_of(&made.path, first).await else { panic!("it differs") };
+    assert_eq!(difference.call, 2, "{difference:?}");
+    assert!(difference.what.starts_with("call 2 (run.log) is not made (up to line "), "{}", difference.what);
+}

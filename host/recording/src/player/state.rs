@@ -225,6 +225,12 @@ impl State {
 
     /// What is kept may not be more, and is not taken.
     fn too_much(&mut self) {
+        // So many calls that are not made say what another build does not do.
+        if self.unmatched.len() >= UNMATCHED
+            && let Some(verdict) = self.not_made(&format!(" ({})", self.room()))
+        {
+            return self.decide(verdict);
+        }
         let place = self.reading.as_ref().map(|reading| format!(" {}", reading.at().0.display())).unwrap_or_default();
         let why = format!("the recording{place} cannot be replayed: {}", self.room());
         self.decide(Verdict::Unreadable(why));
@@ -696,15 +702,21 @@ impl State {
         if let Some(verdict) = &self.verdict {
             return Err(verdict.clone());
         }
-        if let Some((number, call)) = self.unmatched.front().and_then(|number| Some((*number, self.calls.get(number)?)))
-        {
-            return Err(Verdict::Differs(Difference {
-                call: number,
-                what: format!("call {number} ({}) is not made", call.operation),
-                recorded: lines_of_call(&call.operation, call.on, &call.arguments),
-                replayed: String::new(),
-            }));
+        match self.not_made("") {
+            Some(verdict) => Err(verdict),
+            None => Ok(self.ending.clone().unwrap_or(Ending::Torn)),
         }
-        Ok(self.ending.clone().unwrap_or(Ending::Torn))
+    }
+
+    /// The first recorded call that nobody has made, and what else is to be said of that.
+    fn not_made(&self, more: &str) -> Option<Verdict> {
+        let number = *self.unmatched.front()?;
+        let call = self.calls.get(&number)?;
+        Some(Verdict::Differs(Difference {
+            call: number,
+            what: format!("call {number} ({}) is not made{more}", call.operation),
+            recorded: lines_of_call(&call.operation, call.on, &call.arguments),
+            replayed: String::new(),
+        }))
     }
 }
