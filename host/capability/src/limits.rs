@@ -106,6 +106,43 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The lower of these and others, and the settings of those that were higher.
+    pub fn within(&self, most: &Self) -> (Self, Vec<&'static str>) {
+        let (mut limits, mut lower) = (self.clone(), Vec::new());
+        macro_rules! hold {
+            ($($field:ident / $setting:ident),* $(,)?) => { $(
+                if limits.$field > most.$field {
+                    limits.$field = most.$field;
+                    lower.push(stringify!($setting));
+                }
+            )* };
+        }
+        hold!(
+            memory / memory,
+            table_elements / table_elements,
+            cpu / cpu,
+            wall / wall,
+            grace / grace,
+            calls_in_flight / host_calls_in_flight,
+            handles / handles,
+            call_bytes / host_call_bytes,
+            log_lines_per_second / log_lines_per_second,
+            log_bytes / log_bytes,
+            report / report_bytes,
+            artifacts / artifact_bytes,
+            effects / effects,
+            steps / steps,
+            step_result / step_result_bytes,
+            compensations / compensations,
+            compensation_state / compensation_state_bytes,
+            durable / durable_bytes,
+            record / record_bytes,
+        );
+        (limits, lower)
+    }
+}
+
 /// A run went over one of its limits and is ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the run went over its limit of {limit} {what}; raise it with {}", raise(.setting))]
@@ -177,4 +214,19 @@ impl ResourceLimiter for Limiter {
 
 fn mebibytes(bytes: u64) -> String {
     if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lower_of_two_holds_and_what_was_higher_is_named_by_its_setting() {
+        let most = Limits::default();
+        assert_eq!(most.within(&most), (most.clone(), Vec::new()));
+        let asked = Limits { memory: u64::MAX, wall: Duration::MAX, call_bytes: 1, report: usize::MAX, ..most.clone() };
+        let (held, lower) = asked.within(&most);
+        assert_eq!(held, Limits { call_bytes: 1, ..most });
+        assert_eq!(lower, ["memory", "wall", "report_bytes"]);
+    }
 }

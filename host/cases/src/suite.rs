@@ -130,6 +130,11 @@ impl Suite {
         if problems.is_empty() { Ok(()) } else { Err(SuiteError::Files(problems)) }
     }
 
+    /// The names of the cases, in their order.
+    pub fn names(&self) -> Vec<&str> {
+        self.files.iter().flat_map(|file| &file.cases).map(|case| case.name.as_str()).collect()
+    }
+
     /// The cases whose name, or whose file's name, holds a text; all, without one.
     pub fn chosen(&self, filter: Option<&str>) -> Vec<(Arc<CaseFile>, usize)> {
         let chosen = |file: &CaseFile, case: &Case| {

@@ -459,15 +459,5 @@ fn known_as_file(path: &Path) -> String {
 /// # Errors
 /// When it cannot be read, is no file or too large.
 pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let file = std::fs::File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_COMPONENT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_COMPONENT {
-        return Err(std::io::Error::other("it is larger than 256 MiB"));
-    }
-    Ok(bytes)
+    rota_config::read_file(path, MAX_COMPONENT)
 }

@@ -58,7 +58,12 @@ const FREE: [&str; 5] = ["types", "reports", "run", "bytes", "process"];
 
 /// Everything that is to be said of a component: what it says of itself, what it imports, and its size in bytes. Errors first.
 pub fn lint(descriptor: &Descriptor, interfaces: &[String], size: u64) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = problems(descriptor, interfaces).iter().map(refused).collect();
+    let refusals = problems(descriptor, interfaces);
+    let mut findings: Vec<Finding> = refusals.iter().map(refused).collect();
+    // What could not say what it is has nothing else of which something could be said.
+    if let [DescriptorProblem::Nothing(_)] = refusals.as_slice() {
+        return findings;
+    }
     texts(descriptor, &mut findings);
     risk(descriptor, &mut findings);
     imports(descriptor, interfaces, &mut findings);
@@ -301,6 +306,16 @@ mod tests {
             change(&mut descriptor);
             assert_eq!(rules(&descriptor, &IMPORTS, 400_000), wanted, "case {number}");
         }
+    }
+
+    #[test]
+    fn of_what_cannot_say_what_it_is_that_is_all_that_is_said() {
+        let mut descriptor = sound();
+        (descriptor.name, descriptor.version) = (String::new(), String::new());
+        (descriptor.description, descriptor.parameters) = (String::new(), String::new());
+        descriptor.examples.clear();
+        descriptor.summary = "procedure.js:1:1: SyntaxError".into();
+        assert_eq!(rules(&descriptor, &IMPORTS, 33 << 20), [(Level::Error, "describe")]);
     }
 
     #[test]

@@ -51,10 +51,25 @@ impl Trusted {
         stamp: Option<&Stamp>,
         component: &[u8],
     ) -> Result<Option<Signer>, CatalogError> {
-        self.checked(name, origin, stamp, component, false)
+        let Some((path, policy)) = self.ruled(name, origin) else { return Ok(None) };
+        // Taken before the bundle is read, as the component's was.
+        let bundle = bundle_stamp(path);
+        let bundles = read(path)?;
+        let signer = policy.check(name, &Subject::file(component), &bundles).map_err(CatalogError::Untrusted)?;
+        if let Some(stamp) = stamp {
+            let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+            if judged.len() >= KEPT {
+                judged.clear();
+            }
+            let one =
+                Judged { name: name.to_owned(), component: stamp.clone(), bundle, policy, signer: signer.clone() };
+            judged.insert(path.to_owned(), one);
+        }
+        Ok(signer)
     }
 
-    /// The same of one that was let in under this stamp before, and is what was let in.
+    /// The same of one that was let in under this stamp before, and is what was let in: it is judged anew only where something else is
+    /// another by now.
     ///
     /// # Errors
     /// [`CatalogError::Untrusted`], [`CatalogError::Bundle`]
@@ -65,39 +80,18 @@ impl Trusted {
         stamp: Option<&Stamp>,
         component: &[u8],
     ) -> Result<Option<Signer>, CatalogError> {
-        self.checked(name, origin, stamp, component, true)
+        let Some((path, policy)) = self.ruled(name, origin) else { return Ok(None) };
+        match self.judged(path, name, stamp, bundle_stamp(path).as_ref(), &policy) {
+            Some(signer) => Ok(signer),
+            None => self.check(name, origin, stamp, component),
+        }
     }
 
-    fn checked(
-        &self,
-        name: &str,
-        origin: &Origin,
-        stamp: Option<&Stamp>,
-        component: &[u8],
-        known: bool,
-    ) -> Result<Option<Signer>, CatalogError> {
-        let Origin::File(path) = origin else { return Ok(None) };
+    /// A file for whose name there is a rule, and the policy that has it.
+    fn ruled<'o>(&self, name: &str, origin: &'o Origin) -> Option<(&'o Path, Arc<Policy>)> {
+        let Origin::File(path) = origin else { return None };
         let policy = self.policy();
-        if !policy.has_rule(name) {
-            return Ok(None);
-        }
-        // Taken before the bundle is read, as the component's was.
-        let bundle = Stamp::of(&Origin::File(bundle_of(path)));
-        if known && let Some(signer) = self.judged(path, name, stamp, bundle.as_ref(), &policy) {
-            return Ok(signer);
-        }
-        let bundles = read(path)?;
-        let signer = policy.check(name, &Subject::file(component), &bundles).map_err(CatalogError::Untrusted)?;
-        if let Some(stamp) = stamp {
-            let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-            if judged.len() >= KEPT {
-                judged.clear();
-            }
-            let one =
-                Judged { name: name.to_owned(), component: stamp.clone(), bundle, policy, signer: signer.clone() };
-            judged.insert(path.clone(), one);
-        }
-        Ok(signer)
+        policy.has_rule(name).then_some((path.as_path(), policy))
     }
 
     fn judged(
@@ -190,6 +184,10 @@ impl Catalog {
         }
         Ok(build)
     }
+}
+
+fn bundle_stamp(path: &Path) -> Option<Stamp> {
+    Stamp::of(&Origin::File(bundle_of(path)))
 }
 
 fn read(path: &Path) -> Result<Vec<Vec<u8>>, CatalogError> {

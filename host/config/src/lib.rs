@@ -11,6 +11,7 @@
 //! | sections are checked against each other | `check`, `chain`, `team` |
 //! | two configurations are compared: as lines, and across hosts | `difference`, `digest` |
 //! | errors are shown with their lines, secrets blotted out | `problem`, `redact` |
+//! | files of somebody's are opened, and nothing else | [`open_file`] |
 //!
 //! A secret is never read here but when it is used: see [`SecretRef::resolve`].
 
@@ -25,6 +26,7 @@ mod difference;
 mod digest;
 mod duration;
 mod environment;
+mod file;
 mod job;
 mod labels;
 mod limits;
@@ -57,6 +59,7 @@ pub use binding::{
 pub use config::{Checked, Config, check};
 pub use difference::{Change, Difference};
 pub use duration::{Duration, DurationError};
+pub use file::{open_file, read_file, read_text};
 pub use job::{After, AfterEnd, FailOn, Job, JobError, PluginRef, Record, Retries, RetryOn, SlotBinding, Undo};
 pub use labels::{LabelError, LabelValue, Labels, matches};
 pub use limits::{LimitOverrides, Limits};

@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -206,18 +206,11 @@ fn without_line_end(text: &str) -> &str {
 fn read(path: &Path) -> Result<Vec<u8>, SecretError> {
     let shown = || path.display().to_string();
     let unreadable = |reason: String| SecretError::Unreadable { path: shown(), reason };
-    // Without NONBLOCK, opening a FIFO would wait for a writer for ever.
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
-    let flags = i32::try_from(flags.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let file = file.map_err(|error| unreadable(error.to_string()))?;
+    let file = crate::open_file(path).map_err(|error| unreadable(error.to_string()))?;
     let about = file.metadata().map_err(|error| unreadable(error.to_string()))?;
-    if !about.is_file() {
-        return Err(unreadable("it is not a file".to_owned()));
-    }
     guarded(path, &about)?;
     let mut bytes = Vec::new();
-    File::take(file, LONGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;
     if bytes.len() as u64 > LONGEST {
         return Err(SecretError::TooLarge(format!("file:{}", shown())));
     }

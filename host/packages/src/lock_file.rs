@@ -133,7 +133,7 @@ impl LockFile {
     }
 
     fn parse(&self) -> Result<Lock, LockError> {
-        let file = match File::open(&self.path) {
+        let file = match rota_config::open_file(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lock::default()),
             Err(error) => return Err(self.unreadable(error.to_string())),

@@ -1,6 +1,10 @@
 //! Where a replay leaves its recording, as lines that can be shown as a difference.
 
 use serde_json::Value;
+use std::io;
+
+/// The most of a value or a call that is put into lines, bytes.
+const SHOWN: usize = 16 << 20;
 
 /// A difference between what was recorded and what a replay does.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,33 +38,68 @@ pub(crate) fn lines_of_call(operation: &str, on: Option<u64>, arguments: &Value)
             push_argument(&mut text, name, value);
         }
     }
-    text
+    cut(text)
 }
 
 fn push_argument(text: &mut String, name: &str, value: &Value) {
+    let room = SHOWN.saturating_sub(text.len());
     match value {
         // A statement reads as it was written.
         Value::String(words) if words.contains('\n') => {
             text.push_str(&format!("  {name}:\n"));
-            for line in words.lines() {
+            for line in words[..words.floor_char_boundary(room)].lines() {
                 text.push_str(&format!("    {line}\n"));
             }
         }
         Value::Array(items) if items.len() > 1 => {
             text.push_str(&format!("  {name}:\n"));
             for item in items {
+                if text.len() > SHOWN {
+                    break;
+                }
                 text.push_str(&format!("    {item}\n"));
             }
         }
-        value => text.push_str(&format!("  {name}: {value}\n")),
+        value if room > 0 => text.push_str(&format!("  {name}: {value}\n")),
+        _ => {}
     }
 }
 
-/// A value in lines.
-pub(crate) fn lines_of(value: &Value) -> String {
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text.push('\n');
+/// What is longer than anybody reads ends with a line that says so.
+fn cut(mut text: String) -> String {
+    if text.len() > SHOWN {
+        text.truncate(text.floor_char_boundary(SHOWN));
+        text.push_str("\n... (the rest is not shown)\n");
+    }
     text
+}
+
+/// A value in lines: of a large one, its beginning.
+pub fn lines_of(value: &Value) -> String {
+    let mut lines = Lines(Vec::new());
+    // The indents of deep values make more of them than they are; one that has no more room ends it.
+    let _ = serde_json::to_writer_pretty(&mut lines, value);
+    let mut text =
+        String::from_utf8(lines.0).unwrap_or_else(|cut| String::from_utf8_lossy(cut.as_bytes()).into_owned());
+    text.push('\n');
+    cut(text)
+}
+
+/// Text that is made to a certain length.
+struct Lines(Vec<u8>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() > SHOWN {
+            return Err(io::Error::other("it is long enough"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -79,5 +118,18 @@ mod tests {
             call,
             "sql.session.query  (on what call 1 gave)\n  statement:\n    select 1\n      from t\n  parameters: []\n"
         );
+    }
+
+    #[test]
+    fn of_what_nobody_reads_the_beginning_is_shown() {
+        let mut deep = json!(vec![0; 100 << 10]);
+        for _ in 0..100 {
+            deep = Value::Array(vec![deep]);
+        }
+        let rows = json!({ "rows": vec![json!("a".repeat(1 << 10)); 32 << 10], "more": "m" });
+        for text in [lines_of(&deep), lines_of_call("sql.session.execute", None, &rows)] {
+            assert!((SHOWN..SHOWN + 100).contains(&text.len()), "{}", text.len());
+            assert!(text.ends_with("... (the rest is not shown)\n"));
+        }
     }
 }

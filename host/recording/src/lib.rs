@@ -11,7 +11,10 @@
 //! | time until a line is in the file | 50 ms | what a killed host leaves is readable up to there |
 //! | a recording | what [`Recorder::begin`] is told | an artifact of a run must not fill a disk |
 //! | recorded calls that a replay holds unmatched | 10,000 | a plugin that does something else is told so, in bounded memory |
+//! | a line | [`LONGEST_LINE`], and [`HEAVIEST_LINE`] in memory | a recording is somebody's file: it must not take the reader's memory |
+//! | what is read ahead | [`KEPT`] and one line | the same |
 
+mod bounds;
 mod clocks;
 mod difference;
 mod format;
@@ -20,7 +23,8 @@ mod reading;
 mod whole;
 mod writer;
 
-pub use difference::Difference;
+pub use bounds::{HEAVIEST_LINE, KEPT, LONGEST_LINE};
+pub use difference::{Difference, lines_of};
 pub use format::{End, FILE, FORMAT, Header, MEDIA_TYPE, Slot, Written, file_name};
 pub use player::{Ending, Made, Player, Verdict};
 pub use reading::{ReadError, Reading};

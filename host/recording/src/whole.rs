@@ -1,5 +1,6 @@
 //! A recording as a list of calls, for whoever makes something else of it.
 
+use crate::bounds::KEPT;
 use crate::format::{Header, Line, Written};
 use crate::player::Ending;
 use crate::reading::{ReadError, Reading, Said};
@@ -55,11 +56,12 @@ impl Reading {
     /// Read all of it, at most so many calls.
     ///
     /// # Errors
-    /// When it is damaged.
+    /// When it is damaged, or more than [`KEPT`].
     pub fn whole(mut self, most: usize) -> Result<Whole, ReadError> {
         let mut whole = Whole { header: self.header.clone(), calls: Vec::new(), cut: false, ending: Ending::Torn };
         let mut places: HashMap<u64, usize> = HashMap::new();
-        while let Said::Line(line) = self.next()? {
+        let mut kept = 0_usize;
+        while let Said::Line(line, weight) = self.next()? {
             let Line { call: number, ask, end, full, .. } = &*line;
             if let Some(end) = end {
                 whole.ending = Ending::Ended(end.clone());
@@ -76,6 +78,11 @@ impl Reading {
                 whole.calls.push(Call { call: number, ..Call::default() });
             }
             if let Some(call) = places.get(&number).and_then(|at| whole.calls.get_mut(*at)) {
+                kept = kept.saturating_add(weight);
+                if kept > KEPT {
+                    let (place, number) = self.at();
+                    return Err(ReadError::TooMuch { place: place.to_owned(), number });
+                }
                 call.take(*line);
             }
         }

@@ -4,6 +4,7 @@
 //! was recorded until then can be read whatever becomes of the process. A run that is faster than the disk waits for it, so that memory is
 //! bounded, too.
 
+use crate::bounds::fits;
 use crate::clocks;
 use crate::format::{End, Header, error_shown};
 use base64::Engine as _;
@@ -50,6 +51,8 @@ pub struct Finished {
     pub calls: u64,
     /// Whether it ends before the run does, because it was as large as it may be.
     pub full: bool,
+    /// Whether that is because the next line was larger than one may be.
+    pub too_large: bool,
 }
 
 /// The thread that writes, and what it answers: the size, and the hash.
@@ -81,6 +84,8 @@ pub(crate) struct Shared {
 struct Waiting {
     lines: Vec<u8>,
     no_more: bool,
+    /// The next line was larger than one that is read: the recording ends before it.
+    too_large: bool,
 }
 
 impl Recorder {
@@ -135,6 +140,7 @@ impl Recorder {
             sha256,
             calls: self.shared.calls.load(Ordering::Relaxed),
             full: self.shared.full.load(Ordering::Relaxed),
+            too_large: self.shared.lock().too_large,
         }))
     }
 }
@@ -151,21 +157,36 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Add a line, made while nobody else adds one: the order of the lines is the order of what they say.
-    pub(crate) fn line(&self, make: impl FnOnce(&mut Vec<u8>)) {
+    /// Add a line, made while nobody else adds one: the order of the lines is the order of what they say. False: it was not taken.
+    pub(crate) fn line(&self, make: impl FnOnce(&mut Vec<u8>)) -> bool {
         if self.closed.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         let mut waiting = self.lock();
         while waiting.lines.len() > WAITING && !self.closed.load(Ordering::Relaxed) {
             waiting = self.emptied.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        // Who waited may find that no more is taken.
+        if waiting.no_more {
+            return false;
+        }
         let before = waiting.lines.len();
         make(&mut waiting.lines);
+        if !fits(&waiting.lines[before..]) {
+            // No reader would take it, nor what comes after it.
+            waiting.lines.truncate(before);
+            waiting.lines.shrink_to(WAITING);
+            (waiting.too_large, waiting.no_more) = (true, true);
+            self.closed.store(true, Ordering::Relaxed);
+            self.filled.notify_one();
+            self.emptied.notify_all();
+            return false;
+        }
         waiting.lines.push(b'\n');
         if before < PIECE && waiting.lines.len() >= PIECE {
             self.filled.notify_one();
         }
+        true
     }
 
     fn end(&self) {
@@ -207,7 +228,7 @@ impl Record for Recorder {
     fn call(&self, asked: &Asked) -> u64 {
         let at = self.shared.at();
         let mut number = 0;
-        self.shared.line(|line| {
+        let taken = self.shared.line(|line| {
             // Under the lock, so that calls stand in the order of their numbers.
             number = self.shared.calls.fetch_add(1, Ordering::Relaxed) + 1;
             put(line, "call", &number, false);
@@ -221,7 +242,14 @@ impl Record for Recorder {
             }
             put(line, "arguments", &asked.arguments, true);
         });
-        number
+        if taken {
+            return number;
+        }
+        if number > 0 {
+            // Nothing is taken any more: this number was the last.
+            self.shared.calls.fetch_sub(1, Ordering::Relaxed);
+        }
+        0
     }
 
     fn note(&self, call: u64, event: Event<'_>) {
@@ -312,7 +340,8 @@ impl Writing {
             }
             lines.clear();
             if no_more {
-                return ended(encoder);
+                let too_large = self.shared.lock().too_large;
+                return if too_large { self.end_full(encoder) } else { ended(encoder) };
             }
         }
     }

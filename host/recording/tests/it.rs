@@ -7,7 +7,7 @@ use rota_authority::{Gate, MemoryLedger, Mode, Quotas, RunIdentity};
 use rota_capability::tape::{Answers as _, Asked, Event, Given, Incoming, Record as _, Source};
 use rota_capability::{Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
 use rota_contract::Error;
-use rota_recording::{End, Ending, FORMAT, Header, Player, ReadError, Reading, Recorder, Verdict};
+use rota_recording::{End, Ending, FORMAT, Header, KEPT, LONGEST_LINE, Player, ReadError, Reading, Recorder, Verdict};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,8 +71,12 @@ fn made(most: u64, record: impl FnOnce(&Recorder), end: Option<&End>) -> Made {
     Made { _folder: folder, path }
 }
 
+fn reading(path: &Path) -> Result<Reading, ReadError> {
+    Reading::of(path, Box::new(std::fs::File::open(path).unwrap()))
+}
+
 fn player(path: &Path) -> Arc<Player> {
-    Player::new(Reading::open(path).unwrap(), None).unwrap()
+    Player::new(reading(path).unwrap(), None).unwrap()
 }
 
 /// `sql.session.open`, then a query of five rows in two batches.
@@ -211,7 +215,7 @@ async fn a_recording_that_broke_off_is_read_to_its_last_flush() {
     let bytes = std::fs::read(&torn).unwrap();
     for length in (0..bytes.len()).step_by(7) {
         std::fs::write(&torn, &bytes[..length]).unwrap();
-        match Reading::open(&torn) {
+        match reading(&torn) {
             Ok(reading) => {
                 let player = Player::new(reading, None).unwrap();
                 assert_eq!(player.ending(), Ending::Torn, "{length} bytes");
@@ -298,4 +302,183 @@ async fn bytes_errors_and_what_answers_at_once() {
     let stat = answer(&player, asked("storage.bucket.stat", Some(9), json!({ "name": "y" }))).await;
     assert_eq!(stat.answer, Err(Error::Cancelled));
     assert!(player.answer_now(&run(), asked("run.mode", None, json!({}))).is_err(), "there is only one");
+}
+
+/// A recording that no host wrote: a header, and what follows it.
+fn crafted(write: impl FnOnce(&mut dyn std::io::Write)) -> Made {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let mut file = zstd::stream::write::Encoder::new(std::fs::File::create(&path).unwrap(), 1).unwrap();
+    serde_json::to_writer(&mut file, &header()).unwrap();
+    std::io::Write::write_all(&mut file, b"\n").unwrap();
+    write(&mut file);
+    file.finish().unwrap();
+    Made { _folder: folder, path }
+}
+
+/// What a replay says that asks for a call first, and waits for its answer.
+async fn verdict_of(path: &Path, first: Asked) -> Verdict {
+    let player = player(path);
+    let waiting = player.answer(&run(), first);
+    tokio::select! {
+        verdict = player.verdict() => verdict,
+        _ = waiting => panic!("there is no answer"),
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_no_host_writes_is_not_read() {
+    let long = crafted(|file| {
+        let piece = vec![b'x'; 1 << 20];
+        file.write_all(b"{\"call\":1,\"ask\":\"run.log\",\"arguments\":{\"text\":\"").unwrap();
+        for _ in 0..(LONGEST_LINE >> 20) + 1 {
+            file.write_all(&piece).unwrap();
+        }
+        file.write_all(b"\"}}\n").unwrap();
+    });
+    // Nearly nothing as a text, and much in memory.
+    let heavy = crafted(|file| {
+        file.write_all(b"{\"call\":1,\"ask\":\"run.log\",\"arguments\":[").unwrap();
+        file.write_all(&b"{},".repeat(2 << 20)).unwrap();
+        file.write_all(b"{}]}\n").unwrap();
+    });
+    for (made, what) in [(&long, "is longer than 128 MiB"), (&heavy, "is more than 256 MiB in memory")] {
+        let Verdict::Unreadable(why) = verdict_of(&made.path, asked("run.sleep", None, json!({}))).await else {
+            panic!("it must not be read")
+        };
+        assert!(why.contains(&format!("its line 2 {what}")), "{why}");
+        let whole = reading(&made.path).unwrap().whole(10).unwrap_err().to_string();
+        assert_eq!(whole, why);
+    }
+    // The same for its first line.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    std::fs::write(&path, zstd::encode_all(&vec![b'x'; LONGEST_LINE + 1][..], 1).unwrap()).unwrap();
+    let why = reading(&path).map(drop).unwrap_err().to_string();
+    assert!(why.contains("its line 1 is longer than 128 MiB"), "{why}");
+}
+
+#[tokio::test]
+async fn the_largest_call_of_an_ordinary_host_is_recorded_and_a_larger_one_ends_the_recording() {
+    let largest = json!({ "text": "\u{1}".repeat(Limits::default().call_bytes) });
+    let record = |recorder: &Recorder| {
+        let call = recorder.call(&asked("run.log", None, largest.clone()));
+        recorder.note(call, Event::Answered(Ok(&Value::Null)));
+        let larger = json!({ "text": "x".repeat(LONGEST_LINE) });
+        assert_eq!(recorder.call(&asked("run.log", None, larger)), 0);
+        assert!(recorder.is_closed());
+        assert_eq!(recorder.call(&asked("run.log", None, json!({}))), 0);
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let recorder = Recorder::begin(&path, &header(), [7; 32], 1 << 30).unwrap();
+    record(&recorder);
+    let finished = recorder.finish(Some(&end())).unwrap().unwrap();
+    assert!(finished.full && finished.too_large, "{finished:?}");
+    assert_eq!(finished.calls, 1);
+    let player = player(&path);
+    assert_eq!(answer(&player, asked("run.log", None, largest)).await.answer, Ok(Value::Null));
+    assert_eq!(player.rest(), Ok(Ending::Full(1 << 30)));
+}
+
+const MIB: usize = 1 << 20;
+
+/// A call that is answered last, after so many others of 1 MiB each that are answered at once.
+fn many(recorder: &Recorder, others: usize) {
+    let first = recorder.call(&asked("run.sleep", None, json!({ "milliseconds": 1 })));
+    for number in 0..others {
+        let call = recorder.call(&asked("run.log", None, json!({ "number": number, "text": "x".repeat(MIB) })));
+        recorder.note(call, Event::Answered(Ok(&Value::Null)));
+    }
+    recorder.note(first, Event::Answered(Ok(&Value::Null)));
+}
+
+#[tokio::test]
+async fn what_nobody_asks_for_is_kept_to_a_bound() {
+    let others = (KEPT >> 20) + 20;
+    let made = made(1 << 30, |recorder| many(recorder, others), Some(&end()));
+    let first = || asked("run.sleep", None, json!({ "milliseconds": 1 }));
+    let Verdict::Unreadable(why) = verdict_of(&made.path, first()).await else { panic!("it is too much") };
+    let said = ["cannot be replayed: up to line ", "at most 10000 and 256 MiB may be"];
+    assert!(said.iter().all(|said| why.contains(said)), "{why}");
+    // Whoever asks for them has room.
+    let player = player(&made.path);
+    let run = run();
+    let slow = player.answer(&run, first());
+    let rest = async {
+        for number in 0..others {
+            let log = asked("run.log", None, json!({ "number": number, "text": "x".repeat(MIB) }));
+            assert_eq!(answer(&player, log).await.answer, Ok(Value::Null));
+        }
+    };
+    let (slow, ()) = tokio::join!(slow, rest);
+    assert_eq!(slow.unwrap().answer, Ok(Value::Null));
+    assert_eq!(player.rest(), Ok(Ending::Ended(end())));
+    // Another build is told that it does something else, and how far was looked.
+    let other = asked("run.log", None, json!({ "text": "another" }));
+    let Verdict::Differs(difference) = verdict_of(&made.path, other).await else { panic!("it differs") };
+    assert_eq!(difference.call, 2);
+    assert!(difference.what.contains("(looked for up to line "), "{}", difference.what);
+    // What is made of all of it at once is bounded, too.
+    let why = reading(&made.path).unwrap().whole(10_000).unwrap_err().to_string();
+    assert!(why.contains("up to line ") && why.contains("more than 256 MiB in memory"), "{why}");
+}
+
+#[tokio::test]
+async fn a_guest_that_copies_more_than_is_kept_replays() {
+    let batches = (KEPT >> 20) + 20;
+    let written = "0123456789".repeat(batches);
+    let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&written));
+    let query = || asked("sql.session.query", None, json!({ "statement": "select" }));
+    let artifact = || asked("run.artifact", None, json!({ "data": { "$stream": "guest" } }));
+    let record = |recorder: &Recorder| {
+        let from = recorder.call(&query());
+        recorder.note(from, Event::Answered(Ok(&json!([]))));
+        let to = recorder.call(&artifact());
+        for number in 0..batches {
+            recorder.note(from, Event::Items(vec![json!([number, "x".repeat(MIB)])]));
+        }
+        recorder.note(from, Event::Ended);
+        recorder.note(from, Event::Outcome(Ok(&json!(batches))));
+        recorder.note(to, Event::Written { bytes: written.len() as u64, sha256: &sha256, whole: true });
+        recorder.note(to, Event::Answered(Ok(&json!(written.len()))));
+    };
+    let made = made(1 << 30, record, Some(&end()));
+    let player = player(&made.path);
+    let Given { source, outcome, .. } = answer(&player, query()).await;
+    let Source::Items(mut items) = source else { panic!("a query gives items") };
+    let (mut writer, reader) = tokio::io::duplex(64);
+    let mut to = artifact();
+    to.incoming = Some(Incoming { from: None, reader: Box::pin(reader) });
+    let run = run();
+    let copied = player.answer(&run, to);
+    let copies = async {
+        while let Some(batch) = items.next().await {
+            assert_eq!(batch.len(), 1);
+            tokio::io::AsyncWriteExt::write_all(&mut writer, b"0123456789").await.unwrap();
+        }
+        drop(writer);
+        assert_eq!(outcome.unwrap().await, Ok(json!(batches)));
+    };
+    let both = async { tokio::join!(copied, copies) };
+    let (copied, ()) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("it goes on");
+    assert_eq!(copied.unwrap().answer, Ok(json!(written.len())));
+    assert_eq!(player.rest(), Ok(Ending::Ended(end())));
+}
+
+#[tokio::test]
+async fn a_build_that_makes_thousands_of_calls_no_more_is_told_the_first() {
+    let record = |recorder: &Recorder| {
+        let first = recorder.call(&asked("run.sleep", None, json!({ "milliseconds": 1 })));
+        for number in 0..11_000 {
+            let call = recorder.call(&asked("run.log", None, json!({ "number": number })));
+            recorder.note(call, Event::Answered(Ok(&Value::Null)));
+        }
+        recorder.note(first, Event::Answered(Ok(&Value::Null)));
+    };
+    let made = made(1 << 30, record, Some(&end()));
+    let first = asked("run.sleep", None, json!({ "milliseconds": 1 }));
+    let Verdict::Differs(difference) = verdict_of(&made.path, first).await else { panic!("it differs") };
+    assert_eq!(difference.call, 2, "{difference:?}");
+    assert!(difference.what.starts_with("call 2 (run.log) is not made (up to line "), "{}", difference.what);
 }

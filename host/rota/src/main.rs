@@ -108,8 +108,7 @@ async fn dispatch(cli: Cli, printing: Printing) -> anyhow::Result<u8> {
             let store = open_store(&settings).await?;
             let request = rota_runs::ReplayRequest { run, with, until, attempt };
             let records = RunRecords::new(store.clone());
-            let status =
-                commands::replay::replay(&catalog, &records, &Artifacts::new(&settings), &request, printing).await;
+            let status = commands::replay::replay(&catalog, &records, &settings, &request, printing).await;
             store.close().await;
             status
         }
@@ -254,14 +253,16 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if matches!(error.downcast_ref(), Some(rota_catalog::Refusal::Wider { .. })) {
         return NEEDS_APPROVAL;
     }
-    if let Some(rota_catalog::CatalogError::Package(error)) = error.downcast_ref()
-        && matches!(error, rota_packages::PackageError::Registry(_) | rota_packages::PackageError::Blob(_))
-    {
-        return FAILED;
+    // Whichever command found it, and whatever it stands in.
+    let refused = match error.downcast_ref() {
+        Some(rota_catalog::Refusal::Catalog(refused)) => Some(refused),
+        _ => error.downcast_ref(),
+    };
+    if let Some(refused) = refused {
+        return commands::packages::status_of(refused);
     }
     let usage = error.is::<rota_runs::PrepareError>()
         || matches!(error.downcast_ref(), Some(error) if !matches!(error, rota_runs::RemedyError::Run(_)))
-        || error.is::<rota_catalog::CatalogError>()
         || matches!(
             error.downcast_ref(),
             Some(rota_catalog::Refusal::NotLocked { .. } | rota_catalog::Refusal::NotTaken { .. })

@@ -9,9 +9,12 @@ use rota_authority::{
 use rota_capability::{denied, refused};
 use rota_capability_storage::{Client, Connections, Name, Prefix, Put};
 use rota_contract::Error;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// The slot of the gate.
 const SLOT: &str = "artifacts";
@@ -115,10 +118,25 @@ impl Artifacts {
             }
         }
         let Some(shared) = &self.shared else { return Err(ArtifactError::Elsewhere { place: path }) };
-        shared.get(run, name).await.map_err(|error| ArtifactError::Unreadable {
-            place: format!("artifacts/{run}/{name} in {}", shared.binding),
-            reason: error.to_string(),
-        })
+        shared.get(run, name).await.map_err(|error| shared.unreadable(run, name, &error))
+    }
+
+    /// A file of a run, to be read from its beginning: it may be larger than what is to be in memory. What is in the binding is copied
+    /// here for as long as it is open.
+    ///
+    /// # Errors
+    /// When it is not to be had from here.
+    pub(crate) async fn open(&self, run: &str, name: &str) -> Result<File, ArtifactError> {
+        let path = self.folder(run).join(name);
+        match rota_config::open_file(&path) {
+            Ok(file) => return Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(ArtifactError::Unreadable { place: path.display().to_string(), reason: error.to_string() });
+            }
+        }
+        let Some(shared) = &self.shared else { return Err(ArtifactError::Elsewhere { place: path }) };
+        shared.copied(run, name, &self.folder).await.map_err(|error| shared.unreadable(run, name, &error))
     }
 
     /// Forget a run's files, here and in the binding.
@@ -133,7 +151,23 @@ impl Artifacts {
     }
 }
 
+/// A file without a name, gone once it is closed.
+fn nameless(folder: &Path) -> io::Result<File> {
+    std::fs::create_dir_all(folder)?;
+    let path = folder.join(format!(".copy-{}", uuid::Uuid::now_v7()));
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
 impl Shared {
+    fn unreadable(&self, run: &str, name: &str, error: &Error) -> ArtifactError {
+        ArtifactError::Unreadable {
+            place: format!("artifacts/{run}/{name} in {}", self.binding),
+            reason: error.to_string(),
+        }
+    }
+
     async fn put(&self, run: &str, path: &Path, sha256: &str) -> Result<(), Error> {
         let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = Name::parse(&format!("{SLOT}/{run}/{file}"))?;
@@ -151,13 +185,30 @@ impl Shared {
     }
 
     async fn get(&self, run: &str, file: &str) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.copy(run, file, &mut bytes).await?;
+        Ok(bytes)
+    }
+
+    /// Write a file of a run to somewhere else.
+    async fn copy<W: AsyncWrite + Unpin>(&self, run: &str, file: &str, to: &mut W) -> Result<(), Error> {
         let name = Name::parse(&format!("{SLOT}/{run}/{file}"))?;
         let authorized = self.gate.authorise::<Storage>("storage.get", SLOT, &[StorageAccess::Read]).map_err(denied)?;
         let client = Client::connect(&self.connections, &authorized).await?;
         let (_, reader) = client.get(&authorized, &name, None).await?;
-        let mut bytes = Vec::new();
-        reader.take(LARGEST).read_to_end(&mut bytes).await.map_err(|e| rota_capability::streams::error_of(&e))?;
-        Ok(bytes)
+        tokio::io::copy(&mut reader.take(LARGEST), to).await.map_err(|e| rota_capability::streams::error_of(&e))?;
+        Ok(())
+    }
+
+    /// The same into a file without a name, which is at its beginning then.
+    async fn copied(&self, run: &str, file: &str, folder: &Path) -> Result<File, Error> {
+        let failed =
+            |error: io::Error| Error::Unavailable(format!("it cannot be copied to {}: {error}", folder.display()));
+        let mut copy = tokio::fs::File::from_std(nameless(folder).map_err(failed)?);
+        self.copy(run, file, &mut copy).await?;
+        copy.flush().await.map_err(failed)?;
+        copy.rewind().await.map_err(failed)?;
+        Ok(copy.into_std().await)
     }
 
     async fn remove(&self, run: &str) -> Result<(), Error> {

@@ -59,7 +59,9 @@ pub use parameters::ParameterError;
 pub use prepare::{PrepareError, Prepared, Request, Wanted};
 pub use records::{LogLine, News, RecordsError, RunFilter, RunRecords};
 pub use remedy::RemedyError;
-pub use replay::{Outcome, ReplayError, ReplayRequest, Replayed, open_recording, recorded_component, replay};
+pub use replay::{
+    FoundRecording, Outcome, ReplayError, ReplayRequest, Replayed, open_recording, recorded_component, replay,
+};
 pub use rota_recording::{Difference, Ending};
 pub use run_interface::Run;
 pub use scheduler::Scheduler;

@@ -92,7 +92,13 @@ impl Recording {
             }
             return;
         }
-        if finished.full {
+        if finished.too_large {
+            warn(format!(
+                "the recording ends before the run: what came next is larger than a line of a recording may be ({} MiB, and {} MiB in memory)",
+                rota_recording::LONGEST_LINE >> 20,
+                rota_recording::HEAVIEST_LINE >> 20
+            ));
+        } else if finished.full {
             warn(format!(
                 "the recording ends before the run: it was as large as it may be (limit `record_bytes`, {} bytes)",
                 run.limits.record
@@ -231,7 +237,7 @@ pub(crate) fn component_of(artifacts: &Artifacts, run: &str) -> Option<Vec<u8>> 
     if !is_name {
         return None;
     }
-    std::fs::read(artifacts.folder(run).join(COMPONENT)).ok()
+    rota_catalog::read_file(&artifacts.folder(run).join(COMPONENT)).ok()
 }
 
 #[cfg(test)]

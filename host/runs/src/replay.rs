@@ -3,6 +3,7 @@
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::recording::{COMPONENT, component_of, end_of};
 use crate::records::{RecordsError, RunRecords};
+use crate::settings::Settings;
 use rota_authority::{Gate, MemoryLedger, Mode, Quotas, RunIdentity};
 use rota_capability::tape::Tape;
 use rota_capability::{Limits, Quiet, RunContext, RunFacts, Transient, Trigger};
@@ -10,6 +11,9 @@ use rota_catalog::{Catalog, CatalogError, Loaded};
 use rota_recording::{Difference, End, Ending, Header, Made, Player, ReadError, Reading, Verdict, file_name};
 use rota_sandbox::Cancel;
 use serde_json::{Value, json};
+use sha2::Digest as _;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -116,6 +120,16 @@ pub struct Replayed {
     pub last: Vec<Made>,
     /// How long it took.
     pub took: Duration,
+    /// The limits that are lower than those of the recorded run, because this host allows no more.
+    pub lower: Vec<&'static str>,
+}
+
+/// A recording that was found.
+pub struct FoundRecording {
+    /// It, to be read.
+    pub reading: Reading,
+    /// Whether it lies with a run of this store, and is not somebody's file.
+    pub of_run: bool,
 }
 
 impl Replayed {
@@ -142,6 +156,9 @@ impl Replayed {
         let mut set = |name: &str, value: Value| {
             object[name] = value;
         };
+        if !self.lower.is_empty() {
+            set("lower_limits", json!(self.lower));
+        }
         match &self.outcome {
             Outcome::Same(end) => {
                 set("result", "same".into());
@@ -192,22 +209,38 @@ pub async fn replay(
     catalog: &Catalog,
     records: &RunRecords,
     artifacts: &Artifacts,
+    settings: &Settings,
     request: &ReplayRequest,
 ) -> Result<Replayed, ReplayError> {
-    let reading = open_recording(records, artifacts, request).await?;
+    let FoundRecording { reading, of_run } = open_recording(records, artifacts, request).await?;
     let header = reading.header.clone();
+    let (limits, lower) = header.limits.within(&allowed(settings, &header, of_run));
     let loaded = recorded_component(catalog, records, artifacts, &header, request).await?;
     let player = Player::new(reading, request.until).map_err(ReplayError::Header)?;
     let began = Instant::now();
-    let outcome = play(catalog, &loaded, &player).await?;
+    let outcome = play(catalog, &loaded, &player, limits).await?;
     Ok(Replayed {
         digest: loaded.plugin.digest().to_owned(),
         calls: player.made(),
         last: player.last_made(),
         took: began.elapsed(),
+        lower,
         header,
         outcome,
     })
+}
+
+/// What a replay may use. A run of this store was held to limits that somebody was allowed to set here; what a file says of its limits
+/// is anybody's word, and goes no further than this host's own configuration.
+fn allowed(settings: &Settings, header: &Header, of_run: bool) -> Limits {
+    let job = header.job.as_ref().and_then(|job| settings.jobs.get(job));
+    let mut most = match job {
+        _ if of_run => header.limits.clone(),
+        Some(job) => job.limits.clone(),
+        None => settings.limits.clone(),
+    };
+    most.memory = most.memory.min(settings.max_memory);
+    most
 }
 
 /// The recording: of a run, or a file.
@@ -218,13 +251,13 @@ pub async fn open_recording(
     records: &RunRecords,
     artifacts: &Artifacts,
     request: &ReplayRequest,
-) -> Result<Reading, ReplayError> {
+) -> Result<FoundRecording, ReplayError> {
     let path = Path::new(&request.run);
     if request.run.contains('/') || path.is_file() {
         if let Some(attempt) = request.attempt {
             return Err(ReplayError::AttemptOfFile(request.run.clone(), attempt));
         }
-        return Ok(Reading::open(path)?);
+        return Ok(FoundRecording { reading: of_file(path)?, of_run: false });
     }
     let view = records.find(&request.run).await?;
     let attempts = match request.attempt {
@@ -237,14 +270,15 @@ pub async fn open_recording(
         match known {
             // What the run kept is what is replayed, wherever it is.
             Some(known) => {
-                let bytes = artifacts.read(&view.id, &name).await?;
-                if rota_sandbox::digest(&bytes) != known.sha256 {
+                let mut file = artifacts.open(&view.id, &name).await?;
+                let failed = |source| ReadError::File { place: path.clone(), source };
+                if sha256_of(&mut file).map_err(failed)? != known.sha256 {
                     return Err(ReplayError::Altered(view.id));
                 }
-                return of_run(Reading::of(&path, Box::new(std::io::Cursor::new(bytes)))?, view.id);
+                return of_run(Reading::of(&path, Box::new(file))?, view.id);
             }
             // A run whose host was killed could put nothing on record.
-            None if path.is_file() => return of_run(Reading::open(&path)?, view.id),
+            None if path.is_file() => return of_run(of_file(&path)?, view.id),
             None => {}
         }
     }
@@ -252,9 +286,33 @@ pub async fn open_recording(
     Err(ReplayError::NotRecorded { run: view.id, elsewhere })
 }
 
+/// A recording in a file, wherever it is.
+fn of_file(path: &Path) -> Result<Reading, ReplayError> {
+    let file = rota_config::open_file(path).map_err(|source| ReadError::File { place: path.to_owned(), source })?;
+    Ok(Reading::of(path, Box::new(file))?)
+}
+
+/// The hash of a file, which is at its beginning again then.
+fn sha256_of(file: &mut File) -> io::Result<String> {
+    let mut hash = sha2::Sha256::new();
+    let mut piece = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut piece)? {
+            0 => break,
+            read => hash.update(&piece[..read]),
+        }
+    }
+    file.rewind()?;
+    Ok(hex::encode(hash.finalize()))
+}
+
 /// A recording that lies with a run, if it says that it is that run's.
-fn of_run(reading: Reading, run: String) -> Result<Reading, ReplayError> {
-    if reading.header.run == run { Ok(reading) } else { Err(ReplayError::Altered(run)) }
+fn of_run(reading: Reading, run: String) -> Result<FoundRecording, ReplayError> {
+    if reading.header.run == run {
+        Ok(FoundRecording { reading, of_run: true })
+    } else {
+        Err(ReplayError::Altered(run))
+    }
 }
 
 /// The build that was recorded, or the one that is given.
@@ -300,10 +358,15 @@ pub async fn recorded_component(
     }
 }
 
-async fn play(catalog: &Catalog, loaded: &Loaded, player: &Arc<Player>) -> Result<Outcome, ReplayError> {
+async fn play(
+    catalog: &Catalog,
+    loaded: &Loaded,
+    player: &Arc<Player>,
+    limits: Limits,
+) -> Result<Outcome, ReplayError> {
     let header = player.header();
     let parameters = rota_capability::tape::made::<Value>(header.parameters.clone()).map_err(ReplayError::Header)?;
-    let context = context(header, player);
+    let context = context(header, player, limits);
     let cancel = Cancel::default();
     let parameters = parameters.to_string();
     let verdict = {
@@ -398,7 +461,7 @@ impl Replayed {
 }
 
 /// What the guest is given: nothing is bound, nothing is granted, and nobody listens.
-fn context(header: &Header, player: &Arc<Player>) -> Arc<RunContext> {
+fn context(header: &Header, player: &Arc<Player>, limits: Limits) -> Arc<RunContext> {
     let mode = if header.mode == "plan" { Mode::Plan } else { Mode::Execute };
     let job = header.job.clone().unwrap_or_else(|| header.plugin.clone());
     let identity = RunIdentity { run: header.run.clone(), job };
@@ -412,7 +475,6 @@ fn context(header: &Header, player: &Arc<Player>) -> Arc<RunContext> {
         started_at: UNIX_EPOCH + Duration::from_micros(started_at),
         slots: header.slots.iter().map(|slot| slot.name.clone()).collect(),
     };
-    let limits: Limits = header.limits.clone();
     let durable = Arc::new(Transient::default());
     RunContext::taped(gate, facts, limits, Arc::new(Quiet), durable, Tape::Answering(player.clone()))
 }

@@ -250,9 +250,6 @@ async fn run(cx: Context, parameters: Parameters) -> Outcome<Data> {
         }
         Err(thrown) => {
             data.error = Some(failed(&thrown, &source));
-            if !told.summarised {
-                report.summary(format!("{} failed", parameters.name));
-            }
             report.incomplete();
             Err(thrown.into_error(&source).with_report(report.data(data)))
         }

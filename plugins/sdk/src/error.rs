@@ -44,10 +44,12 @@ impl Error {
         self
     }
 
-    /// Keep what was found and done until then: the run fails and still shows it.
+    /// Keep what was found and done until then: the run fails and still shows it. Without a summary and findings it is summarised by
+    /// what this error says by then.
     #[must_use]
     pub fn with_report<D: serde::Serialize>(mut self, report: crate::Report<D>) -> Self {
-        self.0.report = Some(report.into_wit());
+        let report = report.into_failed_wit(&self);
+        self.0.report = Some(report);
         self
     }
 

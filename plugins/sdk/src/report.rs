@@ -185,8 +185,24 @@ impl<D> Report<D> {
         Report { summary, findings, tables, metrics, incomplete, data }
     }
 
-    /// The same report with its data seen as JSON, for an error's report.
+    /// The same report with its data seen as JSON.
     pub(crate) fn into_wit(self) -> wit::Report
+    where
+        D: Serialize,
+    {
+        self.into_wit_or("nothing found")
+    }
+
+    /// The same of one that failed: what nobody summarised and has no finding is what went wrong.
+    pub(crate) fn into_failed_wit(self, error: &Error) -> wit::Report
+    where
+        D: Serialize,
+    {
+        let said = error.to_string();
+        self.into_wit_or(said.lines().next().unwrap_or("failed"))
+    }
+
+    fn into_wit_or(self, otherwise: &str) -> wit::Report
     where
         D: Serialize,
     {
@@ -195,7 +211,7 @@ impl<D> Report<D> {
         findings.sort_by_key(|finding| std::cmp::Reverse(rank(finding.severity)));
         let summary = summary
             .or_else(|| findings.first().map(|finding| finding.title.clone()))
-            .unwrap_or_else(|| "nothing found".to_owned());
+            .unwrap_or_else(|| one_line(otherwise.to_owned()));
         let data = serde_json::to_string(&data)
             .unwrap_or_else(|error| serde_json::json!({ "unserialisable": error.to_string() }).to_string());
         wit::Report { status, summary, findings, tables, metrics, data }

@@ -42,7 +42,8 @@ async fn recorded(host: &Host, folder: &Path, file: &Path) -> anyhow::Result<u64
 }
 
 async fn replayed(host: &Host, file: &Path) -> anyhow::Result<()> {
-    let player = Player::new(Reading::open(file)?, None).map_err(anyhow::Error::msg)?;
+    let player =
+        Player::new(Reading::of(file, Box::new(std::fs::File::open(file)?))?, None).map_err(anyhow::Error::msg)?;
     host.run_on(&format!("stat {CALLS} there.txt"), Vec::new(), Tape::Answering(player.clone())).await?;
     ensure!(player.made() == CALLS + 1, "{} calls were made", player.made());
     ensure!(player.rest() == Ok(Ending::Torn), "the recording has more");

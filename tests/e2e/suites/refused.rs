@@ -83,5 +83,37 @@ async fn a_file_that_is_not_there_or_no_file_is_refused() {
     says(&said.stdout, &["missing.wasm", "cannot be read"]);
     let said = rota.run(&["run", "./"]).await.unwrap();
     assert_eq!(said.status, Some(2), "{said:?}");
-    says(&said.stdout, &["it is not a file"]);
+    says(&said.stdout, &["it is not a file, but a folder"]);
+}
+
+#[tokio::test]
+async fn a_pipe_or_a_device_where_a_file_is_read_is_refused_at_once() {
+    let rota = rota();
+    let pipe = |name: &str| {
+        let path = rota.path("work").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    };
+    std::fs::write(rota.path("work/probe.wasm"), probe::BYTES).unwrap();
+    pipe("pipe.wasm");
+    pipe("recording");
+    pipe("tests/pipe.toml");
+    std::os::unix::fs::symlink("/dev/zero", rota.path("work/device.wasm")).unwrap();
+    let commands: [(&[&str], &str); 7] = [
+        (&["run", "./pipe.wasm"], "a pipe"),
+        (&["run", "./device.wasm"], "a device"),
+        (&["plugin", "check", "pipe.wasm"], "a pipe"),
+        (&["plugin", "test", "probe.wasm"], "a pipe"),
+        (&["runs", "replay", "./recording"], "a pipe"),
+        (&["runs", "replay", "/dev/zero"], "a device"),
+        (&["plugin", "test", "--from-run", "./recording"], "a pipe"),
+    ];
+    for (arguments, what) in commands {
+        let said = tokio::time::timeout(std::time::Duration::from_secs(60), rota.run(arguments)).await;
+        let said = said.unwrap_or_else(|_| panic!("{arguments:?} waits")).unwrap();
+        assert!(said.status.is_some_and(|status| status > 0), "{arguments:?}: {said:?}");
+        let all = format!("{}{}", said.stdout, said.stderr);
+        assert!(all.contains(&format!("it is not a file, but {what}")), "{arguments:?}: {said:?}");
+    }
 }

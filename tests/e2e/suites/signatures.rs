@@ -154,8 +154,12 @@ async fn each_thing_that_is_wrong_is_refused_in_its_own_words() {
     }
     std::fs::remove_file(&bundle).unwrap();
     std::fs::create_dir(&bundle).unwrap();
-    refused(&rota, &run, "it is not a file").await;
+    refused(&rota, &run, "it is not a file, but a folder").await;
     std::fs::remove_dir(&bundle).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &bundle, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    refused(&rota, &run, "it is not a file, but a pipe").await;
+    std::fs::remove_file(&bundle).unwrap();
     std::fs::write(&bundle, right).unwrap();
     assert_eq!(rota.run(&run).await.unwrap().status, Some(0));
 }

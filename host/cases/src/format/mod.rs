@@ -47,11 +47,7 @@ impl CaseFile {
     /// # Errors
     /// What is wrong in it, with its place.
     pub fn read(path: &Path) -> Result<Self, Problem> {
-        let size = std::fs::metadata(path).map_or(0, |file| file.len());
-        if size > LARGEST {
-            return Err(Problem::of_file(path, format!("it is larger than {} MiB", LARGEST >> 20)));
-        }
-        let text = std::fs::read_to_string(path)
+        let text = rota_config::read_text(path, LARGEST)
             .map_err(|error| Problem::of_file(path, format!("it cannot be read: {error}")))?;
         Self::parse(path, text)
     }

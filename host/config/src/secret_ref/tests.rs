@@ -133,12 +133,12 @@ fn what_is_no_readable_file_is_refused() {
         format!("the secret file {} cannot be read: No such file or directory (os error 2)", missing.display())
     );
     let error = SecretRef::File(folder.path().to_owned()).resolve().unwrap_err().to_string();
-    assert!(error.ends_with("cannot be read: it is not a file"), "{error}");
+    assert!(error.ends_with("cannot be read: it is not a file, but a folder"), "{error}");
     let fifo = folder.path().join("fifo");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let error = SecretRef::File(fifo).resolve().unwrap_err().to_string();
-    assert!(error.ends_with("cannot be read: it is not a file"), "{error}");
+    assert!(error.ends_with("cannot be read: it is not a file, but a pipe"), "{error}");
 }
 
 #[test]

@@ -129,14 +129,11 @@ pub fn bundle_of(component: &std::path::Path) -> std::path::PathBuf {
 /// When there is one that cannot be read. A file larger than [`LARGEST_BUNDLE`] is read as far as shows that.
 pub fn bundles_beside(component: &std::path::Path) -> std::io::Result<Vec<Vec<u8>>> {
     use std::io::Read as _;
-    let file = match std::fs::File::open(bundle_of(component)) {
+    let file = match rota_config::open_file(&bundle_of(component)) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is not a file"));
-    }
     let mut bytes = Vec::new();
     file.take(LARGEST_BUNDLE as u64 + 1).read_to_end(&mut bytes)?;
     Ok(vec![bytes])

@@ -212,11 +212,8 @@ fn problem_of(file: &TrustFile, problem: &str) -> String {
 /// A file that trust rests on.
 fn read(path: &Path) -> Result<String, String> {
     use std::io::Read as _;
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let file = rota_config::open_file(path).map_err(|error| error.to_string())?;
     let about = file.metadata().map_err(|error| error.to_string())?;
-    if !about.is_file() {
-        return Err("it is not a file".to_owned());
-    }
     // Whoever can write it can have any plugin run.
     if about.mode() & 0o002 != 0 {
         return Err("it can be changed by everyone; run: chmod o-w on it".to_owned());

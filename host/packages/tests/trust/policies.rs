@@ -27,7 +27,7 @@ fn a_file_that_cannot_be_used_is_told_with_its_key_and_trusts_nobody() {
         ),
         ("{ key = \"file:text.pub\" }", "key", "text.pub: it is no PEM file with a public key"),
         ("{ key = \"file:open.pub\" }", "key", "open.pub: it can be changed by everyone; run: chmod o-w on it"),
-        ("{ key = \"file:folder.pub\" }", "key", "folder.pub: it is not a file"),
+        ("{ key = \"file:folder.pub\" }", "key", "folder.pub: it is not a file, but a folder"),
         ("{ key = \"file:large.pub\" }", "key", "large.pub: it is larger than 1 MiB"),
         (
             "{ key = \"file:good.pub\", root = \"file:empty.json\" }",

@@ -10,10 +10,11 @@ mod streams;
 
 use crate::clocks;
 use crate::difference::{Difference, lines_of};
-use crate::format::{End, Header};
+use crate::format::{End, Header, Written};
 use crate::reading::Reading;
 use futures::future::BoxFuture;
 use rota_capability::RunContext;
+use rota_capability::streams::Reader;
 use rota_capability::tape::{Answers, Asked, Given, Incoming, Source, Stop};
 use sha2::Digest as _;
 use state::{Answer, State, Waits};
@@ -29,6 +30,8 @@ const STALL: Duration = Duration::from_secs(1);
 const STALL_AGAIN: Duration = Duration::from_millis(20);
 /// How long nothing happens before a guest counts as waiting for what was never answered.
 const FOR_EVER: Duration = Duration::from_secs(3);
+/// How long nothing happens before what is kept counts as what nobody will take.
+const NO_ROOM: Duration = Duration::from_secs(10);
 
 /// How a recording ends.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,6 +131,7 @@ impl Shared {
             };
             let patience = match waits {
                 Waits::Turn(_) => stall,
+                Waits::Room => NO_ROOM,
                 Waits::Never => FOR_EVER,
                 Waits::Decided => return std::future::pending().await,
             };
@@ -310,24 +314,60 @@ async fn take_in(shared: &Arc<Shared>, call: u64, incoming: Incoming) {
     if incoming.from.is_some() {
         return;
     }
-    let Some(recorded) = shared.with(|state| state.written(call)) else { return };
+    let mut writes = Writes { reader: incoming.reader, hash: sha2::Sha256::new(), bytes: 0, buffer: vec![0; 64 << 10] };
+    let Some(recorded) = writes.recorded(shared, call).await else { return };
     let most = if recorded.whole { u64::MAX } else { recorded.bytes };
-    let mut reader = incoming.reader.take(most);
-    let (mut hash, mut bytes) = (sha2::Sha256::new(), 0_u64);
-    let mut buffer = vec![0; 64 << 10];
-    while let Ok(read) = reader.read(&mut buffer).await {
-        if read == 0 {
-            break;
-        }
-        hash.update(&buffer[..read]);
-        bytes += read as u64;
+    while writes.bytes < most && writes.read(most).await {}
+    // What was read before it was known where the recorded call stopped may be more.
+    if !recorded.whole && writes.bytes > recorded.bytes {
+        return;
     }
-    let sha256 = hex::encode(hash.finalize());
+    let (bytes, sha256) = (writes.bytes, hex::encode(writes.hash.finalize()));
     if bytes != recorded.bytes || sha256 != recorded.sha256 {
         let said = |bytes: u64, sha256: &str| format!("{bytes} bytes\nSHA-256 {sha256}\n");
         let what = format!("what the guest writes to call {call} is something else");
         let (recorded, replayed) = (said(recorded.bytes, &recorded.sha256), said(bytes, &sha256));
         shared.with(|state| state.decide(Verdict::Differs(Difference { call, what, recorded, replayed })));
+    }
+}
+
+/// What a guest writes into a stream, as it comes.
+struct Writes {
+    reader: Reader,
+    hash: sha2::Sha256,
+    bytes: u64,
+    buffer: Vec<u8>,
+}
+
+impl Writes {
+    /// Read some of it, up to so many bytes in all; false at its end.
+    async fn read(&mut self, most: u64) -> bool {
+        let room = usize::try_from(most - self.bytes).unwrap_or(usize::MAX).min(self.buffer.len());
+        let Ok(read) = self.reader.read(&mut self.buffer[..room]).await else { return false };
+        self.hash.update(&self.buffer[..read]);
+        self.bytes += read as u64;
+        read > 0
+    }
+
+    /// What was recorded of it. It stands behind all that the guest saw while it wrote: where that is more than is kept, the guest must
+    /// write on to see it.
+    async fn recorded(&mut self, shared: &Arc<Shared>, call: u64) -> Option<Written> {
+        loop {
+            let moved = shared.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            if let Ok(recorded) = shared.with(|state| state.written(call)) {
+                return recorded;
+            }
+            let more = tokio::select! {
+                biased;
+                more = self.read(u64::MAX) => more,
+                () = moved => true,
+            };
+            if !more {
+                return shared.when(|state| state.written(call)).await;
+            }
+        }
     }
 }
 

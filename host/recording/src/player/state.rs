@@ -1,6 +1,7 @@
 //! What is known of a recording so far, and what of it was given.
 
 use super::{Ending, Made, STALL, STALL_AGAIN, Verdict, shown};
+use crate::bounds::KEPT;
 use crate::difference::{Difference, lines_of_call};
 use crate::format::{Line, Written};
 use crate::reading::{Reading, Said};
@@ -13,8 +14,13 @@ use std::time::Duration;
 const UNMATCHED: usize = 10_000;
 /// How far is looked for what a clock said, in lines.
 const CLOCK_AHEAD: usize = 1_000;
-/// How many calls are remembered for whoever wants to see them.
+/// How many calls are remembered for whoever wants to see them, and how many bytes of them.
 const REMEMBERED: usize = 200;
+const REMEMBERED_BYTES: usize = 64 << 20;
+/// What is kept of a clock's word, bytes.
+const CLOCK: usize = 8;
+/// What is kept of a call beside its text, bytes.
+const CALL: usize = 512;
 
 /// A recorded answer.
 pub(super) enum Answer {
@@ -26,6 +32,8 @@ pub(super) enum Answer {
 pub(super) enum Waits {
     /// Something before it was not given yet.
     Turn(u64),
+    /// As much is kept as may be: others have to take theirs first.
+    Room,
     /// The recording does not say it.
     Never,
     /// The replay is over.
@@ -39,17 +47,26 @@ pub(super) enum Piece {
     Ended,
 }
 
+/// Something that is kept until it is given: when it was seen, and what it takes.
+struct Kept<T> {
+    saw: u64,
+    weight: usize,
+    what: T,
+}
+
 /// What is known of a recorded call.
 struct Call {
+    /// What it takes, without its answer, pieces and outcome.
+    weight: usize,
     operation: String,
     on: Option<u64>,
     arguments: Value,
     now: bool,
-    answer: Option<(u64, Answer)>,
+    answer: Option<Kept<Answer>>,
     trapped: Option<String>,
     dropped: bool,
-    pieces: VecDeque<(u64, Piece)>,
-    outcome: Option<(u64, Answer)>,
+    pieces: VecDeque<Kept<Piece>>,
+    outcome: Option<Kept<Answer>>,
     written: Option<Written>,
     /// The stream, and the future: whether the guest may still want something of them.
     wants_pieces: bool,
@@ -62,6 +79,8 @@ pub(super) struct State {
     ending: Option<Ending>,
     calls: HashMap<u64, Call>,
     unmatched: VecDeque<u64>,
+    /// What is kept of what was read ahead, in bytes of memory, about.
+    kept: usize,
     /// Whether each thing that the guest saw was given, from the first that was not. Their numbers count from 0.
     given: VecDeque<bool>,
     first: u64,
@@ -85,6 +104,7 @@ impl State {
             ending: None,
             calls: HashMap::new(),
             unmatched: VecDeque::new(),
+            kept: 0,
             given: VecDeque::new(),
             first: 0,
             walls: VecDeque::new(),
@@ -174,6 +194,8 @@ impl State {
                 self.moves += 1;
                 self.advance();
             }
+            Waits::Room if self.is_full() => self.too_much(),
+            Waits::Room => self.moves += 1,
             Waits::Never => {
                 let ending = self.ending.clone().unwrap_or(Ending::Torn);
                 self.decide(Verdict::Ends(self.last, ending));
@@ -184,12 +206,52 @@ impl State {
 
     // Reading on.
 
+    /// Whether as much is kept as may be.
+    fn is_full(&self) -> bool {
+        self.kept >= KEPT || self.unmatched.len() >= UNMATCHED
+    }
+
+    /// How far it was read, and what that is too much of.
+    fn room(&self) -> String {
+        let at =
+            self.reading.as_ref().map_or_else(|| "its end".to_owned(), |reading| format!("line {}", reading.at().1));
+        format!(
+            "up to {at}, {} calls that nobody has asked for yet, and {} MiB of calls, answers and streams that nobody has taken, are kept, and at most {UNMATCHED} and {} MiB may be",
+            self.unmatched.len(),
+            self.kept >> 20,
+            KEPT >> 20
+        )
+    }
+
+    /// What is kept may not be more, and is not taken.
+    fn too_much(&mut self) {
+        // So many calls that are not made say what another build does not do.
+        if self.unmatched.len() >= UNMATCHED
+            && let Some(verdict) = self.not_made(&format!(" ({})", self.room()))
+        {
+            return self.decide(verdict);
+        }
+        let place = self.reading.as_ref().map(|reading| format!(" {}", reading.at().0.display())).unwrap_or_default();
+        let why = format!("the recording{place} cannot be replayed: {}", self.room());
+        self.decide(Verdict::Unreadable(why));
+    }
+
+    /// Something that was kept is not any more.
+    fn released(&mut self, weight: usize) {
+        self.kept = self.kept.saturating_sub(weight);
+    }
+
+    /// Read a line, if there is room for one.
+    fn load_if_room(&mut self) -> Result<bool, Waits> {
+        if self.reading.is_some() && self.is_full() { Err(Waits::Room) } else { Ok(self.load()) }
+    }
+
     /// Read a line; false at the end.
     fn load(&mut self) -> bool {
         let Some(reading) = &mut self.reading else { return false };
         match reading.next() {
-            Ok(Said::Line(line)) => {
-                self.take(*line);
+            Ok(Said::Line(line, weight)) => {
+                self.take(*line, weight);
                 true
             }
             Ok(Said::End) => {
@@ -206,11 +268,13 @@ impl State {
         }
     }
 
-    fn take(&mut self, line: Line) {
+    fn take(&mut self, line: Line, weight: usize) {
         if let Some(wall) = line.wall {
+            self.kept += CLOCK;
             return self.walls.push_back(wall);
         }
         if let Some(monotonic) = line.monotonic {
+            self.kept += CLOCK;
             return self.monotonics.push_back(monotonic);
         }
         if let Some(end) = line.end {
@@ -223,8 +287,15 @@ impl State {
         }
         let Some(number) = line.call else { return };
         if let Some(operation) = line.ask {
+            // A number is one call's.
+            if self.calls.contains_key(&number) {
+                return;
+            }
+            let weight = CALL.saturating_add(weight);
+            self.kept = self.kept.saturating_add(weight);
             let gives = super::gives(&operation) != super::Gives::Nothing;
             let call = Call {
+                weight,
                 operation,
                 on: line.on,
                 arguments: line.arguments.unwrap_or_default(),
@@ -245,8 +316,10 @@ impl State {
         // What is no longer wanted is forgotten, and not waited for.
         let Some(call) = self.calls.get(&number) else { return };
         let (now, wants_pieces, wants_outcome) = (call.now, call.wants_pieces, call.wants_outcome);
-        let answer = line.answer.map(Answer::Value).or(line.error.map(Answer::Error));
-        let outcome = line.outcome.map(Answer::Value).or(line.failed.map(Answer::Error));
+        // What was said once is said.
+        let answer = line.answer.map(Answer::Value).or(line.error.map(Answer::Error)).filter(|_| call.answer.is_none());
+        let outcome =
+            line.outcome.map(Answer::Value).or(line.failed.map(Answer::Error)).filter(|_| call.outcome.is_none());
         let piece =
             line.items.map(Piece::Items).or(line.bytes.map(Piece::Bytes)).or(line.ended.then_some(Piece::Ended));
         let saw = match (&answer, &piece, &outcome) {
@@ -255,19 +328,25 @@ impl State {
             (_, _, Some(_)) if wants_outcome => Some(self.saw(false)),
             _ => None,
         };
+        let says_more = line.trapped.is_some() || line.written.is_some();
         let Some(call) = self.calls.get_mut(&number) else { return };
         if let Some(saw) = saw {
-            if let Some(answer) = answer {
-                call.answer = Some((saw, answer));
-            } else if let Some(piece) = piece {
-                call.pieces.push_back((saw, piece));
-            } else if let Some(outcome) = outcome {
-                call.outcome = Some((saw, outcome));
+            if let Some(what) = answer {
+                call.answer = Some(Kept { saw, weight, what });
+            } else if let Some(what) = piece {
+                call.pieces.push_back(Kept { saw, weight, what });
+            } else if let Some(what) = outcome {
+                call.outcome = Some(Kept { saw, weight, what });
             }
+        } else if says_more {
+            call.weight = call.weight.saturating_add(weight);
         }
         call.trapped = line.trapped.or(call.trapped.take());
         call.dropped |= line.dropped;
         call.written = line.written.or(call.written.take());
+        if saw.is_some() || says_more {
+            self.kept = self.kept.saturating_add(weight);
+        }
     }
 
     // What is asked.
@@ -285,14 +364,33 @@ impl State {
         self.made += 1;
         self.moves += 1;
         self.last = self.last.max(number);
+        self.matched(number);
         if self.until.is_some() {
             if self.last_made.len() == REMEMBERED {
                 self.last_made.pop_front();
             }
             let shown = lines_of_call(asked.operation, asked.handle, &asked.arguments);
             self.last_made.push_back(Made { call: number, asked: shown, answered: None });
+            self.forget_made();
         }
         Some(number)
+    }
+
+    /// With what a call was recorded is not needed any more once it is matched.
+    fn matched(&mut self, number: u64) {
+        let Some(call) = self.calls.get_mut(&number) else { return };
+        call.arguments = Value::Null;
+        let before = std::mem::replace(&mut call.weight, CALL);
+        self.released(before.saturating_sub(CALL));
+    }
+
+    /// Of large calls fewer are remembered.
+    fn forget_made(&mut self) {
+        let bytes = |made: &Made| made.asked.len() + made.answered.as_ref().map_or(0, String::len);
+        let mut all: usize = self.last_made.iter().map(bytes).sum();
+        while all > REMEMBERED_BYTES && self.last_made.len() > 1 {
+            all -= self.last_made.pop_front().as_ref().map_or(0, bytes);
+        }
     }
 
     fn matching(&mut self, asked: &Asked) -> Option<u64> {
@@ -307,7 +405,7 @@ impl State {
                 }
                 at += 1;
             }
-            if self.unmatched.len() >= UNMATCHED || !self.load() {
+            if self.is_full() || !self.load() {
                 self.differs(asked);
                 return None;
             }
@@ -317,6 +415,11 @@ impl State {
     /// Nothing recorded is this call.
     fn differs(&mut self, asked: &Asked) {
         let replayed = lines_of_call(asked.operation, asked.handle, &asked.arguments);
+        let looked = if self.reading.is_some() && self.is_full() {
+            format!(" (looked for {})", self.room())
+        } else {
+            String::new()
+        };
         // The nearest: the next one of the same import, or whatever comes next.
         let like = self.unmatched.iter().find(|number| {
             self.calls.get(number).is_some_and(|call| call.operation == asked.operation && call.on == asked.handle)
@@ -326,9 +429,9 @@ impl State {
             Some((number, call)) => Verdict::Differs(Difference {
                 call: number,
                 what: if call.operation == asked.operation {
-                    format!("call {number} ({}) is made with something else", call.operation)
+                    format!("call {number} ({}) is made with something else{looked}", call.operation)
                 } else {
-                    format!("instead of call {number} ({}), {} is called", call.operation, asked.operation)
+                    format!("instead of call {number} ({}), {} is called{looked}", call.operation, asked.operation)
                 },
                 recorded: lines_of_call(&call.operation, call.on, &call.arguments),
                 replayed,
@@ -357,20 +460,21 @@ impl State {
                 return Err(Waits::Decided);
             }
             let call = self.calls.get_mut(&number).ok_or(Waits::Never)?;
-            if let Some((saw, _)) = &call.answer {
+            if let Some(Kept { saw, .. }) = &call.answer {
                 let saw = *saw;
                 self.turn(saw)?;
                 let answer = self.calls.get_mut(&number).and_then(|call| call.answer.take());
                 self.give(saw);
-                let (_, answer) = answer.ok_or(Waits::Never)?;
-                self.remember(number, &answer);
-                return Ok(answer);
+                let answer = answer.ok_or(Waits::Never)?;
+                self.released(answer.weight);
+                self.remember(number, &answer.what);
+                return Ok(answer.what);
             }
             if let Some(said) = call.trapped.take() {
                 self.decide(Verdict::Trapped(number, said));
                 return Err(Waits::Decided);
             }
-            if !self.load() {
+            if !self.load_if_room()? {
                 return Err(self.ended());
             }
         }
@@ -380,12 +484,17 @@ impl State {
     pub(super) fn answer_now(&mut self, number: u64) -> Option<Answer> {
         loop {
             let call = self.calls.get_mut(&number)?;
-            if let Some((_, answer)) = call.answer.take() {
-                self.remember(number, &answer);
-                return Some(answer);
+            if let Some(answer) = call.answer.take() {
+                self.released(answer.weight);
+                self.remember(number, &answer.what);
+                return Some(answer.what);
             }
             if let Some(said) = call.trapped.take() {
                 self.decide(Verdict::Trapped(number, said));
+                return None;
+            }
+            if self.reading.is_some() && self.is_full() {
+                self.too_much();
                 return None;
             }
             if !self.load() {
@@ -399,6 +508,7 @@ impl State {
     fn remember(&mut self, number: u64, answer: &Answer) {
         if let Some(made) = self.last_made.iter_mut().rev().find(|made| made.call == number) {
             made.answered = Some(shown(answer));
+            self.forget_made();
         }
     }
 
@@ -421,14 +531,14 @@ impl State {
     }
 
     /// What a recorded call has read of a stream that the guest wrote.
-    pub(super) fn written(&mut self, number: u64) -> Option<Written> {
+    pub(super) fn written(&mut self, number: u64) -> Result<Option<Written>, Waits> {
         loop {
-            let call = self.calls.get(&number)?;
+            let Some(call) = self.calls.get(&number) else { return Ok(None) };
             if call.written.is_some() || call.answer.is_some() || call.trapped.is_some() || call.dropped {
-                return call.written.clone();
+                return Ok(call.written.clone());
             }
-            if !self.load() {
-                return None;
+            if !self.load_if_room()? {
+                return Ok(None);
             }
         }
     }
@@ -442,14 +552,16 @@ impl State {
                 return Err(Waits::Decided);
             }
             let call = self.calls.get(&number).ok_or(Waits::Never)?;
-            if let Some((saw, _)) = call.pieces.front() {
+            if let Some(Kept { saw, .. }) = call.pieces.front() {
                 let saw = *saw;
                 self.turn(saw)?;
                 let piece = self.calls.get_mut(&number).and_then(|call| call.pieces.pop_front());
                 self.give(saw);
-                return piece.map(|(_, piece)| piece).ok_or(Waits::Never);
+                let piece = piece.ok_or(Waits::Never)?;
+                self.released(piece.weight);
+                return Ok(piece.what);
             }
-            if !self.load() {
+            if !self.load_if_room()? {
                 return Err(self.ended());
             }
         }
@@ -462,14 +574,16 @@ impl State {
                 return Err(Waits::Decided);
             }
             let call = self.calls.get(&number).ok_or(Waits::Never)?;
-            if let Some((saw, _)) = &call.outcome {
+            if let Some(Kept { saw, .. }) = &call.outcome {
                 let saw = *saw;
                 self.turn(saw)?;
                 let outcome = self.calls.get_mut(&number).and_then(|call| call.outcome.take());
                 self.give(saw);
-                return outcome.map(|(_, outcome)| outcome).ok_or(Waits::Never);
+                let outcome = outcome.ok_or(Waits::Never)?;
+                self.released(outcome.weight);
+                return Ok(outcome.what);
             }
-            if !self.load() {
+            if !self.load_if_room()? {
                 return Err(self.ended());
             }
         }
@@ -479,10 +593,8 @@ impl State {
     pub(super) fn unread(&mut self, number: u64) {
         let Some(call) = self.calls.get_mut(&number) else { return };
         call.wants_pieces = false;
-        let pieces: Vec<u64> = call.pieces.drain(..).map(|(saw, _)| saw).collect();
-        for saw in pieces {
-            self.give(saw);
-        }
+        let pieces: Vec<_> = call.pieces.drain(..).map(|piece| (piece.saw, piece.weight)).collect();
+        self.let_go(pieces);
         self.forget_if_done(number);
     }
 
@@ -490,15 +602,22 @@ impl State {
     pub(super) fn uninterested(&mut self, number: u64) {
         let Some(call) = self.calls.get_mut(&number) else { return };
         call.wants_outcome = false;
-        if let Some((saw, _)) = call.outcome.take() {
+        let outcome = call.outcome.take().map(|outcome| (outcome.saw, outcome.weight));
+        self.let_go(outcome);
+        self.forget_if_done(number);
+    }
+
+    /// What is no longer wanted counts as given.
+    fn let_go(&mut self, kept: impl IntoIterator<Item = (u64, usize)>) {
+        for (saw, weight) in kept {
+            self.released(weight);
             self.give(saw);
         }
-        self.forget_if_done(number);
     }
 
     fn forget_if_done(&mut self, number: u64) {
         if self.calls.get(&number).is_some_and(|call| !call.wants_pieces && !call.wants_outcome) {
-            self.calls.remove(&number);
+            self.forget(number);
         }
     }
 
@@ -510,11 +629,10 @@ impl State {
     /// A call, and all that was said of it.
     pub(super) fn forget(&mut self, number: u64) {
         let Some(call) = self.calls.remove(&number) else { return };
-        let answer = call.answer.map(|(saw, _)| saw).filter(|_| !call.now);
-        let outcome = call.outcome.map(|(saw, _)| saw);
-        for saw in answer.into_iter().chain(outcome).chain(call.pieces.into_iter().map(|(saw, _)| saw)) {
-            self.give(saw);
-        }
+        self.released(call.weight);
+        let of = |kept: Kept<Answer>| (kept.saw, kept.weight);
+        let pieces = call.pieces.into_iter().map(|piece| (piece.saw, piece.weight));
+        self.let_go(call.answer.map(of).into_iter().chain(call.outcome.map(of)).chain(pieces));
     }
 
     // Clocks.
@@ -539,9 +657,11 @@ impl State {
     fn read_clock(&mut self, clock: impl Fn(&mut Self) -> &mut VecDeque<u64>) -> Option<u64> {
         for _ in 0..CLOCK_AHEAD {
             if let Some(read) = clock(self).pop_front() {
+                self.released(CLOCK);
                 return Some(read);
             }
-            if !self.load() {
+            // What the guest asks for next makes room again; its clock does not wait for that.
+            if self.is_full() || !self.load() {
                 return None;
             }
         }
@@ -554,7 +674,7 @@ impl State {
     pub(super) fn read_to_its_end(&mut self) -> Ending {
         while let Some(Ok(said)) = self.reading.as_mut().map(Reading::next) {
             match said {
-                Said::Line(line) => match (line.end, line.full) {
+                Said::Line(line, _) => match (line.end, line.full) {
                     (Some(end), _) => self.ending = Some(Ending::Ended(end)),
                     (_, Some(bytes)) => self.ending = Some(Ending::Full(bytes)),
                     _ => {}
@@ -571,19 +691,32 @@ impl State {
         if let Some(verdict) = &self.verdict {
             return Err(verdict.clone());
         }
-        while self.unmatched.is_empty() && self.load() {}
+        while self.unmatched.is_empty() {
+            if self.reading.is_some() && self.is_full() {
+                self.too_much();
+            } else if self.load() {
+                continue;
+            }
+            break;
+        }
         if let Some(verdict) = &self.verdict {
             return Err(verdict.clone());
         }
-        if let Some((number, call)) = self.unmatched.front().and_then(|number| Some((*number, self.calls.get(number)?)))
-        {
-            return Err(Verdict::Differs(Difference {
-                call: number,
-                what: format!("call {number} ({}) is not made", call.operation),
-                recorded: lines_of_call(&call.operation, call.on, &call.arguments),
-                replayed: String::new(),
-            }));
+        match self.not_made("") {
+            Some(verdict) => Err(verdict),
+            None => Ok(self.ending.clone().unwrap_or(Ending::Torn)),
         }
-        Ok(self.ending.clone().unwrap_or(Ending::Torn))
+    }
+
+    /// The first recorded call that nobody has made, and what else is to be said of that.
+    fn not_made(&self, more: &str) -> Option<Verdict> {
+        let number = *self.unmatched.front()?;
+        let call = self.calls.get(&number)?;
+        Some(Verdict::Differs(Difference {
+            call: number,
+            what: format!("call {number} ({}) is not made{more}", call.operation),
+            recorded: lines_of_call(&call.operation, call.on, &call.arguments),
+            replayed: String::new(),
+        }))
     }
 }

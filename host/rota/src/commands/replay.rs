@@ -4,7 +4,8 @@ use super::{Printing, print, print_json};
 use crate::output::{bold, coloured, dim, format, safe};
 use owo_colors::{OwoColorize as _, Stream};
 use rota_catalog::Catalog;
-use rota_runs::{Artifacts, Difference, Ending, Outcome, ReplayRequest, Replayed, RunRecords};
+use rota_recording::lines_of;
+use rota_runs::{Artifacts, Difference, Ending, Outcome, ReplayRequest, Replayed, RunRecords, Settings};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -14,11 +15,11 @@ const AROUND: usize = 3;
 pub(crate) async fn replay(
     catalog: &Catalog,
     records: &RunRecords,
-    artifacts: &Artifacts,
+    settings: &Settings,
     request: &ReplayRequest,
     printing: Printing,
 ) -> anyhow::Result<u8> {
-    let replayed = rota_runs::replay(catalog, records, artifacts, request).await?;
+    let replayed = rota_runs::replay(catalog, records, &Artifacts::new(settings), settings, request).await?;
     if printing.human() {
         print(&shown(&replayed))?;
     } else {
@@ -42,6 +43,13 @@ fn shown(replayed: &Replayed) -> String {
         let _ =
             write!(text, "\n  with another build: {} instead of {}", short(&replayed.digest), short(&header.digest));
     }
+    if !replayed.lower.is_empty() {
+        let _ = write!(
+            text,
+            "\n  held to lower limits than the recorded run, those of this host: {}",
+            replayed.lower.join(", ")
+        );
+    }
     let _ = write!(
         text,
         "\n  {} recorded calls made in {}\n\n",
@@ -57,7 +65,7 @@ fn told(replayed: &Replayed) -> String {
         Outcome::Same(end) => format!("{}  it ends as it did: {}", coloured("ok"), safe(&Replayed::said(end))),
         Outcome::Differs(difference) => differs(difference),
         Outcome::EndsOtherwise { recorded, replayed } => {
-            let lines = |value: &Option<Value>| value.as_ref().map(pretty).unwrap_or_default();
+            let lines = |value: &Option<Value>| value.as_ref().map(lines_of).unwrap_or_default();
             let whole = |end: &rota_recording::End| {
                 format!("{}\n{}{}", Replayed::said(end), lines(&end.said), lines(&end.report))
             };
@@ -114,7 +122,10 @@ fn why(ending: &Ending) -> String {
     match ending {
         Ending::Torn => "its host was killed, or could not write it any longer".to_owned(),
         Ending::Full(most) => {
-            format!("it was as large as it might be ({}); raise record_bytes to record more", format::bytes(*most))
+            format!(
+                "it was as large as it might be ({}; raise record_bytes to record more), or what came next was larger than a line may be",
+                format::bytes(*most)
+            )
         }
         Ending::Ended(end) => format!("the recorded run was ended: {}", safe(&Replayed::said(end))),
     }
@@ -123,10 +134,6 @@ fn why(ending: &Ending) -> String {
 fn differs(difference: &Difference) -> String {
     let lines = difference_of(&difference.recorded, &difference.replayed);
     format!("{}  {}\n\n{lines}", coloured("failed"), safe(&difference.what))
-}
-
-fn pretty(value: &Value) -> String {
-    format!("{}\n", serde_json::to_string_pretty(value).unwrap_or_default())
 }
 
 /// Two texts as `diff -u` has them.

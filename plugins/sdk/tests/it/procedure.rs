@@ -218,3 +218,20 @@ fn incomplete_is_never_ok() {
     report.warning("x");
     assert_eq!(report.status(), Severity::Warning);
 }
+
+#[test]
+fn what_failed_and_was_not_summarised_is_summarised_by_its_error() {
+    let summary = |change: fn(&mut Report)| {
+        let mut report = Report::new();
+        change(&mut report);
+        let error = Error::new("no such table\nand more").context("reading it").with_report(report);
+        rota_sdk::__private::failure(error).report.unwrap().summary
+    };
+    assert_eq!(summary(|_| {}), "reading it: no such table");
+    assert_eq!(summary(|report| drop(report.warning("found"))), "found");
+    let own = |report: &mut Report| {
+        report.warning("found");
+        report.summary("looked at half of it");
+    };
+    assert_eq!(summary(own), "looked at half of it");
+}

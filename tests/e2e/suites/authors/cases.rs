@@ -107,6 +107,27 @@ async fn each_difference_is_shown_and_counts_as_a_failure() {
 }
 
 #[tokio::test]
+async fn a_filter_that_fits_no_case_is_no_success() {
+    let rota = rota();
+    let probe = probe::path().display().to_string();
+    let cases: String =
+        (0..12).map(|n| format!("[[case]]\nname = \"case {n}\"\nparameters = {{ do = \"nothing\" }}\n")).collect();
+    std::fs::create_dir_all(rota.path("work/tests")).unwrap();
+    std::fs::write(rota.path("work/some.toml"), &cases).unwrap();
+    let run = ["plugin", "test", &probe, "csae", "--cases", "some.toml"];
+    let told = refused(&rota, &run, 2).await;
+    for part in ["none has `csae` in its name", "`case 0`, `case 1`", "`case 9`, and 2 more"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // Nothing is built for it, and without cases there are none to be named.
+    let told = refused(&rota, &["plugin", "test", "stale"], 2).await;
+    assert!(told.contains("none has `stale` in its name") && told.contains("there are no cases in ./tests"), "{told}");
+    // The file's name counts.
+    let ran = printed(&rota, "plugin_test", &["plugin", "test", &probe, "some", "--cases", "some.toml"], 0).await;
+    assert_eq!(ran["passed"], 12, "{ran}");
+}
+
+#[tokio::test]
 async fn a_mistake_in_a_file_is_told_with_its_place_before_anything_runs() {
     let rota = rota();
     let probe = probe::path().display().to_string();

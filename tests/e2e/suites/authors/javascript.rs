@@ -3,7 +3,7 @@
 use super::{printed, refused, said};
 use crate::rota;
 use rota_testbed::Postgres;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
 
@@ -52,11 +52,25 @@ async fn javascript_needs_nothing_but_rota() {
             assert!(heard.stdout.contains(text), "{to}: no {text}: {heard:?}");
         }
     }
+    // And what is found in one that cannot be read, and in one whose first lines throw, is that alone.
+    for (from, to, text) in [
+        ("export default {", "export default {{", "SyntaxError"),
+        ("export default {", "undefined.x;\nexport default {", "TypeError"),
+    ] {
+        std::fs::write(&source, good.replacen(from, to, 1)).unwrap();
+        let checked = printed(&rota, "plugin_check", &["plugin", "check", "looks-around"], 1).await;
+        let findings = checked["findings"].as_array().unwrap();
+        let [finding] = findings.as_slice() else { panic!("{checked:#}") };
+        assert_eq!((&finding["rule"], &checked["plugin"]), (&json!("describe"), &Value::Null), "{checked:#}");
+        assert!(finding["found"].as_str().unwrap().contains(text), "{checked:#}");
+    }
     std::fs::write(&source, good.replacen("report.summary(", "undefined.x; report.summary(", 1)).unwrap();
     printed(&rota, "plugin_build", &["plugin", "build", "looks-around"], 0).await;
     let answer = printed(&rota, "answer", &run, 1).await;
     let message = answer["error"]["message"].as_str().unwrap();
     assert!(message.contains("procedure.js:") && message.contains("TypeError"), "{message}");
+    // It came to no summary: what is shown instead is what went wrong.
+    assert_eq!(answer["report"]["summary"], message, "{answer:#}");
 
     std::fs::write(&source, "").unwrap();
     assert!(refused(&rota, &["plugin", "build", "looks-around"], 1).await.contains("empty"));

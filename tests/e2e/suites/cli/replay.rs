@@ -282,6 +282,36 @@ async fn a_run_that_was_ended_from_outside_replays_as_far_as_it_came() {
     assert_eq!((&same["result"], &same["end"]["ended"]), (&json!("same"), &json!("timed-out")), "{same:#}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_file_says_of_its_limits_goes_no_further_than_this_host() {
+    let rota = rota();
+    let copy = rota.path("work/copy");
+    let copy = copy.to_str().unwrap();
+    let component = rota_tests::probe::path().display().to_string();
+    // A run of this store keeps what it was allowed; its recording as a file is anybody's word.
+    probe(&rota, "nothing", json!({}), &["--record", "--limit", "cpu=2m"], 0).await;
+    std::fs::copy(&recordings(&rota)[0], copy).unwrap();
+    let own = replay(&rota, &["last"], 0).await;
+    assert_eq!((&own["result"], own.get("lower_limits")), (&json!("same"), None), "{own:#}");
+    let file = replay(&rota, &[copy, "--with", &component], 0).await;
+    assert_eq!((&file["result"], &file["lower_limits"]), (&json!("same"), &json!(["cpu"])), "{file:#}");
+    let human = ran(&rota, &["runs", "replay", copy, "--with", &component, "--output", "human"], 0).await;
+    assert!(human.stdout.contains("held to lower limits than the recorded run, those of this host: cpu"), "{human:?}");
+
+    // What it may use here is what it gets.
+    probe(&rota, "allocate", json!({}), &["--record", "--limit", "memory=64MiB"], 1).await;
+    let run = rota.json(&["runs", "list"]).await.unwrap()[0]["id"].as_str().unwrap().to_owned();
+    let recording = recordings(&rota).into_iter().find(|file| file.to_string_lossy().contains(&run)).unwrap();
+    std::fs::copy(recording, copy).unwrap();
+    rota.configure("[limits]\nmemory = \"16MiB\"\n").unwrap();
+    let own = replay(&rota, &["last"], 0).await;
+    assert_eq!((&own["result"], &own["end"]["ended"]), (&json!("same"), &json!("limit")), "{own:#}");
+    let held = replay(&rota, &[copy, "--with", &component], 1).await;
+    assert_eq!((&held["result"], &held["end"]["ended"]), (&json!("differs"), &json!("limit")), "{held:#}");
+    assert_eq!(held["lower_limits"], json!(["memory"]), "{held:#}");
+    assert_ne!(held["end"]["said"], held["recorded_end"]["said"], "{held:#}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_replayed_is_told() {
     let rota = rota();

@@ -147,7 +147,9 @@ async fn a_moved_tag_and_a_version_that_went_back() {
     assert_eq!(runs(&rota, "nightly").await, "second");
     // An older one under the tag of a newer.
     overwrite(&registry, &FIRST, "1.3.0").await;
-    let answer: Value = said(&rota, &["plugins", "update"], 1).await.json().unwrap();
+    // It is no package that could be used, as for whoever pulls it.
+    refused(&rota, &["plugins", "pull", &package(&registry, ":1.3.0")], 2).await;
+    let answer: Value = said(&rota, &["plugins", "update"], 2).await.json().unwrap();
     let message = answer[0]["error"].as_str().unwrap();
     assert!(message.contains("published as 1.3.0, and the plugin in it says that it is 1.0.0"), "{message}");
     assert_eq!(runs(&rota, "nightly").await, "second");

@@ -87,8 +87,15 @@ async fn an_update_to_what_is_not_signed_is_not_taken() {
     sign(&rota, &reference, "growth.key").await;
     assert_eq!(runs(&rota, "nightly").await, "first");
     version("1.1.0", "second").push(&rota, &registry).await;
-    let answer = rota.run(&["plugins", "update"]).await.unwrap();
-    assert!(answer.status != Some(0) && answer.all().contains("it has no signature"), "{answer:?}");
+    // The same status from whatever would take it.
+    let pinned = ["plugins", "pin", "expired-sessions@1.1.0"];
+    let second = package(&registry, ":1.1.0");
+    for arguments in
+        [&["plugins", "update"][..], &["plugins", "update", "--plan"], &pinned, &["plugins", "pull", &second]]
+    {
+        let answer = said(&rota, arguments, 2).await;
+        assert!(answer.all().contains("it has no signature"), "{arguments:?}: {answer:?}");
+    }
     assert_eq!(runs(&rota, "nightly").await, "first");
     sign(&rota, &package(&registry, ":1.1.0"), "growth.key").await;
     assert_eq!(ok(&rota, &["plugins", "update"]).await[0]["outcome"], json!("updated"));

@@ -1,6 +1,6 @@
 //! What changes the lock.
 
-use super::{Printing, build_json, entry_json, one, print, print_json, show};
+use super::{Printing, build_json, entry_json, one, print, print_json, show, status_of};
 use crate::cli::{PinArgs, UpdateArgs};
 use crate::output::{bold, coloured, dim, format, safe, table};
 use crate::settings::UsageError;
@@ -37,6 +37,7 @@ impl Outcome {
     fn status(&self) -> u8 {
         match self {
             Self::Refused(Refusal::Wider { .. }) => NEEDS_APPROVAL,
+            Self::Refused(Refusal::Catalog(error)) => status_of(error),
             Self::Refused(_) => 1,
             _ => 0,
         }

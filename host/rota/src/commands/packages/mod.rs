@@ -9,9 +9,18 @@ pub(crate) use push::{Published, push, put};
 use super::{Printing, print, print_json};
 use crate::output::{bold, coloured, dim, format, safe, table};
 use crate::settings::UsageError;
-use rota_catalog::Catalog;
-use rota_packages::{Build, Entry, PackageRef};
+use rota_catalog::{Catalog, CatalogError};
+use rota_packages::{Build, Entry, PackageError, PackageRef};
 use serde_json::{Value, json};
+
+/// The exit status where a plugin cannot be used: the same whichever command finds it. What a registry or the disk does not give is no
+/// mistake of whoever asks; anything else (no such plugin, a rule of trust, a damaged package) is usage or configuration.
+pub(crate) fn status_of(error: &CatalogError) -> u8 {
+    match error {
+        CatalogError::Package(PackageError::Registry(_) | PackageError::Blob(_)) => 1,
+        _ => 2,
+    }
+}
 
 /// The whole reference of what people call a locked plugin by; none where that is nothing or several.
 pub(crate) fn reference_of(catalog: &Catalog, name: &str) -> Option<String> {
@@ -116,8 +125,9 @@ pub(crate) async fn pull(catalog: &Catalog, reference: &str, printing: Printing)
 pub(crate) async fn verify_all(catalog: &Catalog, printing: Printing) -> anyhow::Result<u8> {
     let (mut rows, mut objects, mut status) = (Vec::new(), Vec::new(), 0);
     for entry in catalog.entries(None)? {
-        let error = catalog.look(&entry.reference).await.err().map(|error| error.to_string());
-        status |= u8::from(error.is_some());
+        let error = catalog.look(&entry.reference).await.err();
+        status = status.max(error.as_ref().map_or(0, status_of));
+        let error = error.map(|error| error.to_string());
         let word = coloured(if error.is_some() { "failed" } else { "ok" });
         let said = error.as_deref().or(entry.build.signer.as_deref()).unwrap_or_default();
         rows.push(vec![safe(&entry.reference), safe(&entry.build.version), word, safe(said)]);

@@ -99,8 +99,10 @@ async fn look(catalog: &Catalog, bytes: Vec<u8>, size: u64, findings: &mut Vec<F
     match catalog.sandbox().describe(&plugin).await {
         Ok(descriptor) => {
             let said = lint(&descriptor, plugin.interfaces(), size);
+            // It could be asked, and could not say what it is: there is no name to be held against its file's.
+            let nothing = said.iter().any(|finding| finding.rule == "describe");
             findings.extend(said.into_iter().filter(|finding| !(is_javascript && finding.rule == "imports")));
-            Some(descriptor)
+            (!nothing).then_some(descriptor)
         }
         Err(said) => {
             findings.push(Finding::error(

@@ -19,7 +19,7 @@ pub(crate) async fn from_run(
 ) -> anyhow::Result<u8> {
     let run = args.from_run.clone().unwrap_or_default();
     let request = ReplayRequest { run, with: None, until: None, attempt: None };
-    let whole = open_recording(records, artifacts, &request).await?.whole(CALLS)?;
+    let whole = open_recording(records, artifacts, &request).await?.reading.whole(CALLS)?;
     let loaded = match args.what.first() {
         Some(file) if Path::new(file).is_file() => catalog.load(&reference(Path::new(file))).await?,
         _ => recorded_component(catalog, records, artifacts, &whole.header, &request).await?,

@@ -113,7 +113,8 @@ fn start(slot: &Slot, all: &[Slot]) -> (&'static str, String) {
 /// Its component.
 pub(crate) fn build(folder: &Path) -> anyhow::Result<Made> {
     let path = folder.join(SOURCE);
-    let source = std::fs::read_to_string(&path)
+    // Longer than it may be, so that how long it is can be said.
+    let source = rota_config::read_text(&path, 16 << 20)
         .map_err(|error| UsageError::new(format!("{} cannot be read: {error}", path.display())))?;
     let component =
         rota_catalog::javascript(&source).map_err(|error| BuildError(format!("{}: {error}", path.display())))?;

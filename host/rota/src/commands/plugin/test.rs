@@ -81,6 +81,9 @@ pub(super) async fn tested(catalog: &Catalog, args: &TestArgs, printing: Printin
     // What is wrong in a file is said before anything is built.
     let suite = if args.cases.is_empty() { Suite::of_folder(&folder) } else { Suite::of_files(&args.cases) };
     let suite = suite.map_err(|error| UsageError(error.to_string()))?;
+    if let Some(filter) = filter.as_deref().filter(|filter| suite.chosen(Some(*filter)).is_empty()) {
+        return Err(UsageError(fits_nothing(filter, &suite.names(), &folder)).into());
+    }
     let loaded = if what.is_dir() {
         Language::of(&what)?;
         if args.no_build {
@@ -97,6 +100,18 @@ pub(super) async fn tested(catalog: &Catalog, args: &TestArgs, printing: Printin
         return Err(UsageError(format!("{} is neither a plugin's folder nor a component", what.display())).into());
     };
     Ok(Tested { loaded, folder, suite, filter })
+}
+
+/// What is said of a part of names that no case has: whoever thinks to have tested something must not.
+fn fits_nothing(filter: &str, names: &[&str], folder: &Path) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{}`", safe(name))).collect();
+    let there = match names.len() {
+        0 => format!("there are no cases in {}", folder.join("tests").display()),
+        all if all > SHOWN => format!("there are {}, and {} more", shown.join(", "), all - SHOWN),
+        _ => format!("there are {}", shown.join(", ")),
+    };
+    format!("no case is run: none has `{}` in its name or in that of its file; {there}", safe(filter))
 }
 
 /// The one component in a folder.

@@ -165,6 +165,22 @@ async fn without_a_grant_nothing_is_changed_and_the_denial_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_does_no_more_by_what_is_granted_meanwhile() {
+    let rota = rota();
+    let database = fresh("shell_under_way", ORDERS).await;
+    let bind = format!("database={}", database.url());
+    // It goes on behind the statements, and was agreed to by nobody.
+    let input = "\
+var done = false; void (async () => { for (let i = 0; i < 200; i++) { try { await db.execute('delete from orders'); done = true } catch {} await sleep(0.01) } })(); null\n\
+\\grant database=write\n\
+await sleep(1)\n\
+print(done)\n";
+    let said = piped(&rota, &["--bind", &bind, "--yes", "--keep-going"], input).await;
+    assert_eq!(number(&database, "select count(*) from orders").await, 3, "{said:?}");
+    assert!(said.stdout.contains(r#"["false"]"#), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_spans_statements_and_is_rolled_back_at_the_end() {
     let rota = rota();
     let database = fresh("shell_transaction", ORDERS).await;
