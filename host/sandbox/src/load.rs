@@ -132,7 +132,8 @@ impl Sandbox {
     }
 
     fn compile_own(&self, bytes: &[u8], digest: &str, prepares: bool) -> Result<Vec<u8>, LoadError> {
-        let prepared = prepares.then(|| tokio::runtime::Handle::current().block_on(self.prepared(bytes)));
+        let prepared =
+            prepares.then(|| tokio::runtime::Handle::current().block_on(crate::prepare::prepared(bytes, self.stack)));
         let compile = |bytes: &[u8]| {
             let compiled = self.engine.precompile_component(bytes);
             compiled.map_err(|error| LoadError::Compile(format!("{error:#}")))

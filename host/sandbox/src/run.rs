@@ -192,7 +192,7 @@ impl Sandbox {
     /// What it did instead of saying it.
     pub async fn describe(&self, plugin: &Plugin) -> Result<Descriptor, String> {
         let limits = Limits { cpu: Duration::from_secs(2), wall: Duration::from_secs(10), ..Limits::default() };
-        let mut held = self.hold_without_grants(limits.clone());
+        let mut held = self.hold(nothing_granted(limits.clone()), Undoing::NotExported);
         let (meter, store) = (held.meter.clone(), &mut held.store);
         let call = meter.metered(async {
             let instance = plugin.pre.instantiate_async(&mut *store).await?;
@@ -208,11 +208,6 @@ impl Sandbox {
             }),
             Err(_) => Err(format!("it did not describe itself within {:?}", limits.wall)),
         }
-    }
-
-    /// For what is asked of a component outside of a run.
-    pub(crate) fn hold_without_grants(&self, limits: Limits) -> Held {
-        self.hold(nothing_granted(limits), Undoing::NotExported)
     }
 
     fn hold(&self, context: Arc<RunContext>, undoing: Undoing) -> Held {
@@ -262,10 +257,10 @@ impl Sandbox {
 }
 
 /// The store of one call into a plugin, and what watches it.
-pub(crate) struct Held {
-    pub(crate) store: Store<Guest>,
+struct Held {
+    store: Store<Guest>,
     stdio: [LogStream; 2],
-    pub(crate) meter: Meter,
+    meter: Meter,
     _ticking: Ticking,
 }
 
