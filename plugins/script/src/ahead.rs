@@ -85,7 +85,7 @@ impl Engine {
     }
 }
 
-/// The prelude, read: a function that makes what a script finds of what a run is given.
+/// The prelude, evaluated but for what depends on a run: a function that makes the rest of what a run is given.
 pub(crate) struct Prelude(Persistent<Function<'static>>);
 
 impl Prelude {

@@ -1,7 +1,9 @@
-// What a script finds: db, cache, bucket, cluster, stream, report, step ... Evaluated once, before the script; it keeps for itself what it
-// was given (`host` waits for the host, `tell` does not), and everything that a script could change after.
-(function (host, tell, words, facts) {
+// What a script finds: db, cache, bucket, cluster, stream, report, step ... Evaluated before the script, and before there is one: what is made
+// here is the same for all runs, and `begin`, which it gives, makes the rest of what one run is given. It keeps that for itself (`host` waits
+// for the host, `tell` does not), and everything that a script could change after.
+(function () {
   "use strict";
+  let host, tell;
   const { freeze, defineProperty, keys, fromEntries } = Object;
   const { isArray } = Array;
   const stringify = JSON.stringify;
@@ -426,12 +428,15 @@
   // A handle for each slot that is declared, by its name; and under the usual names the first of each capability.
   const kinds = { sql: ["db", database], cache: ["cache", cacheOf], storage: ["bucket", bucketOf], kubernetes: ["cluster", clusterOf], jetstream: ["stream", jetstreamOf], tool: ["tool", toolOf], key: ["key", keyOf] };
   const slots = {}, usual = {}, programs = [];
-  for (const { name, capability, bound } of facts.slots) {
-    if (!(capability in kinds)) continue;
-    const [short, make] = kinds[capability];
-    slots[name] = freeze({ ...make(name), slot: name, isBound: bound });
-    usual[short] ??= slots[name];
-    if (capability === "tool") programs.push(name);
+  function bind(declared) {
+    for (const { name, capability, bound } of declared) {
+      if (!(capability in kinds)) continue;
+      const [short, make] = kinds[capability];
+      slots[name] = freeze({ ...make(name), slot: name, isBound: bound });
+      usual[short] ??= slots[name];
+      if (capability === "tool") programs.push(name);
+    }
+    freeze(slots);
   }
   // A declared program, by the name of its slot.
   const tool = (name = usual.tool?.slot) => {
@@ -524,9 +529,9 @@
   });
 
   // What a script never looked at is told at its end. (What an undo is given may be of any kind.)
-  let args = words;
-  if (typeof words === "object" && words !== null && !isArray(words)) {
-    args = {};
+  function watched(words) {
+    if (typeof words !== "object" || words === null || isArray(words)) return freeze(words);
+    const args = {};
     for (const name of keys(words)) {
       let used = false;
       const get = () => {
@@ -538,21 +543,31 @@
       };
       defineProperty(args, name, { get, enumerable: true, configurable: false });
     }
+    return freeze(args);
   }
 
-  const { tool: _, key: __, ...handles } = usual;
-  const all = {
-    ...handles, ...(slots.standby ? { standby: slots.standby } : {}), slots: freeze(slots), print, table, report, step, compensate, console, RotaError,
+  const find = (name, value, configurable) => defineProperty(globalThis, name, { value, writable: false, configurable, enumerable: true });
+  const every = {
+    print, table, report, step, compensate, console, RotaError,
     sleep: (seconds) => call("run.sleep", seconds),
     artifact: (name, data, mediaType) => call("run.artifact", name, data, mediaType),
     progress: (done, total, unit = "", note = "") => { told("run.progress", [Number(done), total === undefined ? null : Number(total), unit, note]); },
-    isPlan: facts.isPlan,
-    runId: facts.runId,
-    args: freeze(args),
   };
-  for (const name of keys(all)) defineProperty(globalThis, name, { value: all[name], writable: false, configurable: false, enumerable: true });
+  for (const name of keys(every)) find(name, every[name], false);
   // Plain words that a script may well have variables of.
-  const plain = { bytes: filters, tool };
-  for (const name of keys(plain)) defineProperty(globalThis, name, { value: plain[name], writable: false, configurable: true, enumerable: true });
-  return { shown, said: saidBy, isItems: (value) => value instanceof Items, isWhole: (value) => value instanceof Items || isBytes(value), print, table };
-})
+  find("bytes", filters, true);
+  find("tool", tool, true);
+  const helpers = freeze({ shown, said: saidBy, isItems: (value) => value instanceof Items, isWhole: (value) => value instanceof Items || isBytes(value), print, table });
+
+  return function begin(waits, tells, words, facts) {
+    host = waits;
+    tell = tells;
+    bind(facts.slots);
+    const { tool: _, key: __, ...handles } = usual;
+    const all = {
+      ...handles, ...(slots.standby ? { standby: slots.standby } : {}), slots, isPlan: facts.isPlan, runId: facts.runId, args: watched(words),
+    };
+    for (const name of keys(all)) find(name, all[name], false);
+    return helpers;
+  };
+})()
