@@ -59,6 +59,9 @@ pub struct Base {
     pub place: std::ops::Range<usize>,
 }
 
+/// Finds what a component was made of.
+type FindBase = Box<dyn FnOnce(&[u8]) -> Option<Base> + Send>;
+
 /// Whose component it is, and so how it is compiled.
 enum Compiling {
     /// The host's own: in this process, and begun ahead where it says how.
@@ -66,7 +69,7 @@ enum Compiling {
     /// Somebody's: apart, where there is a compiler.
     Foreign,
     /// One of the host's own that somebody's data stands in.
-    Filled(Box<dyn FnOnce(&[u8]) -> Option<Base> + Send>),
+    Filled(FindBase),
 }
 
 impl Sandbox {
