@@ -228,7 +228,12 @@ fn what_failed_and_was_not_summarised_is_summarised_by_its_error() {
         rota_sdk::__private::failure(error).report.unwrap().summary
     };
     assert_eq!(summary(|_| {}), "reading it: no such table");
-    assert_eq!(summary(|report| drop(report.warning("found"))), "found");
+    assert_eq!(
+        summary(|report| {
+            report.warning("found");
+        }),
+        "found"
+    );
     let own = |report: &mut Report| {
         report.warning("found");
         report.summary("looked at half of it");
