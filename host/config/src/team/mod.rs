@@ -32,6 +32,10 @@ record! {
         pub limits: LimitOverrides = LimitOverrides::default();
         /// The highest priority of its jobs.
         pub priority: i32 = 0, within(-100, 100);
+        /// The most retries of a run of its jobs.
+        pub retries: u32 = 5, within(0, 100);
+        /// How often an undo of what its runs did is tried at most.
+        pub undo_attempts: u32 = 5, within(1, 100);
         /// What all its runs together may use, on all hosts.
         pub quotas: TeamQuotas = TeamQuotas::default();
     }
@@ -122,6 +126,20 @@ pub enum Beyond {
         /// What the team may have.
         most: i32,
     },
+    /// How often a run or an undo is tried.
+    #[error("`{asks}` is {asked}, more than the team `{team}` may have ({most})")]
+    Tries {
+        /// The team.
+        team: String,
+        /// The key of the job that asks for it.
+        asks: &'static str,
+        /// The key of the team that bounds it.
+        bound: &'static str,
+        /// What is asked for.
+        asked: u32,
+        /// What the team may have.
+        most: u32,
+    },
     /// The job is not to have its targets to itself, though what it is granted asks for it.
     #[error(
         "the team `{team}` may not have `exclusive = false`: others rely on what is granted there being one's alone"
@@ -161,6 +179,7 @@ impl Beyond {
             Self::Access { team, binding, .. } => format!("teams.{team}.bindings.{binding}.access"),
             Self::Limit { team, limit, .. } => format!("teams.{team}.limits.{limit}"),
             Self::Priority { team, .. } => format!("teams.{team}.priority"),
+            Self::Tries { team, bound, .. } => format!("teams.{team}.{bound}"),
             Self::Shared { .. } | Self::Gone { .. } | Self::Several { .. } => String::new(),
         }
     }
@@ -230,11 +249,34 @@ impl Team {
         }
     }
 
+    /// Whether a run of its jobs may be tried again so often.
+    ///
+    /// # Errors
+    /// [`Beyond::Tries`].
+    pub fn may_retry(&self, team: &str, asked: u32) -> Result<(), Beyond> {
+        may_try(team, "retries.limit", "retries", asked, self.retries)
+    }
+
+    /// Whether each undo of its runs may be tried so often.
+    ///
+    /// # Errors
+    /// [`Beyond::Tries`].
+    pub fn may_try_undo(&self, team: &str, asked: u32) -> Result<(), Beyond> {
+        may_try(team, "undo.attempts", "undo_attempts", asked, self.undo_attempts)
+    }
+
     /// The error of what is in a slot and is none of its bindings.
     pub fn no_binding(&self, team: &str, slot: &str, what: &str) -> Beyond {
         let allowed = self.bindings.keys().map(ToString::to_string).collect();
         Beyond::Binding { team: team.to_owned(), slot: slot.to_owned(), binding: what.to_owned(), allowed }
     }
+}
+
+fn may_try(team: &str, asks: &'static str, bound: &'static str, asked: u32, most: u32) -> Result<(), Beyond> {
+    if asked <= most {
+        return Ok(());
+    }
+    Err(Beyond::Tries { team: team.to_owned(), asks, bound, asked, most })
 }
 
 /// What a job calls its plugin, without the version: of an address what follows the last step's `@` or `:`, of a name what follows its `@`.
