@@ -128,6 +128,15 @@ async fn show(host: &Host, job: &str, printing: Printing) -> anyhow::Result<u8> 
             bold("Instants"),
             table::plain(&["instant", "decided", "run or reason", "late", "by"], &rows)
         ));
+        // What is wrong is mostly the same each time: it is told once.
+        let mut told = std::collections::BTreeSet::new();
+        for fire in &fires {
+            if let (Some(reason), Some(detail)) = (&fire.reason, &fire.detail)
+                && told.insert((reason, detail))
+            {
+                text.push_str(&format!("\n  {}: {}", safe(reason), safe(detail)));
+            }
+        }
     }
     print(&text)?;
     Ok(0)
