@@ -207,17 +207,25 @@ impl Team {
         self.jobs.iter().any(|pattern| pattern.matches(job))
     }
 
-    /// Whether its jobs may run a plugin, by what a job calls it: name, address or path, with a version or without.
+    /// Whether its jobs may run a plugin, by what a job calls it: name, address or path, with a version or without. A file must also be there
+    /// where links in its path lead: a team may put a link into its folder, and is not to leave it by that.
     ///
     /// # Errors
     /// [`Beyond::Plugin`].
     pub fn may_run(&self, team: &str, plugin: &str) -> Result<(), Beyond> {
         let name = name_of(plugin);
-        if self.plugins.iter().any(|pattern| pattern.matches(&name)) {
+        let named = self.plugins.iter().any(|pattern| pattern.matches(&name));
+        let led = if named { led_to(plugin) } else { None };
+        if named && led.as_ref().is_none_or(|real| self.plugins.iter().any(|pattern| pattern.covers_real(real))) {
             return Ok(());
         }
+        let shown = crate::redact::quoted_path(&name);
+        let plugin = match led {
+            Some(real) => format!("{shown}, which leads to {}", crate::redact::quoted_path(&real)),
+            None => shown,
+        };
         let allowed = self.plugins.iter().map(ToString::to_string).collect();
-        Err(Beyond::Plugin { team: team.to_owned(), plugin: crate::redact::quoted_path(&name), allowed })
+        Err(Beyond::Plugin { team: team.to_owned(), plugin, allowed })
     }
 
     /// Whether its jobs may have these accesses on a configured binding.
@@ -279,6 +287,12 @@ fn may_try(team: &str, asks: &'static str, bound: &'static str, asked: u32, most
     Err(Beyond::Tries { team: team.to_owned(), asks, bound, asked, most })
 }
 
+/// Where the path of a plugin leads, links resolved; none for what is no file, or is not there (it cannot be run either).
+fn led_to(plugin: &str) -> Option<String> {
+    let Ok(PluginRef::File(path)) = plugin.parse() else { return None };
+    Some(path.canonicalize().ok()?.to_string_lossy().into_owned())
+}
+
 /// What a job calls its plugin, without the version: of an address what follows the last step's `@` or `:`, of a name what follows its `@`.
 /// A file's path is all name, and is never taken for a name or an address: one that is neither absolute nor begins with a `.` gets a `./`.
 fn name_of(plugin: &str) -> Cow<'_, str> {
@@ -306,6 +320,39 @@ fn in_quotes(patterns: &[NamePattern]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_where_it_leads() {
+        let place = tempfile::tempdir().unwrap();
+        // What is temporary may itself be reached through a link.
+        let place = place.path();
+        for folder in ["growth", "admin"] {
+            std::fs::create_dir(place.join(folder)).unwrap();
+        }
+        std::fs::write(place.join("admin/wide.wasm"), "").unwrap();
+        std::fs::write(place.join("growth/own.wasm"), "").unwrap();
+        std::os::unix::fs::symlink(place.join("admin/wide.wasm"), place.join("growth/out.wasm")).unwrap();
+        std::os::unix::fs::symlink("own.wasm", place.join("growth/current.wasm")).unwrap();
+        std::os::unix::fs::symlink(place.join("admin"), place.join("growth/folder")).unwrap();
+        std::os::unix::fs::symlink(place.join("growth"), place.join("theirs")).unwrap();
+        let team = |pattern: &str| {
+            let text = format!("[teams.a]\njobs = [\"a-*\"]\nplugins = [\"{}/{pattern}\"]\n", place.display());
+            let config = crate::Config::load(&crate::Source::empty().with_text("rota.toml", text)).unwrap();
+            config.teams["a"].clone()
+        };
+        let may = |pattern: &str, path: &str| team(pattern).may_run("a", &place.join(path).display().to_string());
+        assert_eq!(may("growth/**", "growth/own.wasm"), Ok(()));
+        assert_eq!(may("growth/**", "growth/current.wasm"), Ok(()));
+        // Not there: there is nothing to run either.
+        assert_eq!(may("growth/**", "growth/later.wasm"), Ok(()));
+        // The folder that the pattern names may be a link, and a file that it names alone.
+        assert_eq!(may("theirs/*", "theirs/own.wasm"), Ok(()));
+        assert_eq!(may("growth/out.wasm", "growth/out.wasm"), Ok(()));
+        for path in ["growth/out.wasm", "growth/folder/wide.wasm"] {
+            let message = may("growth/**", path).unwrap_err().to_string();
+            assert!(message.contains("which leads to") && message.contains("admin/wide.wasm"), "{message}");
+        }
+    }
 
     #[test]
     fn a_version_is_no_part_of_a_plugins_name_and_a_file_has_none() {
