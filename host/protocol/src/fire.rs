@@ -27,7 +27,7 @@ pub enum FireOutcome {
     },
     /// No run; and why.
     Skipped {
-        /// A stable word: `overlap`, `missed`, `window`, `blackout`, `paused` ...
+        /// A stable word: `overlap`, `missed`, `window`, `blackout`, `paused` ... What is more to say follows it after `: `.
         reason: String,
     },
 }

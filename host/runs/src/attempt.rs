@@ -350,6 +350,12 @@ pub(crate) fn mask_texts(value: &mut serde_json::Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(mask_texts),
         Value::Object(fields) => fields.values_mut().for_each(mask_texts),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        // A secret may be digits alone; its place is taken by a text, as the store does it.
+        Value::Number(number) => {
+            if let std::borrow::Cow::Owned(masked) = rota_telemetry::mask(&number.to_string()) {
+                *value = Value::String(masked);
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
     }
 }

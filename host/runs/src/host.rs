@@ -5,8 +5,7 @@ use crate::metrics::Metrics;
 use crate::prepare::{PrepareError, Prepared, Request, prepare};
 use crate::records::RunRecords;
 use crate::settings::{Settings, StoreChoice};
-use rota_authority::Mode;
-use rota_capability::{Capability, Remotes, Trigger};
+use rota_capability::{Capability, Remotes};
 use rota_capability_bytes::BytesCapability;
 use rota_capability_cache::CacheCapability;
 use rota_capability_jetstream::JetstreamCapability;
@@ -235,19 +234,7 @@ impl Host {
     /// # Errors
     /// As [`Host::check_job`].
     pub async fn check_job_of(&self, settings: &Settings, job: &str) -> Result<Vec<crate::Wanted>, PrepareError> {
-        let request = Request {
-            what: job.to_owned(),
-            parameters: Vec::new(),
-            mode: Mode::Plan,
-            confirm: None,
-            bind: Vec::new(),
-            grant: Vec::new(),
-            timeout: None,
-            limits: Vec::new(),
-            trigger: Trigger::Manual,
-            record: None,
-        };
-        prepare(settings, &self.catalog, &request).await.map(|prepared| prepared.wanted)
+        crate::prepare::check_job(settings, &self.catalog, job).await
     }
 
     /// The sessions that runs of this host hold.

@@ -8,7 +8,7 @@ use crate::teams::TeamOf;
 use rota_authority::{Agreement, Grant, Mode};
 use rota_capability::{Limits, Trigger};
 use rota_config::{Binding, Record};
-use rota_protocol::{Span, WaitReason};
+use rota_protocol::{RetryPolicy, Span, UndoPolicy, WaitReason};
 use rota_sandbox::Plugin;
 use rota_store::{ConcurrencyKey, NewRun, RunPolicy};
 use serde_json::{Value, json};
@@ -115,12 +115,19 @@ fn policy(prepared: &Prepared, settings: &Settings) -> RunPolicy {
     let keys = keys(prepared, settings);
     let (team, reference) =
         prepared.team.as_ref().map(|(team, reference)| (team.name.clone(), reference.clone())).unzip();
+    let ceiling = prepared.team.as_ref().map(|(team, _)| &*team.team);
     match job {
         None => RunPolicy { idempotent, limits, keys, alone: alone(prepared), team, reference, ..RunPolicy::default() },
         Some(job) => RunPolicy {
             idempotent,
-            retry: job.retry.clone(),
-            undo: job.undo,
+            retry: RetryPolicy {
+                limit: ceiling.map_or(job.retry.limit, |team| team.retries.min(job.retry.limit)),
+                ..job.retry.clone()
+            },
+            undo: UndoPolicy {
+                attempts: ceiling.map_or(job.undo.attempts, |team| team.undo_attempts.min(job.undo.attempts)),
+                ..job.undo
+            },
             run_timeout: job.run_timeout.map(Span::from),
             priority: job.priority,
             keys,
@@ -202,6 +209,7 @@ fn team_of(
     if let Some(job) = run.job.as_ref().and_then(|job| settings.jobs.get(job)) {
         team.may_run(&job.plugin).map_err(ReviveError::Team)?;
     }
+    team.may_try(&run.policy.retry, &run.policy.undo).map_err(ReviveError::Team)?;
     // All that it was made with: what it may no more have, it is not done without.
     for (slot, grant) in grants {
         team.may_have_one(slot, &grant.binding, &grant.access, grant.ad_hoc).map_err(ReviveError::Team)?;

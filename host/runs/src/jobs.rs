@@ -134,8 +134,10 @@ pub struct FireView {
     pub nominal: DateTime<Utc>,
     /// The run that it made.
     pub run: Option<String>,
-    /// Why it made none.
+    /// Why it made none: a stable word.
     pub reason: Option<String>,
+    /// What is more to say of that.
+    pub detail: Option<String>,
     /// When it was decided.
     pub decided_at: DateTime<Utc>,
     /// By which host.
@@ -226,14 +228,15 @@ impl Host {
     /// When the store cannot be read.
     pub async fn fires(&self, job: &str, limit: u32) -> Result<Vec<FireView>, JobError> {
         let view = |row: rota_store::FireRow| {
-            let (run, reason) = match row.outcome {
-                FireOutcome::Fired { run } => (Some(run), None),
-                FireOutcome::Skipped { reason } => (None, Some(reason)),
+            let (run, (reason, detail)) = match row.outcome {
+                FireOutcome::Fired { run } => (Some(run), (None, None)),
+                FireOutcome::Skipped { reason } => (None, reason_of(&reason)),
             };
             FireView {
                 nominal: row.nominal,
                 run,
                 reason,
+                detail,
                 decided_at: row.decided_at,
                 by: row.by,
                 late_ms: row.late.0 / 1000,
@@ -329,6 +332,14 @@ impl Host {
     }
 }
 
+/// The stable word of why an instant was skipped, and what is more to say of it.
+fn reason_of(reason: &str) -> (Option<String>, Option<String>) {
+    match reason.split_once(": ") {
+        Some((word, detail)) => (Some(word.to_owned()), Some(detail.to_owned())),
+        None => (Some(reason.to_owned()), None),
+    }
+}
+
 /// The middle of past durations.
 fn typical(mut durations: Vec<rota_protocol::Span>) -> Option<Duration> {
     durations.sort();
@@ -354,4 +365,15 @@ fn notes(expected: &Expected) -> Vec<String> {
         Some(_) => notes.push("likely ends the run before".into()),
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_the_stable_word_of_a_reason_is_told_beside_it() {
+        assert_eq!(reason_of("still-running"), (Some("still-running".into()), None));
+        assert_eq!(reason_of("invalid: a: b"), (Some("invalid".into()), Some("a: b".into())));
+    }
 }

@@ -56,7 +56,7 @@ pub use metrics::Metrics;
 pub use observer::{Unwatched, Watcher};
 pub use operate::{AgainError, acting};
 pub use parameters::ParameterError;
-pub use prepare::{PrepareError, Prepared, Request, Wanted};
+pub use prepare::{PrepareError, Prepared, Request, Wanted, check_job};
 pub use records::{LogLine, News, RecordsError, RunFilter, RunRecords};
 pub use remedy::RemedyError;
 pub use replay::{

@@ -193,6 +193,26 @@ pub(crate) fn nearest<'n>(to: &str, names: impl IntoIterator<Item = &'n str>) ->
     likely.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name.to_owned())
 }
 
+/// Check a job as if it were to be run, without records. Answers what its plugin declares and it is not granted.
+///
+/// # Errors
+/// What a run of it would be refused for.
+pub async fn check_job(settings: &Settings, catalog: &Catalog, job: &str) -> Result<Vec<Wanted>, PrepareError> {
+    let request = Request {
+        what: job.to_owned(),
+        parameters: Vec::new(),
+        mode: Mode::Plan,
+        confirm: None,
+        bind: Vec::new(),
+        grant: Vec::new(),
+        timeout: None,
+        limits: Vec::new(),
+        trigger: Trigger::Manual,
+        record: None,
+    };
+    prepare(settings, catalog, &request).await.map(|prepared| prepared.wanted)
+}
+
 /// Prepare a run.
 ///
 /// # Errors

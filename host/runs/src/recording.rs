@@ -246,13 +246,16 @@ mod tests {
 
     #[test]
     fn a_secret_is_masked_in_all_that_is_kept_of_an_end() {
-        let _secret = rota_telemetry::Secret::new("c4nary-of-ends");
+        let _secrets = [rota_telemetry::Secret::new("c4nary-of-ends"), rota_telemetry::Secret::new("8240617395")];
         let end = masked(json!({
-            "report": { "summary": "is c4nary-of-ends", "data": [{ "c4nary-of-ends": { "a c4nary%2Dof%2Dends": 1 } }] },
+            "report": {
+                "summary": "is c4nary-of-ends",
+                "data": [{ "c4nary-of-ends": { "a c4nary%2Dof%2Dends": 1 } }, 8240617395_u64, 17],
+            },
             "said": "c4nary-of-ends",
         }));
         let expected = json!({
-            "report": { "summary": "is ***", "data": [{ "***": { "a ***": 1 } }] },
+            "report": { "summary": "is ***", "data": [{ "***": { "a ***": 1 } }, "***", 17] },
             "said": "***",
         });
         assert_eq!(end, expected);

@@ -44,6 +44,9 @@ const RESHARD: Duration = Duration::from_secs(5);
 const RECONCILE: Duration = Duration::from_secs(60);
 const ASTRAY: u32 = 1_000;
 
+/// So many characters of why an instant was skipped are kept with it.
+const LONGEST_REASON: usize = 500;
+
 /// Fires the schedules of a host's configuration.
 pub struct Scheduler {
     host: Arc<Host>,
@@ -355,7 +358,8 @@ impl Scheduler {
             Ok(run) => Box::new(run),
             Err(error) => {
                 tracing::error!(job, %error, "the job cannot be run as it is configured; its instant is skipped");
-                return DecisionOutcome::Skip("invalid".into());
+                // Kept with the instant: whoever looks at it later has not this host's log.
+                return DecisionOutcome::Skip(invalid(&error));
             }
         };
         match decision {
@@ -405,6 +409,12 @@ impl Scheduler {
         }
         Ok(())
     }
+}
+
+/// Why an instant is skipped whose run cannot be made.
+fn invalid(error: &impl std::fmt::Display) -> String {
+    let message: String = error.to_string().chars().take(LONGEST_REASON).collect();
+    format!("invalid: {message}")
 }
 
 fn outcome_word(outcome: &DecisionOutcome) -> &'static str {

@@ -4,6 +4,7 @@ use crate::settings::Settings;
 use rota_authority::Grant;
 use rota_capability::Limits;
 use rota_config::{Beyond, ByteSize, LimitOverrides, Team};
+use rota_protocol::{RetryPolicy, UndoPolicy};
 use rota_store::TeamQuotas;
 use std::sync::Arc;
 
@@ -45,6 +46,12 @@ impl TeamOf {
     /// Whether it may run a plugin, by what its job calls it.
     pub(crate) fn may_run(&self, plugin: &str) -> Result<(), Beyond> {
         self.team.may_run(&self.name, plugin)
+    }
+
+    /// Whether a run of it and what undoes that may be tried as often as it says.
+    pub(crate) fn may_try(&self, retry: &RetryPolicy, undo: &UndoPolicy) -> Result<(), Beyond> {
+        self.team.may_retry(&self.name, retry.limit)?;
+        self.team.may_try_undo(&self.name, undo.attempts)
     }
 
     /// Whether it may have what is bound and granted. What was given on a command line as a URL or a program is none of its bindings.
@@ -168,6 +175,22 @@ mod tests {
         };
         assert_eq!(limits, expected);
         assert_eq!(team.cap(&mut limits), None);
+    }
+
+    #[test]
+    fn retries_and_tries_of_an_undo_are_no_more_than_the_teams() {
+        let run = |limit| RetryPolicy { limit, ..RetryPolicy::default() };
+        let undo = |attempts| UndoPolicy { attempts, ..UndoPolicy::default() };
+        let team = growth("");
+        assert_eq!(team.may_try(&run(5), &undo(5)), Ok(()));
+        let Err(beyond) = team.may_try(&run(6), &undo(5)) else { panic!() };
+        assert_eq!(beyond.key(), "teams.growth.retries");
+        assert_eq!(beyond.to_string(), "`retries.limit` is 6, more than the team `growth` may have (5)");
+        let team = growth("retries = 0\nundo_attempts = 2");
+        assert_eq!(team.may_try(&run(0), &undo(2)), Ok(()));
+        let Err(beyond) = team.may_try(&run(0), &undo(3)) else { panic!() };
+        assert_eq!(beyond.key(), "teams.growth.undo_attempts");
+        assert!(team.may_try(&run(1), &undo(2)).is_err());
     }
 
     #[test]

@@ -97,6 +97,15 @@ impl Look<'_> {
             let (team, asked, most) = (team_name.to_owned(), job.priority, team.priority);
             refuse("priority", &Beyond::Priority { team, asked, most });
         }
+        if let Err(beyond) = team.may_retry(team_name, job.retries.limit) {
+            refuse("retries.limit", &beyond);
+        }
+        // What a job does not set is no more than its team may have.
+        if self.is_set(&format!("{at}.undo.attempts"))
+            && let Err(beyond) = team.may_try_undo(team_name, job.undo.attempts)
+        {
+            refuse("undo.attempts", &beyond);
+        }
         if job.exclusive == Some(false) {
             refuse("exclusive", &Beyond::Shared { team: team_name.to_owned() });
         }

@@ -32,6 +32,10 @@ record! {
         pub limits: LimitOverrides = LimitOverrides::default();
         /// The highest priority of its jobs.
         pub priority: i32 = 0, within(-100, 100);
+        /// The most retries of a run of its jobs.
+        pub retries: u32 = 5, within(0, 100);
+        /// How often an undo of what its runs did is tried at most.
+        pub undo_attempts: u32 = 5, within(1, 100);
         /// What all its runs together may use, on all hosts.
         pub quotas: TeamQuotas = TeamQuotas::default();
     }
@@ -122,6 +126,20 @@ pub enum Beyond {
         /// What the team may have.
         most: i32,
     },
+    /// How often a run or an undo is tried.
+    #[error("`{asks}` is {asked}, more than the team `{team}` may have ({most})")]
+    Tries {
+        /// The team.
+        team: String,
+        /// The key of the job that asks for it.
+        asks: &'static str,
+        /// The key of the team that bounds it.
+        bound: &'static str,
+        /// What is asked for.
+        asked: u32,
+        /// What the team may have.
+        most: u32,
+    },
     /// The job is not to have its targets to itself, though what it is granted asks for it.
     #[error(
         "the team `{team}` may not have `exclusive = false`: others rely on what is granted there being one's alone"
@@ -161,6 +179,7 @@ impl Beyond {
             Self::Access { team, binding, .. } => format!("teams.{team}.bindings.{binding}.access"),
             Self::Limit { team, limit, .. } => format!("teams.{team}.limits.{limit}"),
             Self::Priority { team, .. } => format!("teams.{team}.priority"),
+            Self::Tries { team, bound, .. } => format!("teams.{team}.{bound}"),
             Self::Shared { .. } | Self::Gone { .. } | Self::Several { .. } => String::new(),
         }
     }
@@ -188,17 +207,25 @@ impl Team {
         self.jobs.iter().any(|pattern| pattern.matches(job))
     }
 
-    /// Whether its jobs may run a plugin, by what a job calls it: name, address or path, with a version or without.
+    /// Whether its jobs may run a plugin, by what a job calls it: name, address or path, with a version or without. A file must also be there
+    /// where links in its path lead: a team may put a link into its folder, and is not to leave it by that.
     ///
     /// # Errors
     /// [`Beyond::Plugin`].
     pub fn may_run(&self, team: &str, plugin: &str) -> Result<(), Beyond> {
         let name = name_of(plugin);
-        if self.plugins.iter().any(|pattern| pattern.matches(&name)) {
+        let named = self.plugins.iter().any(|pattern| pattern.matches(&name));
+        let led = if named { led_to(plugin) } else { None };
+        if named && led.as_ref().is_none_or(|real| self.plugins.iter().any(|pattern| pattern.covers_real(real))) {
             return Ok(());
         }
+        let shown = crate::redact::quoted_path(&name);
+        let plugin = match led {
+            Some(real) => format!("{shown}, which leads to {}", crate::redact::quoted_path(&real)),
+            None => shown,
+        };
         let allowed = self.plugins.iter().map(ToString::to_string).collect();
-        Err(Beyond::Plugin { team: team.to_owned(), plugin: crate::redact::quoted_path(&name), allowed })
+        Err(Beyond::Plugin { team: team.to_owned(), plugin, allowed })
     }
 
     /// Whether its jobs may have these accesses on a configured binding.
@@ -230,11 +257,40 @@ impl Team {
         }
     }
 
+    /// Whether a run of its jobs may be tried again so often.
+    ///
+    /// # Errors
+    /// [`Beyond::Tries`].
+    pub fn may_retry(&self, team: &str, asked: u32) -> Result<(), Beyond> {
+        may_try(team, "retries.limit", "retries", asked, self.retries)
+    }
+
+    /// Whether each undo of its runs may be tried so often.
+    ///
+    /// # Errors
+    /// [`Beyond::Tries`].
+    pub fn may_try_undo(&self, team: &str, asked: u32) -> Result<(), Beyond> {
+        may_try(team, "undo.attempts", "undo_attempts", asked, self.undo_attempts)
+    }
+
     /// The error of what is in a slot and is none of its bindings.
     pub fn no_binding(&self, team: &str, slot: &str, what: &str) -> Beyond {
         let allowed = self.bindings.keys().map(ToString::to_string).collect();
         Beyond::Binding { team: team.to_owned(), slot: slot.to_owned(), binding: what.to_owned(), allowed }
     }
+}
+
+fn may_try(team: &str, asks: &'static str, bound: &'static str, asked: u32, most: u32) -> Result<(), Beyond> {
+    if asked <= most {
+        return Ok(());
+    }
+    Err(Beyond::Tries { team: team.to_owned(), asks, bound, asked, most })
+}
+
+/// Where the path of a plugin leads, links resolved; none for what is no file, or is not there (it cannot be run either).
+fn led_to(plugin: &str) -> Option<String> {
+    let Ok(PluginRef::File(path)) = plugin.parse() else { return None };
+    Some(path.canonicalize().ok()?.to_string_lossy().into_owned())
 }
 
 /// What a job calls its plugin, without the version: of an address what follows the last step's `@` or `:`, of a name what follows its `@`.
@@ -264,6 +320,39 @@ fn in_quotes(patterns: &[NamePattern]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_where_it_leads() {
+        let place = tempfile::tempdir().unwrap();
+        // What is temporary may itself be reached through a link.
+        let place = place.path();
+        for folder in ["growth", "admin"] {
+            std::fs::create_dir(place.join(folder)).unwrap();
+        }
+        std::fs::write(place.join("admin/wide.wasm"), "").unwrap();
+        std::fs::write(place.join("growth/own.wasm"), "").unwrap();
+        std::os::unix::fs::symlink(place.join("admin/wide.wasm"), place.join("growth/out.wasm")).unwrap();
+        std::os::unix::fs::symlink("own.wasm", place.join("growth/current.wasm")).unwrap();
+        std::os::unix::fs::symlink(place.join("admin"), place.join("growth/folder")).unwrap();
+        std::os::unix::fs::symlink(place.join("growth"), place.join("theirs")).unwrap();
+        let team = |pattern: &str| {
+            let text = format!("[teams.a]\njobs = [\"a-*\"]\nplugins = [\"{}/{pattern}\"]\n", place.display());
+            let config = crate::Config::load(&crate::Source::empty().with_text("rota.toml", text)).unwrap();
+            config.teams["a"].clone()
+        };
+        let may = |pattern: &str, path: &str| team(pattern).may_run("a", &place.join(path).display().to_string());
+        assert_eq!(may("growth/**", "growth/own.wasm"), Ok(()));
+        assert_eq!(may("growth/**", "growth/current.wasm"), Ok(()));
+        // Not there: there is nothing to run either.
+        assert_eq!(may("growth/**", "growth/later.wasm"), Ok(()));
+        // The folder that the pattern names may be a link, and a file that it names alone.
+        assert_eq!(may("theirs/*", "theirs/own.wasm"), Ok(()));
+        assert_eq!(may("growth/out.wasm", "growth/out.wasm"), Ok(()));
+        for path in ["growth/out.wasm", "growth/folder/wide.wasm"] {
+            let message = may("growth/**", path).unwrap_err().to_string();
+            assert!(message.contains("which leads to") && message.contains("admin/wide.wasm"), "{message}");
+        }
+    }
 
     #[test]
     fn a_version_is_no_part_of_a_plugins_name_and_a_file_has_none() {

@@ -1,6 +1,7 @@
 //! Patterns for names: what a team's plugins and jobs are called.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -83,6 +84,23 @@ impl NamePattern {
             reached = next;
         }
         reached.last() == Some(&true)
+    }
+
+    /// Whether it stands for a file by the path that has no links. The folder that the pattern begins with may be reached through some: whoever wrote
+    /// the pattern meant it so.
+    pub(crate) fn covers_real(&self, path: &str) -> bool {
+        self.matches(path) || self.resolved().is_some_and(|resolved| resolved.matches(path))
+    }
+
+    /// The same with the links of the folder that it begins with resolved (of all of it, where it stands for one name); none where that is no folder.
+    fn resolved(&self) -> Option<Self> {
+        let fixed = self.0.split('*').next()?;
+        let end = if self.is_wide() { fixed.rfind('/')? } else { fixed.len() };
+        let (folder, rest) = self.0.split_at_checked(end)?;
+        let real = Path::new(if folder.is_empty() { "/" } else { folder }).canonicalize().ok()?;
+        // What is a star in its name would stand for anything.
+        let real = real.to_str().filter(|real| !real.contains('*'))?;
+        Some(Self(format!("{}{rest}", real.trim_end_matches('/'))))
     }
 
     fn parts(&self) -> Vec<Part> {

@@ -109,6 +109,19 @@ fn a_job_beyond_its_teams_ceiling_is_refused() {
         &with(limits, &job("priority = 1")),
         "rota.toml:15:1: jobs.growth-export: the priority is 1, higher than the team `growth` may have (0) (whoever runs the hosts can allow it in teams.growth.priority)",
     );
+    for (rest, place, message) in [
+        ("retries.limit = 6", "", "`retries.limit` is 6, more than the team `growth` may have (5)"),
+        ("undo.attempts = 6", "", "`undo.attempts` is 6, more than the team `growth` may have (5)"),
+        ("undo.attempts = 3", "undo_attempts = 2", "`undo.attempts` is 3, more than the team `growth` may have (2)"),
+        ("retries.limit = 1", "retries = 0", "`retries.limit` is 1, more than the team `growth` may have (0)"),
+    ] {
+        let told = errors(&with(place, &job(rest)));
+        assert!(told.len() == 1 && told[0].starts_with("rota.toml:15:") && told[0].contains(message), "{told:?}");
+        assert!(told[0].contains("whoever runs the hosts can allow it in teams.growth."), "{told:?}");
+    }
+    // What a job does not set is cut down to its team's, not refused.
+    config(&with("retries = 0\nundo_attempts = 1", &job("")));
+    config(&with("retries = 20\nundo_attempts = 20", &job("retries.limit = 20\nundo.attempts = 20")));
     let told = errors(&with(limits, &job("exclusive = false")));
     assert!(told.len() == 1 && told[0].contains("may not have `exclusive = false`"), "{told:?}");
     for (rest, place, message) in [

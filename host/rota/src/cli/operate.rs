@@ -153,9 +153,9 @@ pub(crate) enum JobsCommand {
     Pause {
         /// The job
         job: String,
-        /// Why, for whoever wonders
+        /// Why, for whoever wonders; it is not paused without
         #[arg(long, value_name = "TEXT")]
-        note: String,
+        note: Option<String>,
     },
     /// Let a paused schedule go on
     Resume {

@@ -15,7 +15,8 @@ pub(crate) async fn jobs(host: &Host, command: JobsCommand, printing: Printing) 
         JobsCommand::List => list(host, printing).await,
         JobsCommand::Show { job } => show(host, &job, printing).await,
         JobsCommand::Next { job, count } => next(host, job.as_deref(), count as usize, printing).await,
-        JobsCommand::Pause { job, note } => pause(host, &job, Some(note), printing).await,
+        JobsCommand::Pause { job, note: Some(note) } => pause(host, &job, Some(note), printing).await,
+        JobsCommand::Pause { job, note: None } => Err(unexplained(&job).into()),
         JobsCommand::Resume { job } => pause(host, &job, None, printing).await,
         JobsCommand::Run { job, parameters, plan, watch } => run(host, job, parameters, plan, watch, printing).await,
         JobsCommand::Backfill { job, from, to, limit, plan } => {
@@ -44,6 +45,14 @@ fn state(job: &JobView) -> String {
         (Some(_), true) => coloured("waiting").replace("waiting", "paused"),
         (None, true) => "on".into(),
     }
+}
+
+/// A schedule that rests is looked at by whoever has not paused it.
+fn unexplained(job: &str) -> UsageError {
+    let job = safe(job);
+    UsageError::new(format!(
+        "--note is missing: say why `{job}` is paused, for whoever finds it so; for example: rota jobs pause {job} --note \"moving the table\""
+    ))
 }
 
 async fn list(host: &Host, printing: Printing) -> anyhow::Result<u8> {
@@ -128,6 +137,15 @@ async fn show(host: &Host, job: &str, printing: Printing) -> anyhow::Result<u8> 
             bold("Instants"),
             table::plain(&["instant", "decided", "run or reason", "late", "by"], &rows)
         ));
+        // What is wrong is mostly the same each time: it is told once.
+        let mut told = std::collections::BTreeSet::new();
+        for fire in &fires {
+            if let (Some(reason), Some(detail)) = (&fire.reason, &fire.detail)
+                && told.insert((reason, detail))
+            {
+                text.push_str(&format!("\n  {}: {}", safe(reason), safe(detail)));
+            }
+        }
     }
     print(&text)?;
     Ok(0)

@@ -34,8 +34,8 @@ pub(crate) async fn plugins(
         PluginsCommand::Update(args) => packages::update(catalog, &args, printing).await,
         PluginsCommand::Outdated => packages::outdated(catalog, printing).await,
         PluginsCommand::Remove { name } => packages::remove(catalog, config, &name, printing),
-        PluginsCommand::Pin(args) => packages::pin(catalog, &args, printing).await,
-        PluginsCommand::Rollback { name } => packages::rollback(catalog, &name, printing).await,
+        PluginsCommand::Pin(args) => packages::pin(catalog, config, &args, printing).await,
+        PluginsCommand::Rollback { name } => packages::rollback(catalog, config, &name, printing).await,
         PluginsCommand::Sign(args) => super::sign::sign(catalog, &args, printing).await,
         PluginsCommand::Keygen(args) => super::sign::keygen(&args, printing),
     }

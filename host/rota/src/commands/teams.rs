@@ -99,6 +99,7 @@ fn shown(view: &TeamView) -> String {
     if !limits.is_empty() {
         line("limits", limits.into_iter().map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>().join(", "));
     }
+    line("tries", format!("retries {}, undo attempts {}", team.retries, team.undo_attempts));
     let rows: Vec<Vec<String>> = view
         .quotas()
         .into_iter()

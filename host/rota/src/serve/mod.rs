@@ -16,6 +16,7 @@ use crate::settings::UsageError;
 use anyhow::Context as _;
 use rota_config::{Config, Listen};
 use rota_runs::{Host, HostError, Scheduler, Settings, StoreChoice, Worker, WorkerOptions};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -44,7 +45,7 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
     let stops = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut signals = tokio::spawn(stop_on_signal(stops, stop.clone()));
     let Some(host) = open(&config, stopped.clone()).await? else { return Ok(0) };
-    say_untrusted(&config, &host).await;
+    let untrusted = say_untrusted(&config, &host).await;
     let host = Arc::new(host);
     let options = options(&config, &args);
     let lease = options.lease;
@@ -76,12 +77,23 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
         tasks.spawn(scheduler.clone().fire_for_ever(stopped.clone()));
     }
     let (keep, name) = (config.store.keep.clone(), config.server.host_name());
-    tasks.spawn(reload_on_signal(hangup, common.to_owned(), config, host.clone(), scheduler.clone(), stopped.clone()));
+    let config = Arc::new(config);
+    let (on_reload, at_start) = (config.clone(), config);
+    tasks.spawn(reload_on_signal(
+        hangup,
+        common.to_owned(),
+        on_reload,
+        host.clone(),
+        scheduler.clone(),
+        stopped.clone(),
+    ));
     tasks.spawn(host.clone().prune_for_ever(keep, stopped.clone()));
     let working = tokio::spawn(worker.clone().work(stopped.clone()));
     tasks.spawn(watchdog(worker.clone(), lease, stopped.clone()));
     say(&format!("serving as {name} (incarnation {})", worker.incarnation().0));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    // Beside the serving, which is not to wait for every plugin to be read.
+    tasks.spawn(say_what_cannot_run(at_start, untrusted, host.clone(), stopped.clone()));
 
     tokio::select! {
         () = wait(stopped.clone()) => {}
@@ -102,9 +114,9 @@ pub(crate) async fn serve(common: &Common, args: ServeArgs) -> anyhow::Result<u8
     Ok(0)
 }
 
-/// Say which jobs' plugins are not trusted. Their runs are refused; others go on.
-async fn say_untrusted(config: &Config, host: &Host) {
-    let mut said = std::collections::BTreeSet::new();
+/// Say which jobs' plugins are not trusted. Their runs are refused; others go on. Answers those plugins.
+async fn say_untrusted(config: &Config, host: &Host) -> BTreeSet<String> {
+    let (mut said, mut untrusted) = (BTreeSet::new(), BTreeSet::new());
     // Without rules, nothing is read.
     for (name, job) in config.jobs.iter().filter(|(_, job)| job.enabled && !config.trust.is_empty()) {
         let plugin = job.plugin.to_string();
@@ -114,6 +126,35 @@ async fn say_untrusted(config: &Config, host: &Host) {
             && let Err(reason) = verdict.result
         {
             say(&format!("runs of job {name} will be refused: plugin {plugin}: {reason}"));
+            untrusted.insert(plugin);
+        }
+    }
+    untrusted
+}
+
+/// Say which jobs cannot run as they are configured, each in a line. The others are served: a plugin that is not here yet is no reason not to start.
+async fn say_what_cannot_run(
+    config: Arc<Config>,
+    untrusted: BTreeSet<String>,
+    host: Arc<Host>,
+    stopped: watch::Receiver<bool>,
+) {
+    let settings = host.settings();
+    for (name, job) in &config.jobs {
+        // What was said of a plugin is not said again.
+        if !job.enabled || untrusted.contains(&job.plugin.to_string()) {
+            continue;
+        }
+        let checked = tokio::select! {
+            checked = host.check_job_of(&settings, name.as_str()) => checked,
+            () = wait(stopped.clone()) => return,
+        };
+        if let Err(error) = checked {
+            let place = config.place(&format!("jobs.{name}"));
+            let place = place.map(|place| format!("{}:{}: ", place.source_name(), place.line())).unwrap_or_default();
+            say(&format!(
+                "{place}job `{name}` cannot run as it is configured, the others are served: {error}; `rota config check` tells when it is mended"
+            ));
         }
     }
 }
@@ -186,7 +227,7 @@ async fn stop_on_signal((mut interrupt, mut terminate): (Signal, Signal), stop: 
 async fn reload_on_signal(
     mut hangup: Signal,
     common: Common,
-    mut current: Config,
+    mut current: Arc<Config>,
     host: Arc<Host>,
     scheduler: Arc<Scheduler>,
     stopped: watch::Receiver<bool>,
@@ -197,7 +238,7 @@ async fn reload_on_signal(
             () = wait(stopped.clone()) => return,
         }
         match reload(&common, &host, &scheduler, &current).await {
-            Ok(config) => current = config,
+            Ok(config) => current = Arc::new(config),
             Err(error) => say(&format!("the configuration is not taken on, nothing of it: {error:#}")),
         }
     }

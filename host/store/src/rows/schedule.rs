@@ -91,7 +91,7 @@ pub struct Decision {
 pub enum DecisionOutcome {
     /// A run.
     Fire(Box<NewRun>),
-    /// No run; a stable word says why.
+    /// No run; a stable word says why. What is more to say follows it after `: `.
     Skip(String),
     /// A run that waits until others are over: one with `hold` = concurrency. It is a candidate as soon as its keys are free.
     Buffer(Box<NewRun>),

@@ -27,7 +27,7 @@ pub(crate) fn masked_decision(mut decision: Decision) -> Decision {
         DecisionOutcome::FireAndCancel { run, cancel, terminate } => {
             DecisionOutcome::FireAndCancel { run: Box::new(masked_run(*run)), cancel, terminate }
         }
-        skip @ DecisionOutcome::Skip(_) => skip,
+        DecisionOutcome::Skip(reason) => DecisionOutcome::Skip(crate::masked::text(reason)),
     };
     decision
 }

@@ -33,6 +33,7 @@ async fn unknown_names_are_refused_with_the_nearest() {
     let (nobody, url) = Nobody::listen();
     let bind = format!("database={url}");
     let cases: &[(&[&str], &[&str])] = &[
+        (&["jobs", "pause", "nightly"], &["--note is missing", "rota jobs pause nightly --note \"moving the table\""]),
         (&["run", "postgres-vacum"], &["no plugin or job `postgres-vacum`", "did you mean `postgres-vacuum`?"]),
         (&["run", "postgres-health@9", "--bind", &bind], &["postgres-health", "not `^9`"]),
         (&["run", "postgres-health", "--bind", "databse=x"], &["no slot `databse`", "did you mean `database`?"]),

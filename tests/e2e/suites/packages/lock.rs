@@ -128,8 +128,19 @@ async fn what_asks_for_more_needs_somebodys_word() {
     assert_eq!(taken[0]["outcome"], json!("updated"));
     assert_eq!(runs(&rota, "nightly").await, "wider");
     // What was accepted once is not asked for again on the way back and forth.
-    ok(&rota, &["plugins", "rollback", "expired-sessions"]).await;
+    let back = ok(&rota, &["plugins", "rollback", "expired-sessions"]).await;
+    assert_eq!(back["unfit_jobs"], json!([]), "{back:#}");
     assert_eq!(ok(&rota, &["plugins", "pin", "expired-sessions@1.2.0"]).await["version"], json!("1.2.0"));
+    // A job that has a parameter of the newer build is named when the older one comes back.
+    rota.configure(&format!("{}parameters.limit = 3\n", job(&package(&registry, "@1")))).unwrap();
+    assert_eq!(runs(&rota, "nightly").await, "wider");
+    let back = ok(&rota, &["plugins", "rollback", "expired-sessions"]).await;
+    assert_eq!(back["unfit_jobs"].as_array().unwrap().len(), 1, "{back:#}");
+    assert_eq!(back["unfit_jobs"][0]["job"], json!("nightly"));
+    assert!(back["unfit_jobs"][0]["error"].as_str().unwrap().contains("limit"), "{back:#}");
+    ok(&rota, &["plugins", "pin", "expired-sessions@1.2.0"]).await;
+    let human = said(&rota, &["--output", "human", "plugins", "rollback", "expired-sessions"], 0).await.stdout;
+    assert!(human.contains("the job `nightly` does not fit: "), "{human}");
 }
 
 #[tokio::test]

@@ -72,6 +72,30 @@ async fn a_paused_schedule_records_what_it_skips() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instant_of_a_job_that_cannot_run_is_skipped_with_what_is_wrong() {
+    let jobs = "[jobs.broken]\nplugin = \"./not-there.wasm\"\nschedule = { every = \"1s\" }\n";
+    let serving = Serving::new("invalid", &format!("{jobs}{EVERY_SECOND}")).await;
+    let mut host = serving.serve().await;
+    // The host says so at its start, and serves the others.
+    let line = host.line_with("job `broken` cannot run as it is configured").await.unwrap();
+    assert!(line.contains("rota.toml:") && line.contains("not-there.wasm"), "{line}");
+    let fire = eventually(SOON, "a skipped instant", async || {
+        let shown = serving.rota.json(&["jobs", "show", "broken"]).await?;
+        Ok(shown["fires"].as_array().unwrap().iter().find(|fire| fire["reason"] == "invalid").cloned())
+    })
+    .await
+    .unwrap();
+    assert!(fire["detail"].as_str().unwrap().contains("not-there.wasm"), "{fire:#}");
+    let shown = serving.rota.run(&["jobs", "show", "broken"]).await.unwrap();
+    let told = shown.all().lines().filter(|line| line.contains("invalid: ") && line.contains("not-there.wasm")).count();
+    assert_eq!(told, 1, "{shown:?}");
+    eventually(SOON, "a tick", async || Ok((!serving.runs(&["--job", "tick"]).await.is_empty()).then_some(())))
+        .await
+        .unwrap();
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_not_over_has_the_next_instant_skipped() {
     let jobs = r#"
 [jobs.slow]

@@ -112,6 +112,10 @@ async fn a_queued_run_is_denied_where_its_team_may_no_more_have_what_it_was_made
     for (change, words) in [
         (("plugins = [\"PROBE\"]", "plugins = [\"postgres-health\"]"), "may not run the plugin"),
         (
+            ("limits = {", "undo_attempts = 2\nlimits = {"),
+            "`undo.attempts` is 5, more than the team `growth` may have (2)",
+        ),
+        (
             ("\"growth-*\"", "\"growing-*\""),
             "was made for the team `growth`, which does not have the job `growth-work` any more",
         ),

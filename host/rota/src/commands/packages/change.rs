@@ -8,6 +8,7 @@ use owo_colors::{OwoColorize as _, Stream};
 use rota_catalog::{Catalog, Refusal, Step, Update};
 use rota_config::Config;
 use rota_packages::{Change, Entry, PackageRef};
+use rota_runs::Settings;
 use serde_json::{Value, json};
 
 /// Something asks for more, and nobody said that it may.
@@ -207,16 +208,7 @@ pub(crate) async fn outdated(catalog: &Catalog, printing: Printing) -> anyhow::R
 
 pub(crate) fn remove(catalog: &Catalog, config: &Config, name: &str, printing: Printing) -> anyhow::Result<u8> {
     let entry = one(catalog, name)?;
-    let jobs: Vec<String> = config
-        .jobs
-        .iter()
-        .filter(|(_, job)| {
-            let written = job.plugin.to_string();
-            written == entry.reference
-                || written.parse::<PackageRef>().is_ok_and(|package| package.to_string() == entry.reference)
-        })
-        .map(|(name, _)| format!("`{name}`"))
-        .collect();
+    let jobs: Vec<String> = jobs_of(config, &entry).map(|name| format!("`{name}`")).collect();
     if !jobs.is_empty() {
         let which = if jobs.len() == 1 { "the job" } else { "the jobs" };
         let text = format!(
@@ -241,7 +233,28 @@ pub(crate) fn remove(catalog: &Catalog, config: &Config, name: &str, printing: P
     Ok(0)
 }
 
-pub(crate) async fn pin(catalog: &Catalog, args: &PinArgs, printing: Printing) -> anyhow::Result<u8> {
+/// The jobs that run what an entry means.
+fn jobs_of<'a>(config: &'a Config, entry: &'a Entry) -> impl Iterator<Item = &'a str> {
+    let runs = move |plugin: &str| {
+        plugin == entry.reference
+            || plugin.parse::<PackageRef>().is_ok_and(|package| package.to_string() == entry.reference)
+    };
+    config.jobs.iter().filter(move |(_, job)| runs(&job.plugin.to_string())).map(|(name, _)| name.as_str())
+}
+
+/// The jobs that would be refused with the build that an entry has now, and why.
+async fn unfit(catalog: &Catalog, config: &Config, entry: &Entry) -> anyhow::Result<Vec<(String, String)>> {
+    let settings = Settings::from_config(config)?;
+    let mut unfit = Vec::new();
+    for job in jobs_of(config, entry) {
+        if let Err(error) = rota_runs::check_job(&settings, catalog, job).await {
+            unfit.push((job.to_owned(), error.to_string()));
+        }
+    }
+    Ok(unfit)
+}
+
+pub(crate) async fn pin(catalog: &Catalog, config: &Config, args: &PinArgs, printing: Printing) -> anyhow::Result<u8> {
     let wrong = || UsageError::new(format!("`{}` is not NAME@VERSION, as expired-sessions@1.2.3", args.plugin));
     let (name, version) = args.plugin.rsplit_once('@').ok_or_else(wrong)?;
     let version = version.parse().map_err(|_| wrong())?;
@@ -256,7 +269,7 @@ pub(crate) async fn pin(catalog: &Catalog, args: &PinArgs, printing: Printing) -
     };
     let accepted = args.accept_wider.iter().any(|name| entry.is_named(name));
     let now = catalog.pin(&entry, &version, accepted).await?;
-    changed(&entry, &now, "is pinned", printing)
+    changed(catalog, config, &entry, &now, printing).await
 }
 
 fn takes(entry: &Entry, version: &semver::Version) -> bool {
@@ -270,23 +283,45 @@ fn takes(entry: &Entry, version: &semver::Version) -> bool {
     }
 }
 
-pub(crate) async fn rollback(catalog: &Catalog, name: &str, printing: Printing) -> anyhow::Result<u8> {
+pub(crate) async fn rollback(catalog: &Catalog, config: &Config, name: &str, printing: Printing) -> anyhow::Result<u8> {
     let entry = one(catalog, name)?;
     let now = catalog.rollback(&entry).await?;
-    changed(&entry, &now, "is pinned", printing)
+    changed(catalog, config, &entry, &now, printing).await
 }
 
-fn changed(before: &Entry, now: &Entry, said: &str, printing: Printing) -> anyhow::Result<u8> {
+/// What one build declares another may not: a job that is granted more than there is, or has a parameter of the other, cannot run. The lock is
+/// changed by now, so nothing here makes the command fail.
+async fn changed(
+    catalog: &Catalog,
+    config: &Config,
+    before: &Entry,
+    now: &Entry,
+    printing: Printing,
+) -> anyhow::Result<u8> {
+    let unfit = unfit(catalog, config, now).await;
     if printing.human() {
-        show(now, said)?;
+        show(now, "is pinned")?;
         if before.build.version != now.build.version {
             print(&format!("  before    {}", safe(&before.build.version)))?;
-            // What one build declares another may not: a job that is granted more than there is cannot run.
-            print("  next      rota config check: do its jobs still fit?")?;
+        }
+        match &unfit {
+            Ok(unfit) => {
+                for (job, error) in unfit {
+                    print(&format!("  {} the job `{}` does not fit: {}", coloured("warning"), safe(job), safe(error)))?;
+                }
+            }
+            Err(error) => print(&format!(
+                "  next      rota config check: do its jobs still fit? It could not be looked at here: {}",
+                safe(&format!("{error:#}"))
+            ))?,
         }
     } else {
         let mut object = entry_json(now);
         object["before"] = json!(before.build.version);
+        object["unfit_jobs"] = match &unfit {
+            Ok(unfit) => unfit.iter().map(|(job, error)| json!({ "job": job, "error": error })).collect(),
+            Err(_) => Value::Null,
+        };
         print_json(&object)?;
     }
     Ok(0)
