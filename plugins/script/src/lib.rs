@@ -60,11 +60,11 @@ impl Procedure for Plugin {
             slot(
                 "database",
                 "sql",
-                &["read", "write", "maintain", "index", "ddl", "signal", "copy-out", "copy-in"],
+                &["read", "write", "maintain", "index", "ddl", "signal", "promote", "copy-out", "copy-in", "alter-system"],
                 "`db` in the script.",
             ),
             slot("standby", "sql", &["read", "copy-out"], "`standby` in the script."),
-            slot("cache", "cache", &["read", "write", "delete"], "`cache` in the script."),
+            slot("cache", "cache", &["read", "write", "delete", "debug"], "`cache` in the script."),
             slot("bucket", "storage", &["read", "write", "delete"], "`bucket` in the script."),
             slot(
                 "cluster",
