@@ -364,7 +364,10 @@
   function database(slot) {
     return freeze({
       ...statementsOf(slot),
-      openDatabase: async (name) => sessionOf(await call("db.open-session", slot, Text(name))),
+      async openDatabase(name) {
+        if (typeof name !== "string") throw new TypeError("openDatabase(name): the name of a database is a text");
+        return sessionOf(await call("db.open-session", slot, name));
+      },
       // Closed when the work has ended, however it did.
       async session(work, { database: name } = {}) {
         const handle = await call("db.open-session", slot, name);
@@ -431,12 +434,13 @@
     // `lock(name, options)` is the lock; `lock(name, work, options)` gives it back when the work has ended, however it did.
     async lock(name, work, options = {}) {
       if (typeof work !== "function") return freeze(new Lock(await call("cluster.lock", slot, name, work ?? options)));
-      const lock = freeze(new Lock(await call("cluster.lock", slot, name, options)));
+      const handle = await call("cluster.lock", slot, name, options);
+      const lock = freeze(new Lock(handle));
       let result;
       try {
         result = await work(lock);
       } catch (error) {
-        if (!lock.isReleased) await lock.release().catch(() => {});
+        if (!lock.isReleased) await host("cluster.release", [handle]);
         throw error;
       }
       if (!lock.isReleased) await lock.release();
