@@ -84,7 +84,8 @@ interface Slot {
   readonly isBound: boolean;
 }
 
-interface Database extends Statements, Slot {
+/** What a slot and a session of its own have. */
+interface Sql extends Statements {
   /** Commits when the work ends well, and rolls back when it throws. */
   transaction<T>(
     work: (tx: Statements) => Promise<T>,
@@ -103,6 +104,25 @@ interface Database extends Statements, Slot {
   terminateBackend(pid: number, started: bigint): Promise<boolean>;
   /** What the server said besides its answers. */
   notices(): Promise<string[]>;
+  /** Promote a standby, and wait so long (60 seconds) for the end of its recovery; true: it left it. Needs promote. An effect. */
+  promote(options?: { seconds?: number }): Promise<boolean>;
+  /** Have the server read its configuration files again. Needs alter-system, and a binding that names a parameter. An effect. */
+  reloadConfiguration(): Promise<boolean>;
+}
+
+interface Database extends Sql, Slot {
+  /** One session for all of the work, also in another database of the server; closed when the work has ended, however it did. */
+  session<T>(work: (session: DatabaseSession) => Promise<T> | T, options?: { database?: string }): Promise<T>;
+  /** A session in another database of the same server, under the same grants. Left open, it is closed at the script's end. */
+  openDatabase(name: string): Promise<DatabaseSession>;
+}
+
+/** One session: one call at a time. Of those that are open or busy a script has four at most. */
+interface DatabaseSession extends Sql {
+  backendPid(): Promise<number>;
+  /** Set a parameter for what follows in this session: one of those that the host lets through (`work_mem`, `statement_timeout`, `search_path` ...). */
+  configure(name: string, value: string | number | bigint | boolean): Promise<void>;
+  close(): Promise<void>;
 }
 
 type Key = string | Uint8Array;
@@ -129,12 +149,32 @@ interface Cache extends Slot {
   hashDelete(key: Key, ...fields: (Key | Key[])[]): Promise<number>;
   usage(...keys: (Key | Key[])[]): Promise<({ kind: string; bytes: number | null; length: number | null; seconds: number | null } | null)[]>;
   keyspace(): Promise<{ database: number; keys: number; expiring: number }[]>;
+  /** What every node says of itself; null is what it does not say. */
+  info(): Promise<CacheNode[]>;
+  /**
+   * Watch every command, for so many seconds (10, at most 60) and commands a node (1,000, at most 100,000): names and sizes, nothing that they held.
+   * It costs the server up to half of what it can do. Needs debug. An effect: a plan watches nothing.
+   */
+  monitor(options?: { seconds?: number; most?: number }): Items<{
+    node: number; at: Date; database: number; client: number; command: string; arguments: number; keyPrefix: string | null;
+  }>;
   /** Whether every node answers commands, and how fast. */
   ping(): Promise<{ node: number; state: "ready" | "loading" | "stale" | "busy"; microseconds: number }[]>;
   /** Slow commands, the newest first, at most so many a node (100): their names and sizes, nothing that they held. */
   slowlog(most?: number): Promise<{
     node: number; id: number; at: Date; microseconds: number; command: string; arguments: number; keyPrefix: string | null; client: string | null;
   }[]>;
+}
+
+type Known<T> = { [name in keyof T]: T[name] | null };
+interface CacheNode {
+  node: number; product: string; version: string; uptimeSeconds: number | null;
+  clients: Known<{ connected: number; blocked: number; maximum: number; rejected: number }>;
+  memory: Known<{ used: number; peak: number; resident: number; limit: number; policy: string }>;
+  traffic: Known<{ commands: number; hits: number; misses: number; evicted: number; expired: number }>;
+  replication: Known<{ isReplica: boolean; linkUp: boolean; syncing: boolean; replicas: number; lag: number }>;
+  persistence: Known<{ loading: boolean; snapshotOk: boolean; snapshotAt: Date; unsavedChanges: number; logOk: boolean }>;
+  databases: { database: number; keys: number; expiring: number }[];
 }
 
 interface StoredObject { name: string; size: number; modified: Date | null; etag: string | null }
@@ -161,6 +201,23 @@ interface Cluster extends Slot {
   namespace(): Promise<string>;
   get(kind: Kind, name: string, options?: { namespace?: string }): Promise<KubernetesObject | null>;
   list(kind: Kind, options?: { labels?: string; fields?: string; namespace?: string; allNamespaces?: boolean }): Items<KubernetesObject>;
+  /**
+   * What changes, for so many seconds (60), from a version on (now). The last is a bookmark, whose version is the one from which a later watch
+   * misses nothing; a `conflict` says that the cluster no longer remembers that far back: list again.
+   */
+  watch(
+    kind: Kind,
+    options?: { labels?: string; fields?: string; namespace?: string; allNamespaces?: boolean; from?: string; seconds?: number },
+  ): Items<{ change: "added" | "modified" | "deleted" | "bookmark"; object: KubernetesObject | null; version: string | null }>;
+  /** Ask beforehand whether all of this will be let through; the error names everything that is missing. */
+  require(...needs: (Need | Need[])[]): Promise<void>;
+  /**
+   * Take a lock, a Lease that is renewed while it is held, and that others may take so many seconds (30) after the host is gone. Held by another run
+   * it is a `conflict` that names who. Given back when the work has ended, however it did. Needs write. An effect.
+   */
+  lock<T>(name: string, work: (lock: Lock) => Promise<T> | T, options?: { seconds?: number; namespace?: string }): Promise<T>;
+  /** The same without work: given back by `release`, or at the script's end. */
+  lock(name: string, options?: { seconds?: number; namespace?: string }): Promise<Lock>;
   create(object: KubernetesObject): Promise<KubernetesObject>;
   patch(
     kind: Kind, name: string, patch: unknown,
@@ -196,8 +253,23 @@ interface Cluster extends Slot {
   }): Child;
 }
 
+/** A verb of RBAC (`get`, `list`, `watch`, `create`, `patch`, `delete`), and a part of the object: `scale`, `exec`, `log`, `status`. */
+interface Need { verb: string; kind: Kind; subresource?: string; namespace?: string; name?: string }
+interface Lock {
+  readonly isReleased: boolean;
+  /** An error (`conflict`) once it was lost. */
+  check(): Promise<void>;
+  release(): Promise<void>;
+}
 interface LogOptions { container?: string; previous?: boolean; tail?: number; since?: number; timestamps?: boolean }
 interface CommandOptions { container?: string; namespace?: string; stdin?: BytesSource }
+
+interface JetStreamServer {
+  number: number; answered: true; trouble: string | null; name: string; version: string; healthy: boolean; startedAt: Date | null;
+  connections: number; connectionsLimit: number | null; slowConsumers: number; jetstream: boolean; memory: number; memoryLimit: number | null;
+  storage: number; storageLimit: number | null; apiRequests: number; apiErrors: number; clusterSize: number | null; clusterLeader: string | null;
+  offline: string[]; leaderless: string[]; leaderlessCount: number;
+}
 
 interface JetStream extends Slot {
   streams(): Promise<{ name: string; messages: number; bytes: number }[]>;
@@ -209,6 +281,8 @@ interface JetStream extends Slot {
     tier: string | null; memory: number; memoryLimit: number | null; storage: number; storageLimit: number | null; streams: number;
     streamsLimit: number | null; consumers: number; consumersLimit: number | null; apiRequests: number; apiErrors: number;
   }[]>;
+  /** What the servers' monitoring says, in the order of the binding's addresses; empty where it has none. */
+  monitoring(): Promise<(JetStreamServer | { number: number; answered: false; trouble: string })[]>;
   /** When the first message from a sequence on was stored whose subject matches (all where none is given); null: there is none. */
   storedAt(stream: string, sequence: number | bigint, subject?: string): Promise<Date | null>;
 }

@@ -2,7 +2,9 @@
 
 use crate::desk::{Desk, Opened, Slab};
 use crate::value::Js;
-use rota_sdk::cache::{Items, Lifetime, Pattern, Readiness, SetCondition, UnlinkOptions};
+use rota_sdk::cache::{
+    DatabaseFacts, Items, Lifetime, NodeInfo, Pattern, Readiness, SeenCommand, SetCondition, UnlinkOptions,
+};
 use rota_sdk::prelude::*;
 use std::cell::RefCell;
 use std::time::Duration;
@@ -12,12 +14,14 @@ use std::time::Duration;
 pub(crate) struct Caches {
     open: Opened<Cache>,
     scans: RefCell<Slab<Items<Vec<u8>>>>,
+    monitors: RefCell<Slab<Items<SeenCommand>>>,
 }
 
 impl Caches {
     /// Let go of everything.
     pub(crate) fn forget(&self) {
         self.scans.borrow_mut().clear();
+        self.monitors.borrow_mut().clear();
         self.open.forget();
     }
 }
@@ -25,22 +29,18 @@ impl Caches {
 /// Calls of `cache`.
 pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
     let caches = &desk.caches;
-    if let ("next", [handle]) = (what, args) {
-        let mut items = caches.scans.borrow_mut().take(handle)?;
-        return match items.next().await {
-            Ok(Some(keys)) => {
-                caches.scans.borrow_mut().put_back(handle, items);
-                Ok(Js::List(keys.into_iter().map(text_or_bytes).collect()))
-            }
-            ended => {
-                caches.scans.borrow_mut().free(handle);
-                ended.map(|_| Js::Null)
-            }
-        };
-    }
-    if let ("close", [handle]) = (what, args) {
-        drop(caches.scans.borrow_mut().remove(handle));
-        return Ok(Js::Undefined);
+    match (what, args) {
+        ("next", [handle]) => return more(&caches.scans, handle, text_or_bytes).await,
+        ("close", [handle]) => {
+            drop(caches.scans.borrow_mut().remove(handle));
+            return Ok(Js::Undefined);
+        }
+        ("seen", [handle]) => return more(&caches.monitors, handle, seen).await,
+        ("unwatch", [handle]) => {
+            drop(caches.monitors.borrow_mut().remove(handle));
+            return Ok(Js::Undefined);
+        }
+        _ => {}
     }
     let [slot, args @ ..] = args else { return Err(Desk::unknown("cache", what)) };
     let slot = desk.cache_slot(slot)?;
@@ -155,22 +155,122 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             });
             Ok(Js::List(slow.collect()))
         }
-        ("keyspace", []) => {
-            let databases = session.keyspace().await?.into_iter();
-            Ok(Js::List(
-                databases
-                    .map(|facts| {
-                        Js::object([
-                            ("database", Js::Number(facts.database.into())),
-                            ("keys", Js::count(facts.keys)),
-                            ("expiring", Js::count(facts.expiring)),
-                        ])
-                    })
-                    .collect(),
-            ))
+        ("info", []) => Ok(Js::List(session.info().await?.into_iter().map(info).collect())),
+        ("monitor", [options]) => {
+            let seconds = within(options, "seconds", 10, 60)?;
+            let most = within(options, "most", 1_000, 100_000)?;
+            let items = session.monitor(seconds, most).await?;
+            Ok(caches.monitors.borrow_mut().insert(items))
         }
+        ("keyspace", []) => Ok(Js::List(session.keyspace().await?.into_iter().map(database).collect())),
         _ => Err(Desk::unknown("cache", what)),
     }
+}
+
+/// Some more of what comes piece by piece; null at the end.
+async fn more<T: 'static>(slab: &RefCell<Slab<Items<T>>>, handle: &Js, shown: fn(T) -> Js) -> Result<Js> {
+    let mut items = slab.borrow_mut().take(handle)?;
+    match items.next().await {
+        Ok(Some(some)) => {
+            slab.borrow_mut().put_back(handle, items);
+            Ok(Js::List(some.into_iter().map(shown).collect()))
+        }
+        ended => {
+            slab.borrow_mut().free(handle);
+            ended.map(|_| Js::Null)
+        }
+    }
+}
+
+/// A whole number from 1 to the most.
+fn within(options: &Js, name: &str, otherwise: u32, most: u32) -> Result<u32> {
+    match options.member(name) {
+        Js::Undefined | Js::Null => Ok(otherwise),
+        Js::Number(number) if number.fract() == 0.0 && (1.0..=f64::from(most)).contains(number) => Ok(*number as u32),
+        _ => Err(Error::new(format!("`{name}` is a whole number from 1 to {most}"))),
+    }
+}
+
+fn seen(seen: SeenCommand) -> Js {
+    Js::object([
+        ("node", Js::Number(seen.node.into())),
+        ("at", Js::Instant(seen.at)),
+        ("database", Js::Number(seen.database.into())),
+        ("client", Js::Number(seen.client.into())),
+        ("command", Js::Text(seen.command.name)),
+        ("arguments", Js::Number(seen.command.argument_count.into())),
+        ("keyPrefix", seen.command.key_prefix.map_or(Js::Null, Js::Text)),
+    ])
+}
+
+fn info(node: NodeInfo) -> Js {
+    let count = |number: Option<u64>| number.map_or(Js::Null, Js::count);
+    let flag = |flag: Option<bool>| flag.map_or(Js::Null, Js::Flag);
+    let NodeInfo { node, server, clients, memory, traffic, replication, persistence, databases } = node;
+    Js::object([
+        ("node", Js::Number(node.into())),
+        ("product", Js::Text(server.product)),
+        ("version", Js::Text(server.version)),
+        ("uptimeSeconds", count(server.uptime_seconds)),
+        (
+            "clients",
+            Js::object([
+                ("connected", count(clients.connected)),
+                ("blocked", count(clients.blocked)),
+                ("maximum", count(clients.maximum)),
+                ("rejected", count(clients.rejected)),
+            ]),
+        ),
+        (
+            "memory",
+            Js::object([
+                ("used", count(memory.used)),
+                ("peak", count(memory.peak)),
+                ("resident", count(memory.resident)),
+                ("limit", count(memory.limit)),
+                ("policy", memory.policy.map_or(Js::Null, Js::Text)),
+            ]),
+        ),
+        (
+            "traffic",
+            Js::object([
+                ("commands", count(traffic.commands)),
+                ("hits", count(traffic.hits)),
+                ("misses", count(traffic.misses)),
+                ("evicted", count(traffic.evicted)),
+                ("expired", count(traffic.expired)),
+            ]),
+        ),
+        (
+            "replication",
+            Js::object([
+                ("isReplica", flag(replication.is_replica)),
+                ("linkUp", flag(replication.link_up)),
+                ("syncing", flag(replication.syncing)),
+                ("replicas", count(replication.replicas.map(u64::from))),
+                ("lag", count(replication.lag)),
+            ]),
+        ),
+        (
+            "persistence",
+            Js::object([
+                ("loading", flag(persistence.loading)),
+                ("snapshotOk", flag(persistence.snapshot_ok)),
+                ("snapshotAt", persistence.snapshot_at.map_or(Js::Null, Js::Instant)),
+                ("unsavedChanges", count(persistence.unsaved_changes)),
+                ("logOk", flag(persistence.log_ok)),
+            ]),
+        ),
+        ("databases", Js::List(databases.into_iter().map(database).collect())),
+    ])
+}
+
+fn database(facts: DatabaseFacts) -> Js {
+    Js::object([
+        ("database", Js::Number(facts.database.into())),
+        ("keys", Js::count(facts.keys)),
+        ("expiring", Js::count(facts.expiring)),
+    ])
 }
 
 /// Keys and values are bytes; those that are text are given as text.

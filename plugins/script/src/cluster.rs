@@ -1,11 +1,15 @@
 //! `cluster`: Kubernetes.
 
-use crate::desk::{Desk, Listed, Listings, Opened};
+use crate::desk::{Desk, Listed, Listings, Opened, Slab};
 use crate::flow::{self, Flow, Source};
 use crate::tool;
 use crate::value::Js;
-use rota_sdk::cluster::{Cluster, Command, DeleteOptions, Kind, LogOptions, Object, Objects, PatchKind, Selection};
+use rota_sdk::cluster::{
+    Change, Cluster, Command, DeleteOptions, Kind, Lock, LogOptions, Need, Object, Objects, PatchKind, Selection, Watch,
+};
 use rota_sdk::prelude::*;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// How many objects come at a time.
 const BATCH: usize = 64;
@@ -15,13 +19,22 @@ const BATCH: usize = 64;
 pub(crate) struct Clusters {
     open: Opened<Cluster>,
     listings: Listings<Objects>,
+    watches: Listings<Watching>,
+    locks: RefCell<Slab<Rc<Lock>>>,
 }
 
 impl Clusters {
     /// Let go of everything.
     pub(crate) fn forget(&self) {
         self.listings.forget();
+        self.watches.forget();
+        self.release();
         self.open.forget();
+    }
+
+    /// Let go of every lock, which gives it back.
+    pub(crate) fn release(&self) {
+        self.locks.borrow_mut().clear();
     }
 }
 
@@ -34,6 +47,24 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             clusters.listings.close(handle);
             return Ok(Js::Undefined);
         }
+        // Each as it comes: the next may be long in coming.
+        ("changes", [handle]) => return clusters.watches.next(handle, 1).await,
+        ("unwatch", [handle]) => {
+            clusters.watches.close(handle);
+            return Ok(Js::Undefined);
+        }
+        ("check", [handle]) => {
+            let lock = clusters.locks.borrow().get(handle)?.clone();
+            return lock.check().await.map(|()| Js::Undefined);
+        }
+        ("release", [handle]) => {
+            // While it is looked at, it is given back when that has ended.
+            let lock = Rc::try_unwrap(clusters.locks.borrow_mut().remove(handle)?);
+            return match lock {
+                Ok(lock) => lock.release().await.map(|()| Js::Undefined),
+                Err(_) => Err(Error::new("a check of the lock has not ended: await it")),
+            };
+        }
         _ => {}
     }
     let [slot, args @ ..] = args else { return Err(Desk::unknown("cluster", what)) };
@@ -45,13 +76,22 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             Ok(cluster.get(&object(kind, name, options)?).await?.map_or(Js::Null, Js::from_json))
         }
         ("list", [kind, options]) => {
-            let mut selection = Selection::all();
-            selection.labels = text(options, "labels")?;
-            selection.fields = text(options, "fields")?;
-            selection.namespace = text(options, "namespace")?;
-            selection.all_namespaces = flag(options, "allNamespaces");
-            let listing = cluster.list(&self::kind(kind)?, selection).await?;
+            let listing = cluster.list(&self::kind(kind)?, selection(options)?).await?;
             Ok(clusters.listings.insert(listing))
+        }
+        ("watch", [kind, options]) => {
+            let seconds = seconds(options, 60)?;
+            let from = text(options, "from")?;
+            let watch = cluster.watch(&self::kind(kind)?, selection(options)?, from, seconds).await?;
+            Ok(clusters.watches.insert(Watching { watch, is_over: false }))
+        }
+        ("require", [Js::List(needs)]) => {
+            let needs = needs.iter().map(need).collect::<Result<Vec<_>>>()?;
+            cluster.require(needs).await.map(|()| Js::Undefined)
+        }
+        ("lock", [Js::Text(name), options]) => {
+            let lock = cluster.lock_in(name, text(options, "namespace")?, seconds(options, 30)?).await?;
+            Ok(clusters.locks.borrow_mut().insert(Rc::new(lock)))
         }
         ("create", [object @ Js::Object(_)]) => cluster.create(&object.clone().into_json()).await.map(Js::from_json),
         ("patch", [kind, name, patch, options]) => {
@@ -153,7 +193,7 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             Ok(Js::List(events.collect()))
         }
         ("wait", [kind, name, condition, options]) => {
-            let seconds = number(options, "seconds")?.unwrap_or(60).try_into().unwrap_or(u32::MAX);
+            let seconds = seconds(options, 60)?;
             let condition = crate::job::condition(condition)?;
             let found = cluster.wait_for(&object(kind, name, options)?, condition, seconds).await?;
             Ok(found.map_or(Js::Null, Js::from_json))
@@ -166,6 +206,67 @@ impl Listed for Objects {
     async fn next(&mut self) -> Result<Option<Js>> {
         Ok(Objects::next(self).await?.map(Js::from_json))
     }
+}
+
+/// What changes, and at the end a bookmark: the version from which a later watch misses nothing.
+struct Watching {
+    watch: Watch,
+    is_over: bool,
+}
+
+impl Listed for Watching {
+    async fn next(&mut self) -> Result<Option<Js>> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let (change, object) = match self.watch.next().await? {
+            Some((change, object)) => (change, Js::from_json(object)),
+            None => {
+                self.is_over = true;
+                (Change::Bookmark, Js::Null)
+            }
+        };
+        let change = match change {
+            Change::Added => "added",
+            Change::Modified => "modified",
+            Change::Deleted => "deleted",
+            Change::Bookmark => "bookmark",
+        };
+        Ok(Some(Js::object([
+            ("change", Js::text(change)),
+            ("object", object),
+            ("version", self.watch.version().map_or(Js::Null, Js::text)),
+        ])))
+    }
+}
+
+fn selection(options: &Js) -> Result<Selection> {
+    let mut selection = Selection::all();
+    selection.labels = text(options, "labels")?;
+    selection.fields = text(options, "fields")?;
+    selection.namespace = text(options, "namespace")?;
+    selection.all_namespaces = flag(options, "allNamespaces");
+    Ok(selection)
+}
+
+/// `{ verb: "patch", kind: "Deployment", name: "web" }`.
+fn need(given: &Js) -> Result<Need> {
+    let Some(verb) = text(given, "verb")? else {
+        return Err(
+            Error::new("a need has a `verb`").hint("cluster.require({ verb: \"patch\", kind: \"Deployment\" })")
+        );
+    };
+    Ok(Need {
+        verb,
+        kind: kind(given.member("kind"))?,
+        subresource: text(given, "subresource")?,
+        namespace: text(given, "namespace")?,
+        name: text(given, "name")?,
+    })
+}
+
+fn seconds(options: &Js, otherwise: u64) -> Result<u32> {
+    Ok(number(options, "seconds")?.unwrap_or(otherwise).try_into().unwrap_or(u32::MAX))
 }
 
 /// `Deployment`, or `apps/v1/Deployment` for what is not one of the usual.

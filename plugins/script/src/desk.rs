@@ -106,6 +106,8 @@ impl Desk {
     pub(crate) async fn finish(&self) -> Result<()> {
         // A program whose output nobody reads could not end.
         self.let_go();
+        self.clusters.release();
+        self.databases.close_sessions();
         for name in self.programs.finish().await? {
             let text = format!("{name} was killed: nobody read its output to its end, or waited for its own");
             rota_sdk::log(rota_sdk::Level::Warn, &text, &[]);
@@ -311,13 +313,15 @@ impl<T> Slab<T> {
         self.things.get_mut(&number(handle)?).and_then(Option::take).ok_or_else(over)
     }
 
-    /// After a call.
-    pub(crate) fn put_back(&mut self, handle: &Js, thing: T) {
+    /// After a call. False: it was let go of meanwhile, and is over.
+    pub(crate) fn put_back(&mut self, handle: &Js, thing: T) -> bool {
         if let Ok(number) = number(handle)
             && let Some(place) = self.things.get_mut(&number)
         {
             *place = Some(thing);
+            return true;
         }
+        false
     }
 
     /// It was taken, and is over.

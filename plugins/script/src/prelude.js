@@ -326,8 +326,9 @@
     execute(statement, values) { return call("db.transaction-execute", this.#handle, statement, values); }
   }
 
-  function database(slot) {
-    return freeze({
+  // What both a slot and a session of its own have: `slot` is the name of the one, or the number of the other.
+  function statementsOf(slot) {
+    return {
       query: (statement, values) => new Items(call("db.query", slot, statement, values), "db.next", "db.close"),
       execute: (statement, values) => call("db.execute", slot, statement, values),
       copyOut: (statement) => new Bytes(opened(call("db.copy-out", slot, statement))),
@@ -349,6 +350,35 @@
         await call("db.commit", handle);
         return result;
       },
+      promote: ({ seconds = 60 } = {}) => call("db.promote", slot, seconds),
+      reloadConfiguration: () => call("db.reload-configuration", slot),
+    };
+  }
+
+  // One session, so that what is set in it holds for what follows. What is left open is closed at the script's end.
+  const sessionOf = (handle) => freeze({
+    ...statementsOf(handle),
+    backendPid: () => call("db.backend-pid", handle),
+    configure: (name, value) => call("db.configure", handle, name, value),
+    close: () => call("db.close-session", handle),
+  });
+
+  function database(slot) {
+    return freeze({
+      ...statementsOf(slot),
+      async openDatabase(name) {
+        if (typeof name !== "string") throw new TypeError("openDatabase(name): the name of a database is a text");
+        return sessionOf(await call("db.open-session", slot, name));
+      },
+      // Closed when the work has ended, however it did.
+      async session(work, { database: name } = {}) {
+        const handle = await call("db.open-session", slot, name);
+        try {
+          return await work(sessionOf(handle));
+        } finally {
+          await host("db.close-session", [handle]);
+        }
+      },
     });
   }
 
@@ -369,6 +399,8 @@
     keyspace: () => call("cache.keyspace", slot),
     ping: () => call("cache.ping", slot),
     slowlog: (most = 100) => call("cache.slowlog", slot, most),
+    info: () => call("cache.info", slot),
+    monitor: (options = {}) => new Items(call("cache.monitor", slot, options), "cache.seen", "cache.unwatch"),
   });
 
   const bucketOf = (slot) => freeze({
@@ -382,10 +414,40 @@
     delete: (name) => call("bucket.delete", slot, name),
   });
 
+  // A lock of the cluster's. Left, it is given back at the script's end.
+  class Lock {
+    #handle; #released = false;
+    constructor(handle) { this.#handle = handle; }
+    get isReleased() { return this.#released; }
+    check() { return call("cluster.check", this.#handle); }
+    release() {
+      this.#released = true;
+      return call("cluster.release", this.#handle);
+    }
+  }
+  sealed(Lock);
+
   const clusterOf = (slot) => freeze({
     namespace: () => call("cluster.namespace", slot),
     get: (kind, name, options = {}) => call("cluster.get", slot, kind, name, options),
     list: (kind, options = {}) => new Items(call("cluster.list", slot, kind, options), "cluster.next", "cluster.close"),
+    watch: (kind, options = {}) => new Items(call("cluster.watch", slot, kind, options), "cluster.changes", "cluster.unwatch"),
+    require: (...needs) => call("cluster.require", slot, needs.flat()),
+    // `lock(name, options)` is the lock; `lock(name, work, options)` gives it back when the work has ended, however it did.
+    async lock(name, work, options = {}) {
+      if (typeof work !== "function") return freeze(new Lock(await call("cluster.lock", slot, name, work ?? options)));
+      const handle = await call("cluster.lock", slot, name, options);
+      const lock = freeze(new Lock(handle));
+      let result;
+      try {
+        result = await work(lock);
+      } catch (error) {
+        if (!lock.isReleased) await host("cluster.release", [handle]);
+        throw error;
+      }
+      if (!lock.isReleased) await lock.release();
+      return result;
+    },
     create: (object) => call("cluster.create", slot, object),
     patch: (kind, name, patch, options = {}) => call("cluster.patch", slot, kind, name, patch, options),
     delete: (kind, name, options = {}) => call("cluster.delete", slot, kind, name, options),
@@ -422,6 +484,7 @@
     consumers: (of) => call("stream.consumers", slot, of),
     server: () => call("stream.server", slot),
     account: () => call("stream.account", slot),
+    monitoring: () => call("stream.monitoring", slot),
     storedAt: (of, sequence, subject = ">") => call("stream.stored-at", slot, of, sequence, subject),
   });
 

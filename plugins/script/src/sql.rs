@@ -6,6 +6,7 @@ use crate::value::{Js, to_sql};
 use rota_sdk::prelude::*;
 use rota_sdk::sql::{Isolation, Row, Rows, TransactionOptions, Value};
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::rc::Rc;
 
 /// How many sessions a script may hold at once: rows that are being read keep one busy, an open transaction another.
@@ -24,13 +25,24 @@ pub(crate) struct Databases {
 struct Sessions {
     /// Those at rest. The last one back is the first one out, so that what follows each other happens on one session.
     idle: RefCell<Vec<(&'static str, Session)>>,
+    /// Those that the script has for itself, by the number that stands for the slot in their calls.
+    own: RefCell<Slab<(&'static str, Session)>>,
     open: Cell<usize>,
+}
+
+impl Sessions {
+    /// One has been closed. All may have been let go meanwhile.
+    fn closed(&self) {
+        self.open.set(self.open.get().saturating_sub(1));
+    }
 }
 
 /// A session that something keeps busy. Dropped, it is closed.
 pub(crate) struct Busy {
     slot: &'static str,
     session: Option<Session>,
+    /// Its number, where it is one that the script has for itself.
+    own: Option<Js>,
     of: Rc<Sessions>,
 }
 
@@ -41,8 +53,14 @@ impl Busy {
 
     /// It is in order, and may be used again.
     pub(crate) fn give_back(mut self) {
-        if let Some(session) = self.session.take() {
-            self.of.idle.borrow_mut().push((self.slot, session));
+        let Some(session) = self.session.take() else { return };
+        match &self.own {
+            None => self.of.idle.borrow_mut().push((self.slot, session)),
+            Some(handle) => {
+                if !self.of.own.borrow_mut().put_back(handle, (self.slot, session)) {
+                    self.of.closed();
+                }
+            }
         }
     }
 }
@@ -50,8 +68,10 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         if self.session.take().is_some() {
-            // All may have been let go meanwhile.
-            self.of.open.set(self.of.open.get().saturating_sub(1));
+            if let Some(handle) = &self.own {
+                self.of.own.borrow_mut().free(handle);
+            }
+            self.of.closed();
         }
     }
 }
@@ -141,6 +161,45 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             busy.give_back();
             done.map(Js::Flag)
         }
+        ("promote", [slot, Js::Number(seconds)]) => {
+            if seconds.fract() != 0.0 || !(0.0..=86_400.0).contains(seconds) {
+                return Err(Error::new("`seconds` is a whole number, how long to wait for the end of recovery"));
+            }
+            let busy = databases.take(desk, slot).await?;
+            let done = busy.session()?.promote_shared(*seconds as u32).await;
+            busy.give_back();
+            done.map(Js::Flag)
+        }
+        ("reload-configuration", [slot]) => {
+            let busy = databases.take(desk, slot).await?;
+            let done = busy.session()?.reload_configuration_shared().await;
+            busy.give_back();
+            done.map(Js::Flag)
+        }
+        ("open-session", [slot, database]) => databases.open_own(desk, slot, database).await,
+        ("close-session", [handle @ Js::Number(_)]) => {
+            databases.close_own(handle);
+            Ok(Js::Undefined)
+        }
+        ("backend-pid", [handle @ Js::Number(_)]) => {
+            let busy = databases.take(desk, handle).await?;
+            let pid = busy.session()?.backend_pid();
+            busy.give_back();
+            Ok(Js::count(pid.into()))
+        }
+        ("configure", [handle @ Js::Number(_), Js::Text(name), value]) => {
+            let value = match value {
+                Js::Text(value) => value.clone(),
+                Js::Number(number) => number.to_string(),
+                Js::Big(number) => number.to_string(),
+                Js::Flag(flag) => flag.to_string(),
+                _ => return Err(Error::new("the value of a parameter is a text, a number or a boolean")),
+            };
+            let busy = databases.take(desk, handle).await?;
+            let done = busy.session()?.configure_shared(name, value).await;
+            busy.give_back();
+            done.map(|()| Js::Undefined)
+        }
         ("next", [handle]) => databases.next(handle).await,
         ("close", [handle]) => {
             databases.close(handle);
@@ -188,29 +247,76 @@ impl Databases {
         self.rows.borrow_mut().clear();
         let was_open = self.transactions.borrow_mut().clear();
         self.sessions.idle.borrow_mut().clear();
+        self.sessions.own.borrow_mut().clear();
         self.sessions.open.set(0);
         was_open
     }
 
+    /// Close those that the script had for itself and left open.
+    pub(crate) fn close_sessions(&self) {
+        let left = self.sessions.own.borrow_mut().drain();
+        for session in left {
+            drop(session);
+            self.sessions.closed();
+        }
+    }
+
+    /// A session for a call: of a slot any that is at rest, of a number the one that it stands for.
     async fn take(&self, desk: &Desk, slot: &Js) -> Result<Busy> {
+        let Sessions { idle, own, .. } = &*self.sessions;
+        if let Js::Number(_) = slot {
+            let (name, session) = own.borrow_mut().take(slot)?;
+            let own = Some(slot.clone());
+            return Ok(Busy { slot: name, session: Some(session), own, of: self.sessions.clone() });
+        }
         let slot = desk.sql_slot(slot)?;
-        let Sessions { idle, open } = &*self.sessions;
-        let busy = |session| Busy { slot: slot.name(), session: Some(session), of: self.sessions.clone() };
+        let busy = |session| Busy { slot: slot.name(), session: Some(session), own: None, of: self.sessions.clone() };
         let place = idle.borrow().iter().rposition(|(of, _)| *of == slot.name());
         if let Some(place) = place {
             return Ok(busy(idle.borrow_mut().remove(place).1));
         }
-        if open.get() == SESSIONS {
-            return Err(Error::new(format!("the script holds {SESSIONS} sessions that are busy"))
-                .hint("await calls before making others; read rows to their end or leave the loop; end transactions"));
+        Ok(busy(self.connected(slot.open()).await?))
+    }
+
+    /// One more session. Where there are as many as may be, the one that has been at rest the longest makes room.
+    async fn connected(&self, opening: impl Future<Output = Result<Session>>) -> Result<Session> {
+        let Sessions { idle, open, .. } = &*self.sessions;
+        if open.get() >= SESSIONS {
+            if idle.borrow().is_empty() {
+                return Err(Error::new(format!("the script holds {SESSIONS} sessions that are busy")).hint(
+                    "await calls before making others; read rows to their end or leave the loop; end transactions; close sessions",
+                ));
+            }
+            drop(idle.borrow_mut().remove(0));
+            self.sessions.closed();
         }
         open.set(open.get() + 1);
-        match slot.open().await {
-            Ok(session) => Ok(busy(session)),
-            Err(error) => {
-                open.set(open.get() - 1);
-                Err(error)
-            }
+        let opened = opening.await;
+        if opened.is_err() {
+            self.sessions.closed();
+        }
+        opened
+    }
+
+    /// A session that the script has for itself: its number.
+    async fn open_own(&self, desk: &Desk, slot: &Js, database: &Js) -> Result<Js> {
+        let slot = desk.sql_slot(slot)?;
+        let session = match database {
+            Js::Undefined | Js::Null => self.connected(slot.open()).await?,
+            Js::Text(database) => self.connected(slot.open_database(database.clone())).await?,
+            _ => return Err(Error::new("the name of a database is a text")),
+        };
+        Ok(self.sessions.own.borrow_mut().insert((slot.name(), session)))
+    }
+
+    /// One that a call keeps busy is closed when that has ended.
+    fn close_own(&self, handle: &Js) {
+        let mut own = self.sessions.own.borrow_mut();
+        if let Ok(session) = own.remove(handle) {
+            drop(session);
+            self.sessions.closed();
+        } else {
+            own.free(handle);
         }
     }
 

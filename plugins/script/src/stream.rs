@@ -2,6 +2,7 @@
 
 use crate::desk::Desk;
 use crate::value::Js;
+use rota_sdk::jetstream::{Monitored, ServerState};
 use rota_sdk::prelude::*;
 
 /// How many streams or consumers are read.
@@ -72,6 +73,48 @@ pub(crate) async fn call(desk: &Desk, what: &str, args: &[Js]) -> Result<Js> {
             };
             Ok(session.stored_at(of, sequence, subject).await?.map_or(Js::Null, Js::Instant))
         }
+        ("monitoring", []) => Ok(Js::List(session.monitoring().await?.into_iter().map(monitored).collect())),
         _ => Err(Desk::unknown("stream", what)),
     }
+}
+
+/// `trouble` is what went wrong where it did not answer.
+fn monitored(one: Monitored) -> Js {
+    match one {
+        Monitored::State(state) => self::state(state),
+        Monitored::Unreachable((number, trouble)) => Js::object([
+            ("number", Js::Number(number.into())),
+            ("answered", Js::Flag(false)),
+            ("trouble", Js::Text(trouble)),
+        ]),
+    }
+}
+
+fn state(state: ServerState) -> Js {
+    let count = |number: Option<u64>| number.map_or(Js::Null, Js::count);
+    let texts = |texts: Vec<String>| Js::List(texts.into_iter().map(Js::Text).collect());
+    Js::object([
+        ("number", Js::Number(state.number.into())),
+        ("answered", Js::Flag(true)),
+        ("trouble", state.trouble.map_or(Js::Null, Js::Text)),
+        ("name", Js::Text(state.name)),
+        ("version", Js::Text(state.version)),
+        ("healthy", Js::Flag(state.healthy)),
+        ("startedAt", state.started_at.map_or(Js::Null, Js::Instant)),
+        ("connections", Js::count(state.connections)),
+        ("connectionsLimit", count(state.connections_limit)),
+        ("slowConsumers", Js::count(state.slow_consumers)),
+        ("jetstream", Js::Flag(state.jetstream)),
+        ("memory", Js::count(state.memory)),
+        ("memoryLimit", count(state.memory_limit)),
+        ("storage", Js::count(state.storage)),
+        ("storageLimit", count(state.storage_limit)),
+        ("apiRequests", Js::count(state.api_requests)),
+        ("apiErrors", Js::count(state.api_errors)),
+        ("clusterSize", count(state.cluster_size.map(u64::from))),
+        ("clusterLeader", state.cluster_leader.map_or(Js::Null, Js::Text)),
+        ("offline", texts(state.offline)),
+        ("leaderless", texts(state.leaderless)),
+        ("leaderlessCount", Js::count(state.leaderless_count)),
+    ])
 }

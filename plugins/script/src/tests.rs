@@ -75,11 +75,11 @@ fn a_number_of_something_that_is_over_never_means_something_else() {
     let first = slab.insert("first");
     assert_eq!(slab.take(&first).unwrap(), "first");
     assert!(slab.get(&first).unwrap_err().to_string().contains("has not ended"));
-    slab.put_back(&first, "first");
+    assert!(slab.put_back(&first, "first"));
     assert_eq!(slab.remove(&first).unwrap(), "first");
     let second = slab.insert("second");
     assert!(slab.get(&first).is_err() && slab.take(&first).is_err());
-    slab.put_back(&first, "lost");
+    assert!(!slab.put_back(&first, "lost"));
     assert_eq!(slab.get(&second).unwrap(), &"second");
     for forged in
         [Js::Number(-1.0), Js::Number(0.5), Js::Number(f64::NAN), Js::Number(1e300), Js::Big(2), Js::text("2")]

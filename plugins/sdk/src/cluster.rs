@@ -300,7 +300,15 @@ impl Cluster {
     /// # Errors
     /// `conflict`, naming who holds it; `denied` without `write`.
     pub async fn lock(&self, name: &str, seconds: u32) -> Result<Lock> {
-        let lock = self.0.lock(name.to_owned(), None, seconds).await;
+        self.lock_in(name, None, seconds).await
+    }
+
+    /// The same in a namespace; none is the binding's own.
+    ///
+    /// # Errors
+    /// As for `lock`.
+    pub async fn lock_in(&self, name: &str, namespace: Option<String>, seconds: u32) -> Result<Lock> {
+        let lock = self.0.lock(name.to_owned(), namespace, seconds).await;
         Ok(Lock(lock.with_context(|| format!("taking the lock {name}"))?))
     }
 }

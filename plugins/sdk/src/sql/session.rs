@@ -311,6 +311,30 @@ impl Session {
         })
     }
 
+    /// As `configure`.
+    ///
+    /// # Errors
+    /// As for `configure`; `conflict` while another call is under way.
+    pub async fn configure_shared(&self, name: &str, value: impl Into<String>) -> Result<()> {
+        self.0.configure(name.to_owned(), value.into()).await.with_context(|| format!("setting {name}"))
+    }
+
+    /// As `reload_configuration`.
+    ///
+    /// # Errors
+    /// As for `reload_configuration`; `conflict` while another call is under way.
+    pub async fn reload_configuration_shared(&self) -> Result<bool> {
+        Ok(self.0.reload_configuration().await?)
+    }
+
+    /// As `promote`.
+    ///
+    /// # Errors
+    /// As for `promote`; `conflict` while another call is under way.
+    pub async fn promote_shared(&self, wait_seconds: u32) -> Result<bool> {
+        Ok(self.0.promote(wait_seconds).await?)
+    }
+
     /// As `begin_with`. The session must be kept as long.
     ///
     /// # Errors

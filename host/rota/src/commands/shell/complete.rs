@@ -58,7 +58,21 @@ struct Known {
 
 /// What scripts find, by the capability that it is there with.
 const OBJECTS: [(&str, &str, &[&str]); 5] = [
-    ("db", "sql", &["query(", "execute(", "transaction(", "notices()", "isBound"]),
+    (
+        "db",
+        "sql",
+        &[
+            "query(",
+            "execute(",
+            "transaction(",
+            "session(",
+            "openDatabase(",
+            "promote(",
+            "reloadConfiguration()",
+            "notices()",
+            "isBound",
+        ],
+    ),
     (
         "cache",
         "cache",
@@ -77,6 +91,8 @@ const OBJECTS: [(&str, &str, &[&str]); 5] = [
             "hashDelete(",
             "usage(",
             "keyspace()",
+            "info()",
+            "monitor(",
             "isBound",
         ],
     ),
@@ -88,6 +104,9 @@ const OBJECTS: [(&str, &str, &[&str]); 5] = [
             "namespace()",
             "get(",
             "list(",
+            "watch(",
+            "require(",
+            "lock(",
             "create(",
             "patch(",
             "delete(",
@@ -99,7 +118,7 @@ const OBJECTS: [(&str, &str, &[&str]); 5] = [
             "isBound",
         ],
     ),
-    ("stream", "jetstream", &["streams()", "consumers(", "isBound"]),
+    ("stream", "jetstream", &["streams()", "consumers(", "monitoring()", "isBound"]),
 ];
 /// What every script has.
 const GLOBALS: [&str; 17] = [

@@ -55,6 +55,14 @@ async fn a_script_that_bends_the_language_gets_nothing_by_it() {
         "await db.transaction(async (tx) => { await structuredClone(tx).execute('delete from t') })",
         "slots.database.execute.call(slots.standby, 'delete from t')",
         "({ ...db, slot: 'standby' }).execute('delete from t')",
+        // Sessions of its own: under what is granted, over when they are closed, and none of another's.
+        "await db.session((session) => session.execute('delete from t'))",
+        "let kept; await db.session((session) => { kept = session }); await kept.execute('delete from t')",
+        "const session = await db.openDatabase('postgres'); await session.close(); await session.query('select 1')",
+        "await db.session((session) => Promise.all([session.query('select pg_sleep(1)'), session.execute('delete from t')]))",
+        "const session = await db.session((session) => session); await session.configure('work_mem', '64kB')",
+        "await db.session((session) => session.configure('session_replication_role', 'replica'))",
+        "await db.session((session) => session.configure('transaction_read_only', 'off'))",
     ] {
         let (status, said, _) = ended(&rota, text, &["--bind", &bind, "--timeout", "10s"]).await;
         assert_ne!(status, 0, "{text}: {said:#}");
@@ -162,4 +170,29 @@ async fn streams_and_programs_cannot_be_forged() {
     let text = "await bucket.put('x', (async function* () { for (;;) yield 'x'.repeat(1e6) })())";
     let (status, said, _) = ended(&rota, text, &[&flags[..8], &["--timeout", "3s", "--unplanned"]].concat()).await;
     assert!(matches!(status, 1 | 124) && !folder.path().join("x").exists(), "{said:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_script_sets_in_a_session_of_its_own_holds_in_no_other_and_none_is_left() {
+    let rota = rota();
+    let database = fresh("escape_sessions", "create table t (i int)").await;
+    let bind = format!("database={}", database.url());
+    let text = "const shown = async (of) => (await of.query('show work_mem').one()).work_mem;
+        const before = await shown(db);
+        const within = await db.session(async (session) => {
+          await session.configure('work_mem', '3MB');
+          const pid = (await session.query('select pg_backend_pid() as pid').one()).pid;
+          if (pid !== await session.backendPid()) throw new Error('two sessions');
+          return shown(session);
+        });
+        await db.session(async (session) => { await session.configure('work_mem', '5MB'); throw new RangeError('x') })
+          .catch((error) => { if (!(error instanceof RangeError)) throw error });
+        // More, one after the other, than may be open at once; the last is left open.
+        for (let n = 0; n < 6; n++) await (await db.openDatabase('postgres')).close();
+        const other = await db.openDatabase('postgres');
+        const name = (await other.query('select current_database()::text as name').one()).name;
+        [within, before === await shown(db), name]";
+    let (status, said, _) = ended(&rota, text, &["--bind", &bind, "--timeout", "30s"]).await;
+    assert_eq!(status, 0, "{said:#}");
+    assert_eq!(said["report"]["data"]["result"], json!(["3MB", true, "postgres"]), "{said:#}");
 }
