@@ -127,6 +127,9 @@ pub(crate) fn compiling(stack: usize) -> Config {
         // Of a trap the names of functions are told, not places in the code: a map of those would be held for every instruction while a
         // component is compiled, and in the host as long as it is loaded.
         .generate_address_map(false)
+        // Only debuggers and profilers of the system unwind by it: it costs memory while a component is compiled, and a registration in the
+        // process for each that is loaded.
+        .native_unwind_info(false)
         .wasm_component_model_async(true)
         .max_wasm_stack(stack)
         .async_stack_size(stack + (1 << 20))
