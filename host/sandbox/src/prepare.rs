@@ -4,8 +4,9 @@
 //! it left (Wizer's snapshot), so that each instance begins there. The component itself, and so its digest, stays as it is: what is kept beside
 //! it is a compiled file of this machine's. A component of others is never run for this; its export is one that nobody calls.
 
-use wasmtime::component::{Component, Instance, Lift, Linker, ResourceTable, WasmList};
-use wasmtime::{Engine, OptLevel, Result, Store};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Instance, Lift, Linker, ResourceTable, ResourceType, WasmList};
+use wasmtime::{Engine, OptLevel, RegallocAlgorithm, Result, Store, bail};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
@@ -20,18 +21,40 @@ pub(crate) async fn prepared(component: &[u8], stack: usize) -> Result<Vec<u8>> 
     let (context, instrumented) = wizer.instrument_component(component)?;
     // It runs once and is thrown away: compiled fast, not well. It is ours, so nothing bounds it.
     let mut config = crate::engine::compiling(stack);
-    config.cranelift_opt_level(OptLevel::None).epoch_interruption(false);
+    config.cranelift_opt_level(OptLevel::None).cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    config.epoch_interruption(false);
     let engine = Engine::new(&config)?;
     let instrumented = Component::new(&engine, &instrumented)?;
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    // The whole contract: nothing of a host may be in what all runs begin with.
-    linker.define_unknown_imports_as_traps(&instrumented)?;
+    refuse_contract(&mut linker, &engine, &instrumented)?;
     let mut store = Store::new(&engine, Alone { wasi: WasiCtxBuilder::new().build(), table: ResourceTable::new() });
     let instance = linker.instantiate_async(&mut store, &instrumented).await?;
     let prepare = instance.get_typed_func::<(), ()>(&mut store, PREPARE)?;
     prepare.call_async(&mut store, ()).await?;
     wizer.snapshot_component(&context, &mut Access { store, instance }).await
+}
+
+/// What the contract offers traps: nothing of a host may be in what all runs begin with.
+fn refuse_contract(linker: &mut Linker<Alone>, engine: &Engine, component: &Component) -> Result<()> {
+    for (interface, import) in component.component_type().imports(engine) {
+        let ComponentItem::ComponentInstance(instance) = import.ty else { continue };
+        if !interface.starts_with("rota:") {
+            continue;
+        }
+        let mut linker = linker.instance(interface)?;
+        for (name, export) in instance.exports(engine) {
+            match export.ty {
+                ComponentItem::ComponentFunc(func) if func.async_() => {
+                    linker.func_new_concurrent(name, |_, _, _, _| Box::pin(async { bail!("no run has begun") }))?;
+                }
+                ComponentItem::ComponentFunc(_) => linker.func_new(name, |_, _, _, _| bail!("no run has begun"))?,
+                ComponentItem::Resource(_) => linker.resource(name, ResourceType::host::<Alone>(), |_, _| Ok(()))?,
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A guest that has WASI, which is empty, and nothing else.
