@@ -84,3 +84,28 @@ pub(crate) fn base(component: &[u8]) -> Option<Base> {
 pub async fn load(sandbox: &Arc<Sandbox>, component: Arc<[u8]>) -> Result<Plugin, LoadError> {
     sandbox.load_filled(component, base).await
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::{base, empty, javascript};
+
+    #[test]
+    fn what_was_made_of_a_source_is_known_by_every_other_byte() {
+        let made = javascript("export default {}").unwrap();
+        let found = base(&made).unwrap();
+        assert!(found.component == empty().unwrap().component);
+        assert!(made[found.place.clone()].windows(17).any(|window| window == b"export default {}"));
+        // Another build of `script`, or one that somebody changed, is somebody's component.
+        for place in [8, found.place.start - 1, found.place.end, made.len() - 1] {
+            let mut changed = made.clone();
+            changed[place] ^= 1;
+            assert!(base(&changed).is_none(), "{place}");
+        }
+        let mut longer = made;
+        longer.push(0);
+        assert!(base(&longer).is_none());
+        // Without a source it is `script` itself, which is loaded as what it is.
+        assert!(base(&empty().unwrap().component).is_none());
+    }
+}

@@ -205,3 +205,25 @@ fn fill(artifact: &mut [u8], base: &Base, component: &[u8]) -> bool {
     artifact[at..at + filled.len()].copy_from_slice(filled);
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Base, fill};
+
+    #[test]
+    fn data_goes_into_its_place_where_that_stands_once() {
+        let base = Base { component: b"ab<mark>\0\0\0\0cd".to_vec(), place: 2..12 };
+        let component = b"ab<mark>datacd";
+        let mut artifact = b"....<mark>\0\0\0\0....".to_vec();
+        assert!(fill(&mut artifact, &base, component));
+        assert_eq!(artifact, b"....<mark>data....");
+        // Where the place is filled, missing or there twice, nothing is touched.
+        for artifact in [&b"....<mark>data...."[..], b"........", b"<mark>\0\0\0\0<mark>\0\0\0\0", b"<mark>\0\0\0"] {
+            let mut touched = artifact.to_vec();
+            assert!(!fill(&mut touched, &base, component));
+            assert_eq!(touched, artifact);
+        }
+        let cut = Base { component: b"ab".to_vec(), place: 2..12 };
+        assert!(!fill(&mut artifact, &cut, component));
+    }
+}

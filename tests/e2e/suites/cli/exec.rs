@@ -50,6 +50,34 @@ async fn what_is_printed_is_on_stdout_and_nothing_else() {
     assert_eq!(said["report"]["data"]["result"], serde_json::json!([2, 4]));
 }
 
+/// The engine was begun before there was a run, on some machine at some time: of that nothing may be seen.
+#[tokio::test]
+async fn nothing_of_one_run_and_of_the_time_before_is_in_the_next() {
+    let rota = rota();
+    let script = "globalThis.left = 1; Array.prototype.left = 1; \
+                  ({ random: [1, 2, 3, 4].map(() => Math.random()), origin: performance.timeOrigin, now: performance.now(), clock: Date.now() })";
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let before = unix_ms();
+        let said = ran(&rota, 0, &["-e", script]).await;
+        let result = &said["report"]["data"]["result"];
+        let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{said:#}"));
+        let random: Vec<f64> = result["random"].as_array().unwrap().iter().map(number).collect();
+        assert!(random.iter().all(|x| (0.0..1.0).contains(x)), "{random:?}");
+        seen.extend(random.iter().map(|x| x.to_bits()));
+        let (origin, now, clock) = (number(&result["origin"]), number(&result["now"]), number(&result["clock"]));
+        assert!(before <= origin + 1.0 && origin <= unix_ms(), "{before} {said:#}");
+        assert!((0.0..60_000.0).contains(&now) && (origin + now - clock).abs() < 1_000.0, "{said:#}");
+        let left = ran(&rota, 0, &["-e", "[typeof left, [].left === undefined]"]).await;
+        assert_eq!(left["report"]["data"]["result"], serde_json::json!(["undefined", true]));
+    }
+    assert_eq!(seen.len(), 12, "chance repeats itself");
+}
+
+fn unix_ms() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64() * 1e3
+}
+
 #[tokio::test]
 async fn many_lines_and_long_ones_all_come_once_and_in_order() {
     let rota = rota();
