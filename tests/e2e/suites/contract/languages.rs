@@ -171,6 +171,12 @@ fn without_random_end<'t>(import: &str, target: &'t str) -> &'t str {
     name
 }
 
+/// Who takes a lock is the plugin and the run.
+fn without_holder(detail: &str) -> &str {
+    let taken = "take the lock as rota/";
+    if detail.starts_with(taken) { taken } else { detail }
+}
+
 #[tokio::test]
 async fn in_a_plan_javascript_has_the_effects_of_rust_and_none_happens() {
     let targets = Targets::start().await.unwrap();
@@ -204,7 +210,8 @@ async fn in_a_plan_javascript_has_the_effects_of_rust_and_none_happens() {
         assert_eq!(target(rust), target(javascript), "{} target", case.import);
         let detail = javascript["detail"].as_str().unwrap();
         if !other.contains(&case.import) {
-            assert_eq!(rust["detail"], detail, "{}", case.import);
+            let rust = rust["detail"].as_str().unwrap();
+            assert_eq!(without_holder(rust), without_holder(detail), "{}", case.import);
         } else if let Some(listed) = case.effect.filter(|_| !case.is_listed_only()) {
             assert!(detail.contains(listed.detail), "{}: {detail}", case.import);
         }

@@ -86,7 +86,7 @@ async fn an_instant_of_a_job_that_cannot_run_is_skipped_with_what_is_wrong() {
     .await
     .unwrap();
     assert!(fire["detail"].as_str().unwrap().contains("not-there.wasm"), "{fire:#}");
-    let shown = serving.rota.run(&["jobs", "show", "broken"]).await.unwrap();
+    let shown = serving.rota.run(&["--output", "human", "jobs", "show", "broken"]).await.unwrap();
     let told = shown.all().lines().filter(|line| line.contains("invalid: ") && line.contains("not-there.wasm")).count();
     assert_eq!(told, 1, "{shown:?}");
     eventually(SOON, "a tick", async || Ok((!serving.runs(&["--job", "tick"]).await.is_empty()).then_some(())))

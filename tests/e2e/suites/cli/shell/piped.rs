@@ -158,7 +158,8 @@ async fn without_a_grant_nothing_is_changed_and_the_denial_names_it() {
     let id = all.last().unwrap()["run"]["id"].as_str().unwrap().to_owned();
     let logs = rota.run(&["runs", "logs", &id]).await.unwrap();
     assert!(logs.stdout.contains("granted on database: write"), "{logs:?}");
-    let said = piped(&rota, &["--bind", &bind, "--yes"], "\\grant database=promote\n").await;
+    let standby = format!("standby={}", database.url());
+    let said = piped(&rota, &["--bind", &standby, "--yes"], "\\grant standby=write\n").await;
     assert!(said.status == Some(2) && said.stdout.contains("does not declare"), "{said:?}");
     let said = piped(&rota, &["--bind", &bind, "--yes"], "\\grant cache=write\n").await;
     assert!(said.status == Some(2) && said.stdout.contains("nothing is bound"), "{said:?}");
