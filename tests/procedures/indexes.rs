@@ -2,9 +2,10 @@
 
 use crate::{rota, run};
 use rota_testbed::{Database, Postgres, PostgresVersion, eventually};
-use rota_tests::Rota;
+use rota_tests::{Rota, Running};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use std::time::Duration;
 
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -226,10 +227,7 @@ async fn duplicates_are_counted_before_a_unique_index_is_begun() {
 async fn an_old_transaction_is_named_and_waited_for_only_when_asked() {
     let world = World::new(ORDERS).await;
     let mut holder = world.database.connect().await.unwrap();
-    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from orders")
-        .execute(&mut holder)
-        .await
-        .unwrap();
+    read_orders(&mut holder).await;
     let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut holder).await.unwrap();
     let mut wanted = json!({ "table": "orders", "columns": ["total"], "holder_seconds": 0 });
     let answer = world
@@ -258,10 +256,7 @@ async fn an_old_transaction_is_named_and_waited_for_only_when_asked() {
     assert_eq!(undone["status"], "done", "{answer:#}");
     assert!(world.indexes("orders").await.is_empty());
     // Somebody who ends in time is waited for.
-    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from orders")
-        .execute(&mut holder)
-        .await
-        .unwrap();
+    read_orders(&mut holder).await;
     wanted["budget_seconds"] = json!(30);
     let arguments = world.arguments("postgres-index-create", &wanted);
     let running = world.rota.start(&arguments).unwrap();
@@ -276,16 +271,7 @@ async fn an_old_transaction_is_named_and_waited_for_only_when_asked() {
 async fn a_cancelled_build_leaves_no_index_and_touches_no_other() {
     let world = World::new(ORDERS).await;
     assert!(world.database.execute("create unique index concurrently theirs on orders (email)").await.is_err());
-    let mut holder = world.database.connect().await.unwrap();
-    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from orders")
-        .execute(&mut holder)
-        .await
-        .unwrap();
-    let running = world
-        .rota
-        .start(&world.arguments("postgres-index-create", &json!({ "table": "orders", "columns": ["total"] })))
-        .unwrap();
-    world.waits().await;
+    let (mut holder, running) = world.held_build().await;
     assert_eq!(world.indexes("orders").await.len(), 2, "INVALID while it waits");
     running.signal(Signal::INT).unwrap();
     // Dropping it waits for the same transaction, as everything that is done concurrently does.
@@ -299,16 +285,7 @@ async fn a_cancelled_build_leaves_no_index_and_touches_no_other() {
 #[tokio::test]
 async fn a_killed_host_is_followed_by_one_that_drops_what_it_left() {
     let world = World::new(ORDERS).await;
-    let mut holder = world.database.connect().await.unwrap();
-    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from orders")
-        .execute(&mut holder)
-        .await
-        .unwrap();
-    let running = world
-        .rota
-        .start(&world.arguments("postgres-index-create", &json!({ "table": "orders", "columns": ["total"] })))
-        .unwrap();
-    world.waits().await;
+    let (mut holder, running) = world.held_build().await;
     running.signal(Signal::KILL).unwrap();
     running.end().await.unwrap();
     // The backend finds out by itself that nobody listens any more.
@@ -349,7 +326,22 @@ async fn what_cannot_be_indexed_is_refused_with_what_to_do() {
     assert_eq!(status, Some(3), "without its grant it is denied: {answer:#}");
 }
 
+/// Begins a transaction that has read the table and keeps what it saw: everything that is done concurrently waits for it.
+async fn read_orders(holder: &mut PgConnection) {
+    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from orders").execute(holder).await.unwrap();
+}
+
 impl World {
+    /// Such a transaction, and a build that waits for it.
+    async fn held_build(&self) -> (PgConnection, Running) {
+        let mut holder = self.database.connect().await.unwrap();
+        read_orders(&mut holder).await;
+        let wanted = json!({ "table": "orders", "columns": ["total"] });
+        let running = self.rota.start(&self.arguments("postgres-index-create", &wanted)).unwrap();
+        self.waits().await;
+        (holder, running)
+    }
+
     /// Backends that build an index now.
     async fn building(&self) -> Vec<i32> {
         let mut connection = self.database.connect().await.unwrap();

@@ -8,11 +8,10 @@ use fred::types::ClientState;
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ServerConfig, TlsConfig, TlsConnector,
 };
+use rota_capability::TlsFiles;
 use rota_config::{CacheBinding, CacheMode, CacheTarget};
 use rota_contract::Error;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -46,7 +45,11 @@ impl Settings {
         let target = settings
             .target()
             .map_err(|error| Error::Unavailable(format!("binding `{binding}` cannot be used: {error}")))?;
-        let tls = if target.tls { Some(Arc::new(tls(&target).map_err(|why| place.untrusted(&why))?)) } else { None };
+        let tls = if target.tls {
+            Some(Arc::new(tls_files(&target).config(true).map_err(|why| place.untrusted(&why))?))
+        } else {
+            None
+        };
         Ok(Self { place, target, tls, connect_timeout: settings.connect_timeout.into(), command_timeout })
     }
 
@@ -144,37 +147,10 @@ impl Connected {
     }
 }
 
-fn tls(target: &CacheTarget) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    match &target.ca_file {
-        Some(file) => {
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+fn tls_files(target: &CacheTarget) -> TlsFiles<'_> {
+    TlsFiles {
+        ca_file: target.ca_file.as_deref(),
+        client_cert: target.client_cert.as_deref(),
+        client_key: target.client_key.as_deref(),
     }
-    if roots.is_empty() {
-        return Err("there is no certificate to trust; are the system's installed (ca-certificates)?".into());
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
-    match (&target.client_cert, &target.client_key) {
-        (Some(cert), Some(key)) => {
-            let shown = key.display();
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{shown}: {error}"))?;
-            builder.with_client_auth_cert(certificates(cert)?, key).map_err(|error| error.to_string())
-        }
-        _ => Ok(builder.with_no_client_auth()),
-    }
-}
-
-fn certificates(file: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    read.map_err(|error| format!("{}: {error}", file.display()))
 }

@@ -2,11 +2,10 @@
 
 use crate::error::Place;
 use async_nats::ConnectOptions;
+use rota_capability::TlsFiles;
 use rota_config::{JetstreamBinding, JetstreamLogin, JetstreamTarget};
 use rota_contract::Error;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ impl Settings {
             .target()
             .map_err(|error| Error::Unavailable(format!("binding `{binding}` cannot be used: {error}")))?;
         let encrypted = target.tls || target.monitoring.iter().any(|address| address.starts_with("https://"));
-        let tls = Arc::new(tls(&target, encrypted).map_err(|why| place.untrusted(&why))?);
+        let tls = Arc::new(tls_files(&target).config(encrypted).map_err(|why| place.untrusted(&why))?);
         Ok(Self { place, target, tls, connect_timeout: settings.connect_timeout.into(), request_timeout })
     }
 
@@ -83,38 +82,10 @@ impl Settings {
     }
 }
 
-fn tls(target: &JetstreamTarget, needed: bool) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    match &target.ca_file {
-        Some(file) => {
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
-            }
-        }
-        None if needed => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        None => {}
+fn tls_files(target: &JetstreamTarget) -> TlsFiles<'_> {
+    TlsFiles {
+        ca_file: target.ca_file.as_deref(),
+        client_cert: target.client_cert.as_deref(),
+        client_key: target.client_key.as_deref(),
     }
-    if needed && roots.is_empty() {
-        return Err("there is no certificate to trust; are the system's installed (ca-certificates)?".into());
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
-    match (&target.client_cert, &target.client_key) {
-        (Some(cert), Some(key)) => {
-            let shown = key.display();
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{shown}: {error}"))?;
-            builder.with_client_auth_cert(certificates(cert)?, key).map_err(|error| error.to_string())
-        }
-        _ => Ok(builder.with_no_client_auth()),
-    }
-}
-
-fn certificates(file: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    read.map_err(|error| format!("{}: {error}", file.display()))
 }

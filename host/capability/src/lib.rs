@@ -16,6 +16,7 @@ mod sending;
 mod services;
 pub mod streams;
 pub mod tape;
+mod tls;
 mod written;
 
 pub use child::{Child, ChildEnded, ChildStatus, Process, taken};
@@ -29,6 +30,7 @@ pub use limits::{LimitExceeded, Limiter, Limits};
 pub use observer::{LogLevel, MetricKind, Observer, Quiet};
 pub use remote::{Conclude, Forward, Local, Remote, RemoteProgram, Remotes};
 pub use services::Services;
+pub use tls::TlsFiles;
 pub use written::{Digest, Written};
 
 use wasmtime::component::Linker;

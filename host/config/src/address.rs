@@ -142,6 +142,13 @@ impl Decode for Address {
     }
 }
 
+/// Host and port of HOST:PORT, an IPv6 address without its brackets.
+pub(crate) fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
+    (!host.is_empty()).then(|| (host.trim_matches(['[', ']']).to_owned(), port))
+}
+
 /// A URL taken apart, percent-encoding undone.
 pub(crate) struct Parts<'r> {
     resolved: &'r Resolved,

@@ -6,7 +6,7 @@
 //! pg_dump's own single-threaded compression would not. Ours hashes everything twice besides (plain and stored).
 
 use crate::data;
-use crate::figure::{Figure, Sides};
+use crate::figure::{About, Figure};
 use crate::health::rota;
 use crate::measure::{Rounds, Sample, Watch};
 use anyhow::{Context as _, ensure};
@@ -190,25 +190,23 @@ pub(crate) async fn measure(
     let speeds = measured.speeds();
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let grown = mebibytes(large_peak) - mebibytes(small_peak);
-    Ok(Figure {
-        name: "backup",
-        what: format!("backup of {gibibytes} GiB of tables, half of it vectors, to `file://`"),
-        against: if native.is_some() {
-            format!("`pg_dump -Fc --compress=zstd:{LEVEL} --file`, the same pg_dump on both sides")
-        } else {
-            format!(
-                "`pg_dump -Fc` piped into a process that compresses with the same codec (Zstandard {LEVEL}) to a file"
-            )
+    Ok(Figure::in_turn(
+        About {
+            name: "backup",
+            what: format!("backup of {gibibytes} GiB of tables, half of it vectors, to `file://`"),
+            against: if native.is_some() {
+                format!("`pg_dump -Fc --compress=zstd:{LEVEL} --file`, the same pg_dump on both sides")
+            } else {
+                format!(
+                    "`pg_dump -Fc` piped into a process that compresses with the same codec (Zstandard {LEVEL}) to a file"
+                )
+            },
+            goal: ">= 0.97x speed; memory within 32 MiB",
         },
-        goal: ">= 0.97x speed; memory within 32 MiB",
-        value: speeds,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: speeds.median >= 0.97 && grown.abs() <= 32.0,
-        notes: vec![
+        speeds,
+        &measured,
+        speeds.median >= 0.97 && grown.abs() <= 32.0,
+        vec![
             format!(
                 "the host held {:.1} MiB at most for {small} GiB, {:.1} MiB for {large} GiB",
                 mebibytes(small_peak),
@@ -220,5 +218,5 @@ pub(crate) async fn measure(
                 usual.took.wall
             ),
         ],
-    })
+    ))
 }

@@ -1,7 +1,7 @@
 //! `rota run cache-invalidate` of a million keys of three, against a bare loop of SCAN and pipelined UNLINK by the same client library; and what other
 //! clients of the server feel of it.
 
-use crate::figure::{Figure, Sides};
+use crate::figure::{About, Figure, Sides};
 use crate::health::rota;
 use crate::measure::{Rounds, Spread, Watch};
 use anyhow::{Context as _, ensure};
@@ -23,7 +23,7 @@ pub(crate) async fn measure(rounds: usize) -> anyhow::Result<[Figure; 2]> {
     client.init().await?;
     let state = tempfile::tempdir()?;
     // The first run compiles the plugin.
-    invalidate(state.path(), &valkey, 0).await?;
+    invalidate(state.path(), &valkey, 0, &BARE).await?;
 
     let mut measured = Rounds::default();
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
@@ -35,7 +35,7 @@ pub(crate) async fn measure(rounds: usize) -> anyhow::Result<[Figure; 2]> {
 
         let probe = Probe::start(valkey.client().await?);
         let watch = Watch::start();
-        invalidate(state.path(), &valkey, GOING).await?;
+        invalidate(state.path(), &valkey, GOING, &BARE).await?;
         let ours = watch.stop();
         beside.push(probe.stop().await?);
 
@@ -53,20 +53,18 @@ pub(crate) async fn measure(rounds: usize) -> anyhow::Result<[Figure; 2]> {
     let times =
         Spread { median: beside.median / alone.median, min: beside.min / alone.max, max: beside.max / alone.min };
     Ok([
-        Figure {
-            name: "invalidate",
-            what: "cache-invalidate of 1,000,000 keys of 3,000,000, as a process, counted first".into(),
-            against: "bare fred: SCAN COUNT 1000, pipelined UNLINK of what comes".into(),
-            goal: ">= 0.9x",
-            value: speeds,
-            unit: "x",
-            sides: Sides::Seconds,
-            ours: measured.our_wall(),
-            theirs: Some(measured.their_wall()),
-            shown: None,
-            met: speeds.median >= 0.9,
-            notes: vec![format!("{:.0} thousand keys a second", f64::from(GOING) / measured.our_wall().median / 1e3)],
-        },
+        Figure::in_turn(
+            About {
+                name: "invalidate",
+                what: "cache-invalidate of 1,000,000 keys of 3,000,000, as a process, counted first".into(),
+                against: "bare fred: SCAN COUNT 1000, pipelined UNLINK of what comes".into(),
+                goal: ">= 0.9x",
+            },
+            speeds,
+            &measured,
+            speeds.median >= 0.9,
+            vec![format!("{:.0} thousand keys a second", f64::from(GOING) / measured.our_wall().median / 1e3)],
+        ),
         Figure {
             name: "invalidate-latency",
             what: "GET of another client during it, p99".into(),
@@ -92,11 +90,14 @@ async fn fill(plain: &mut RespClient, prefix: &str, keys: u32) -> anyhow::Result
     Ok(())
 }
 
-/// As an operator runs it; `expected` keys must have gone.
-async fn invalidate(state: &Path, valkey: &Valkey, expected: u32) -> anyhow::Result<()> {
+/// Without a look at what goes.
+const BARE: [&str; 8] = ["-p", "maximum_keys=2000000", "-p", "sample=0", "-p", "verify=false", "-p", "batch=1000"];
+
+/// As an operator runs it, with more parameters than the prefix; `expected` keys must have gone.
+async fn invalidate(state: &Path, valkey: &Valkey, expected: u32, more: &[&str]) -> anyhow::Result<()> {
     let mut command = tokio::process::Command::from(rota(state)?);
     command.args(["run", "cache-invalidate", "--output", "json", "--grant", "declared", "-p", "prefix=goes:"]);
-    command.args(["-p", "maximum_keys=2000000", "-p", "sample=0", "-p", "verify=false", "-p", "batch=1000"]);
+    command.args(more);
     command.arg("--bind").arg(format!("cache={}", valkey.url()));
     let output = command.output().await?;
     let answer: serde_json::Value =
@@ -118,7 +119,7 @@ pub(crate) async fn against_the_runbook(
     let valkey = Valkey::start().await?;
     let mut plain = valkey.client().await?;
     let state = tempfile::tempdir()?;
-    as_an_operator(state.path(), &valkey, 0).await?;
+    invalidate(state.path(), &valkey, 0, &[]).await?;
     let tool = redis_cli.map_or_else(|| "redis-cli".to_owned(), |path| path.display().to_string());
     let tool = format!("{tool} -p {} -a {} --no-auth-warning", valkey.port(), valkey.password());
     let (kubectl, tool) = match pod {
@@ -138,7 +139,7 @@ pub(crate) async fn against_the_runbook(
     for _ in 0..rounds {
         fill(&mut plain, "goes:", FEW).await?;
         let watch = Watch::start();
-        as_an_operator(state.path(), &valkey, FEW).await?;
+        invalidate(state.path(), &valkey, FEW, &[]).await?;
         let ours = watch.stop();
         fill(&mut plain, "goes:", FEW).await?;
         let mut pipeline = tokio::process::Command::new("bash");
@@ -160,32 +161,18 @@ pub(crate) async fn against_the_runbook(
         Some(_) => ("invalidate-kubectl", "`kubectl exec ... redis-cli`"),
         None => ("invalidate-runbook", "`redis-cli`, without kubectl"),
     };
-    Ok(Figure {
-        name,
-        what: "cache-invalidate of 100,000 keys as a process, with its sample and its second look".into(),
-        against: format!("the runbook's script: count, then `--scan` into `xargs -L 100 ... del`, each {each}"),
-        goal: "100x faster",
-        value: speeds,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: speeds.median >= 100.0,
-        notes: Vec::new(),
-    })
-}
-
-/// Nothing but the prefix.
-async fn as_an_operator(state: &Path, valkey: &Valkey, expected: u32) -> anyhow::Result<()> {
-    let mut command = tokio::process::Command::from(rota(state)?);
-    command.args(["run", "cache-invalidate", "--output", "json", "--grant", "declared", "-p", "prefix=goes:"]);
-    command.arg("--bind").arg(format!("cache={}", valkey.url()));
-    let output = command.output().await?;
-    let answer: serde_json::Value =
-        serde_json::from_slice(&output.stdout).with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
-    ensure!(answer["report"]["data"]["unlinked"] == expected, "{answer}");
-    Ok(())
+    Ok(Figure::in_turn(
+        About {
+            name,
+            what: "cache-invalidate of 100,000 keys as a process, with its sample and its second look".into(),
+            against: format!("the runbook's script: count, then `--scan` into `xargs -L 100 ... del`, each {each}"),
+            goal: "100x faster",
+        },
+        speeds,
+        &measured,
+        speeds.median >= 100.0,
+        Vec::new(),
+    ))
 }
 
 /// What the library does by itself: the limit.

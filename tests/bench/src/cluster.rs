@@ -1,7 +1,7 @@
 //! A real API server: ten thousand pods listed into a guest against kube-rs in this process, and a gigabyte out of a pod against `kubectl exec`.
 
 use crate::backup::memory;
-use crate::figure::{Figure, Sides};
+use crate::figure::{About, Figure, Sides};
 use crate::health::rota;
 use crate::measure::{Rounds, Sample, Spread, Watch};
 use anyhow::{Context as _, ensure};
@@ -160,25 +160,23 @@ pub(crate) async fn pods(cluster: &Cluster, rounds: usize) -> anyhow::Result<[Fi
         more.median, more.min, more.max, large.median, small.median
     );
     Ok([
-        Figure {
-            name: "pods",
-            what: "10,000 pods listed into a guest, which reads each as JSON".into(),
-            against: "kube-rs in process, pages of 500, each decoded into a Pod".into(),
-            goal: "<= 2x time",
-            value: times,
-            unit: "x",
-            sides: Sides::Seconds,
-            ours: measured.our_wall(),
-            theirs: Some(measured.their_wall()),
-            shown: None,
-            met: times.median <= 2.0,
-            notes: vec![format!(
+        Figure::in_turn(
+            About {
+                name: "pods",
+                what: "10,000 pods listed into a guest, which reads each as JSON".into(),
+                against: "kube-rs in process, pages of 500, each decoded into a Pod".into(),
+                goal: "<= 2x time",
+            },
+            times,
+            &measured,
+            times.median <= 2.0,
+            vec![format!(
                 "{:.1} thousand pods a second against {:.1}; by CPU time of this process {:.2}x",
                 rate(measured.our_wall().median),
                 rate(measured.their_wall().median),
                 measured.cpu_times().median
             )],
-        },
+        ),
         Figure {
             name: "pods-memory",
             what: "the same as a process: the most memory of the host".into(),
@@ -227,26 +225,24 @@ pub(crate) async fn exec(cluster: &Cluster, rounds: usize) -> anyhow::Result<Fig
     }
     let speeds = measured.speeds();
     let verified = Spread::of(verified);
-    Ok(Figure {
-        name: "exec",
-        what: "1 GiB of random bytes out of a pod by `exec`, hashed by the host, as a process".into(),
-        against: "`kubectl exec`, its output hashed by a program that reads it".into(),
-        goal: ">= 1x speed, hash right",
-        value: speeds,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: speeds.median >= 1.0,
-        notes: vec![
+    Ok(Figure::in_turn(
+        About {
+            name: "exec",
+            what: "1 GiB of random bytes out of a pod by `exec`, hashed by the host, as a process".into(),
+            against: "`kubectl exec`, its output hashed by a program that reads it".into(),
+            goal: ">= 1x speed, hash right",
+        },
+        speeds,
+        &measured,
+        speeds.median >= 1.0,
+        vec![
             "every hash was that of the file, on both sides".into(),
             format!(
                 "with `verified`, where the container hashes it, too: {:.2}x ({:.2}x to {:.2}x)",
                 verified.median, verified.min, verified.max
             ),
         ],
-    })
+    ))
 }
 
 /// A file that pods can read, and its hash.

@@ -1,6 +1,6 @@
 //! One row of the table, and how rows are printed.
 
-use crate::measure::Spread;
+use crate::measure::{Rounds, Spread};
 use crate::store::StoreFigure;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -28,6 +28,14 @@ pub(crate) struct Figure {
     pub(crate) met: bool,
     /// What else was seen.
     pub(crate) notes: Vec<String>,
+}
+
+/// What a figure is about.
+pub(crate) struct About {
+    pub(crate) name: &'static str,
+    pub(crate) what: String,
+    pub(crate) against: String,
+    pub(crate) goal: &'static str,
 }
 
 /// What the two sides of a figure are.
@@ -104,6 +112,24 @@ fn time(seconds: f64) -> String {
 }
 
 impl Figure {
+    /// A ratio of two sides that were measured in turn, by the clock.
+    pub(crate) fn in_turn(about: About, value: Spread, measured: &Rounds, met: bool, notes: Vec<String>) -> Self {
+        Self {
+            name: about.name,
+            what: about.what,
+            against: about.against,
+            goal: about.goal,
+            value,
+            unit: "x",
+            sides: Sides::Seconds,
+            ours: measured.our_wall(),
+            theirs: Some(measured.their_wall()),
+            shown: None,
+            met,
+            notes,
+        }
+    }
+
     fn value(&self, number: f64) -> String {
         match self.unit {
             "% of a core" => format!("{:.2} %", number * 1e2),

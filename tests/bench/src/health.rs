@@ -1,6 +1,6 @@
 //! `rota run postgres-health` as a process, against psql sending the same statements from one file.
 
-use crate::figure::{Figure, Sides};
+use crate::figure::{About, Figure, Sides};
 use crate::measure::{Rounds, Spread, Watch};
 use anyhow::{Context as _, ensure};
 use rota_testbed::{Database, Postgres};
@@ -223,21 +223,19 @@ pub(crate) async fn measure_many(server: &Postgres, rounds: usize) -> anyhow::Re
     let ratio = Spread::of(measured.ours.iter().zip(&measured.theirs).map(|(ours, theirs)| theirs.wall / ours.wall));
     // Its own, and some that were left and have not ended yet.
     ensure!(most > 0 && most <= i64::try_from(AT_ONCE)? + 4, "{most} sessions at a time");
-    Ok(Figure {
-        name: "health-50",
-        what: format!("`rota run postgres-health` of {DATABASES} databases, one run, {AT_ONCE} at once"),
-        against: "the same statements by psql, one database after the other".into(),
-        goal: "5x faster",
-        value: ratio,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: ratio.median >= 5.0,
-        notes: vec![format!(
+    Ok(Figure::in_turn(
+        About {
+            name: "health-50",
+            what: format!("`rota run postgres-health` of {DATABASES} databases, one run, {AT_ONCE} at once"),
+            against: "the same statements by psql, one database after the other".into(),
+            goal: "5x faster",
+        },
+        ratio,
+        &measured,
+        ratio.median >= 5.0,
+        vec![format!(
             "at most {most} sessions at a time; {} statements in each database",
             each.matches("\\g\n").count()
         )],
-    })
+    ))
 }

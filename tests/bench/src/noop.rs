@@ -1,6 +1,6 @@
 //! A run that does nothing, against the same component in bare wasmtime.
 
-use crate::figure::{Figure, Sides};
+use crate::figure::{About, Figure};
 use crate::host::{GUEST, Host, grant};
 use crate::measure::{Rounds, Watch};
 use rota_contract::ProcedurePre;
@@ -11,13 +11,13 @@ use wasmtime::{Config, Engine, PoolingAllocationConfig, Store};
 const RUNS: u32 = 1_000;
 
 /// wasmtime with its pooling allocator and nothing else: no limits, no interruption, no WASI, imports that trap.
-struct Bare {
-    engine: Engine,
-    pre: ProcedurePre<()>,
+pub(crate) struct Bare {
+    pub(crate) engine: Engine,
+    pub(crate) pre: ProcedurePre<()>,
 }
 
 /// The settings of bare wasmtime.
-pub(crate) fn bare() -> Config {
+fn bare() -> Config {
     let mut pool = PoolingAllocationConfig::new();
     // As many as the sandbox's own, and the keeping of touched pages that makes the pool worth having.
     pool.total_component_instances(32)
@@ -40,9 +40,9 @@ pub(crate) fn bare() -> Config {
 }
 
 impl Bare {
-    fn new() -> wasmtime::Result<Self> {
+    pub(crate) fn new(component: &[u8]) -> wasmtime::Result<Self> {
         let engine = Engine::new(&bare())?;
-        let component = Component::from_binary(&engine, GUEST)?;
+        let component = Component::from_binary(&engine, component)?;
         let mut linker = Linker::new(&engine);
         linker.define_unknown_imports_as_traps(&component)?;
         let pre = ProcedurePre::new(linker.instantiate_pre(&component)?)?;
@@ -58,12 +58,12 @@ impl Bare {
     }
 }
 
-fn told(error: wasmtime::Error) -> anyhow::Error {
+pub(crate) fn told(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("bare wasmtime: {error:#}")
 }
 
 pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure> {
-    let bare = Bare::new().map_err(told)?;
+    let bare = Bare::new(GUEST).map_err(told)?;
     let grants =
         || -> anyhow::Result<_> { Ok(vec![grant("database", "postgres://bench@127.0.0.1:1/bench", &["read"])?]) };
     let mut measured = Rounds::default();
@@ -88,21 +88,19 @@ pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure
         }
     }
     let times = measured.times();
-    Ok(Figure {
-        name: "noop",
-        what: "no-op run: instantiate, run, drop, with limits and authority".into(),
-        against: "bare wasmtime on the same component".into(),
-        goal: "<= 1.5x time",
-        value: times,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: times.median <= 1.5,
-        notes: vec![format!(
+    Ok(Figure::in_turn(
+        About {
+            name: "noop",
+            what: "no-op run: instantiate, run, drop, with limits and authority".into(),
+            against: "bare wasmtime on the same component".into(),
+            goal: "<= 1.5x time",
+        },
+        times,
+        &measured,
+        times.median <= 1.5,
+        vec![format!(
             "{rounds} rounds of {RUNS} runs a side, in turn; by CPU time {:.2}x",
             measured.cpu_times().median
         )],
-    })
+    ))
 }

@@ -1,6 +1,6 @@
 //! A stream that the guest holds and hands on, against `tokio::io::copy` from the same reader.
 
-use crate::figure::{Figure, Sides};
+use crate::figure::{About, Figure};
 use crate::host::Host;
 use crate::measure::{Rounds, Watch};
 use crate::source::{SIZE, Source};
@@ -23,23 +23,21 @@ pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure
     }
     let speeds = measured.speeds();
     let rate = |seconds: f64| SIZE as f64 / seconds / f64::from(1 << 30);
-    Ok(Figure {
-        name: "pump",
-        what: "pump of a stream that the guest holds, 4 GiB (`bytes.drain`)".into(),
-        against: "`tokio::io::copy` of the same reader to a sink".into(),
-        goal: ">= 0.95x speed",
-        value: speeds,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: speeds.median >= 0.95,
-        notes: vec![format!(
+    Ok(Figure::in_turn(
+        About {
+            name: "pump",
+            what: "pump of a stream that the guest holds, 4 GiB (`bytes.drain`)".into(),
+            against: "`tokio::io::copy` of the same reader to a sink".into(),
+            goal: ">= 0.95x speed",
+        },
+        speeds,
+        &measured,
+        speeds.median >= 0.95,
+        vec![format!(
             "{:.1} GiB/s against {:.1} GiB/s; by CPU time {:.2}x the time",
             rate(measured.our_wall().median),
             rate(measured.their_wall().median),
             measured.cpu_times().median
         )],
-    })
+    ))
 }

@@ -1,6 +1,6 @@
 //! A million calls replayed, against the run that was recorded.
 
-use crate::figure::{Figure, Sides};
+use crate::figure::{About, Figure};
 use crate::host::{Host, grant};
 use crate::measure::{Rounds, Watch};
 use anyhow::{Context as _, ensure};
@@ -71,22 +71,20 @@ pub(crate) async fn measure(host: &Host, rounds: usize) -> anyhow::Result<Figure
     }
     live.sort_by(f64::total_cmp);
     let times = measured.times();
-    Ok(Figure {
-        name: "replay",
-        what: "1M calls (storage.stat of a file) replayed".into(),
-        against: "the recorded run".into(),
-        goal: "<= 0.5x time",
-        value: times,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: times.median <= 0.5,
-        notes: vec![format!(
+    Ok(Figure::in_turn(
+        About {
+            name: "replay",
+            what: "1M calls (storage.stat of a file) replayed".into(),
+            against: "the recorded run".into(),
+            goal: "<= 0.5x time",
+        },
+        times,
+        &measured,
+        times.median <= 0.5,
+        vec![format!(
             "{rounds} rounds, in turn; {:.1} MiB of recording; without recording the run takes {:.1} s",
             size as f64 / f64::from(1 << 20),
             live[live.len() / 2]
         )],
-    })
+    ))
 }

@@ -7,7 +7,7 @@
 //! cores as ours does. With more jobs it decompresses into a file first, because parallel work seeks in the archive; so does ours.
 
 use crate::data;
-use crate::figure::{Figure, Sides};
+use crate::figure::{About, Figure};
 use crate::health::rota;
 use crate::measure::{Rounds, Sample, Watch};
 use anyhow::{Context as _, ensure};
@@ -185,27 +185,25 @@ pub(crate) async fn measure(server: &Postgres, gibibytes: u32, rounds: usize, jo
     let proven = bench.ours(false)?;
     bench.settle().await?;
     let speeds = measured.speeds();
-    Ok(Figure {
-        name: "restore",
-        what: format!(
-            "restore of {gibibytes} GiB of tables, half of it vectors, beside the live database, {jobs} job(s), ANALYZE and row counts included"
-        ),
-        against: if jobs > 1 {
-            format!("the stored dump decompressed to a file, `pg_restore --jobs={jobs}`, ANALYZE")
-        } else {
-            "the stored dump decompressed by a process of its own into `pg_restore`, ANALYZE".to_owned()
+    Ok(Figure::in_turn(
+        About {
+            name: "restore",
+            what: format!(
+                "restore of {gibibytes} GiB of tables, half of it vectors, beside the live database, {jobs} job(s), ANALYZE and row counts included"
+            ),
+            against: if jobs > 1 {
+                format!("the stored dump decompressed to a file, `pg_restore --jobs={jobs}`, ANALYZE")
+            } else {
+                "the stored dump decompressed by a process of its own into `pg_restore`, ANALYZE".to_owned()
+            },
+            goal: ">= 0.95x speed",
         },
-        goal: ">= 0.95x speed",
-        value: speeds,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: speeds.median >= 0.95,
-        notes: vec![
+        speeds,
+        &measured,
+        speeds.median >= 0.95,
+        vec![
             format!("{rounds} rounds in turn; ours hashes the bytes on the way and counts every restored row"),
             format!("as it is without parameters (the whole backup read and decoded first): {:.2} s", proven.wall),
         ],
-    })
+    ))
 }

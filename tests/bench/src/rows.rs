@@ -1,6 +1,6 @@
 //! A million rows of five columns into a guest, against sqlx in this process.
 
-use crate::figure::{Figure, Sides};
+use crate::figure::{About, Figure};
 use crate::host::{Host, grant};
 use crate::measure::{Rounds, Watch};
 use anyhow::ensure;
@@ -62,23 +62,21 @@ pub(crate) async fn measure(host: &Host, server: &PostgresAccess, rounds: usize)
     }
     let times = measured.times();
     let rate = |seconds: f64| f64::from(ROWS) / seconds / 1e3;
-    Ok(Figure {
-        name: "rows",
-        what: "1,000,000 rows of 5 columns into a guest".into(),
-        against: "sqlx in process, the same statement, every value decoded".into(),
-        goal: "<= 2x time",
-        value: times,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: times.median <= 2.0,
-        notes: vec![format!(
+    Ok(Figure::in_turn(
+        About {
+            name: "rows",
+            what: "1,000,000 rows of 5 columns into a guest".into(),
+            against: "sqlx in process, the same statement, every value decoded".into(),
+            goal: "<= 2x time",
+        },
+        times,
+        &measured,
+        times.median <= 2.0,
+        vec![format!(
             "{:.0} thousand rows a second against {:.0}; by CPU time of this process {:.2}x",
             rate(measured.our_wall().median),
             rate(measured.their_wall().median),
             measured.cpu_times().median
         )],
-    })
+    ))
 }

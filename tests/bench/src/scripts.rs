@@ -1,11 +1,11 @@
 //! Scripts and the plugins of authors: how soon they begin, and what a loop costs, against node and bare wasmtime.
 
-use crate::figure::{Figure, Sides};
+use crate::figure::{About, Figure, Sides};
 use crate::health::rota;
 use crate::host::context;
 use crate::measure::{Rounds, Sample, Spread, Watch};
+use crate::noop::{Bare, told};
 use anyhow::{Context as _, ensure};
-use rota_contract::ProcedurePre;
 use rota_runs::Capabilities;
 use rota_sandbox::{Cancel, Ended, Sandbox, SandboxOptions};
 use rota_testbed::{Postgres, tools_dir};
@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
-use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, Store};
+use wasmtime::Store;
 
 /// The client of node's side, with its cursor.
 const PG: [&str; 2] = ["pg@8.16.3", "pg-cursor@2.15.3"];
@@ -66,20 +65,18 @@ pub(crate) fn exec(rounds: usize) -> anyhow::Result<Figure> {
         }
     }
     let times = measured.times();
-    Ok(Figure {
-        name: "exec-start",
-        what: "`rota exec -e 'print(1)'` as a process, cache warm".into(),
-        against: "`node -e 'console.log(1)'`".into(),
-        goal: "<= 1x time",
-        value: times,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: times.median <= 1.0,
-        notes: vec![format!("{rounds} rounds, in turn; by CPU time {:.2}x", measured.cpu_times().median)],
-    })
+    Ok(Figure::in_turn(
+        About {
+            name: "exec-start",
+            what: "`rota exec -e 'print(1)'` as a process, cache warm".into(),
+            against: "`node -e 'console.log(1)'`".into(),
+            goal: "<= 1x time",
+        },
+        times,
+        &measured,
+        times.median <= 1.0,
+        vec![format!("{rounds} rounds, in turn; by CPU time {:.2}x", measured.cpu_times().median)],
+    ))
 }
 
 /// A new plugin in a language, in a folder; the time until its first test has passed.
@@ -140,12 +137,7 @@ pub(crate) async fn start(rounds: usize) -> anyhow::Result<Figure> {
     let bytes = component()?;
     let sandbox = Arc::new(Sandbox::new(SandboxOptions::default(), &Capabilities::default().all())?);
     let plugin = sandbox.load(bytes.clone()).await?;
-    let told = |error: wasmtime::Error| anyhow::anyhow!("bare wasmtime: {error:#}");
-    let engine = Engine::new(&crate::noop::bare()).map_err(told)?;
-    let loaded = Component::from_binary(&engine, &bytes).map_err(told)?;
-    let mut linker = Linker::new(&engine);
-    linker.define_unknown_imports_as_traps(&loaded).map_err(told)?;
-    let pre = ProcedurePre::new(linker.instantiate_pre(&loaded).map_err(told)?).map_err(told)?;
+    let bare = Bare::new(&bytes).map_err(told)?;
     let mut measured = Rounds::default();
     for round in 0..=rounds {
         let watch = Watch::start();
@@ -162,8 +154,8 @@ pub(crate) async fn start(rounds: usize) -> anyhow::Result<Figure> {
         let ours = watch.stop().each(STARTS.into());
         let watch = Watch::start();
         for _ in 0..STARTS {
-            let mut store = Store::new(&engine, ());
-            pre.instantiate_async(&mut store).await.map_err(told)?;
+            let mut store = Store::new(&bare.engine, ());
+            bare.pre.instantiate_async(&mut store).await.map_err(told)?;
         }
         let theirs = watch.stop().each(STARTS.into());
         if round > 0 {
@@ -171,23 +163,21 @@ pub(crate) async fn start(rounds: usize) -> anyhow::Result<Figure> {
         }
     }
     let times = measured.times();
-    Ok(Figure {
-        name: "script-start",
-        what: "a run of a new JavaScript plugin in a host: instance, its engine, its script, its end".into(),
-        against: "bare wasmtime, an instance of the same component that runs nothing".into(),
-        goal: "<= 1.5x time",
-        value: times,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: times.median <= 1.5,
-        notes: vec![format!(
+    Ok(Figure::in_turn(
+        About {
+            name: "script-start",
+            what: "a run of a new JavaScript plugin in a host: instance, its engine, its script, its end".into(),
+            against: "bare wasmtime, an instance of the same component that runs nothing".into(),
+            goal: "<= 1.5x time",
+        },
+        times,
+        &measured,
+        times.median <= 1.5,
+        vec![format!(
             "{rounds} rounds of {STARTS} a side, in turn; {:.1} ms more than the bare instance, which is what the engine and the script take",
             (measured.our_wall().median - measured.their_wall().median) * 1e3
         )],
-    })
+    ))
 }
 
 /// The folder with node's packages, installed where they are missing.
@@ -250,18 +240,16 @@ pub(crate) async fn rows(server: &Postgres, rounds: usize) -> anyhow::Result<Fig
         }
     }
     let times = measured.times();
-    Ok(Figure {
-        name: "script-rows",
-        what: "1,000,000 rows of 5 columns read in a JavaScript loop, as a process".into(),
-        against: "node with `pg` and a cursor, 256 rows at a time".into(),
-        goal: "<= 3x time",
-        value: times,
-        unit: "x",
-        sides: Sides::Seconds,
-        ours: measured.our_wall(),
-        theirs: Some(measured.their_wall()),
-        shown: None,
-        met: times.median <= 3.0,
-        notes: vec![format!("{rounds} rounds, in turn; by CPU time {:.2}x", measured.cpu_times().median)],
-    })
+    Ok(Figure::in_turn(
+        About {
+            name: "script-rows",
+            what: "1,000,000 rows of 5 columns read in a JavaScript loop, as a process".into(),
+            against: "node with `pg` and a cursor, 256 rows at a time".into(),
+            goal: "<= 3x time",
+        },
+        times,
+        &measured,
+        times.median <= 3.0,
+        vec![format!("{rounds} rounds, in turn; by CPU time {:.2}x", measured.cpu_times().median)],
+    ))
 }

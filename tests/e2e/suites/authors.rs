@@ -8,7 +8,7 @@ mod page;
 
 use crate::cli::schema;
 use crate::rota;
-use rota_testbed::Postgres;
+use rota_testbed::{Database, Postgres};
 use rota_tests::{Rota, Said, component, probe};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -18,6 +18,20 @@ use std::time::{Duration, Instant};
 const BUILD: Duration = Duration::from_secs(240);
 /// One folder for all tests, so that dependencies are compiled once.
 const TARGET: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/authors");
+/// Slots of every capability.
+const ALL_SLOTS: [&str; 11] = [
+    "a-database:sql:maintain",
+    "standby:sql:read",
+    "bucket:storage:read,write",
+    "out:storage:write",
+    "identity:key:decrypt",
+    "pg_dump:tool:run",
+    "cache:cache:read,delete",
+    "keys:cache:write",
+    "report:kubernetes:read,scale",
+    "pods:kubernetes:exec",
+    "limit-2:jetstream:read",
+];
 
 /// The binary as an author has it: with cargo on the PATH, and itself.
 fn author() -> Rota {
@@ -49,15 +63,49 @@ async fn refused(rota: &Rota, arguments: &[&str], status: i32) -> String {
 }
 
 async fn new(rota: &Rota, name: &str, slots: &[&str]) {
-    let mut arguments = vec!["plugin", "new", name, "--language", "rust"];
+    new_in(rota, "rust", name, slots).await;
+}
+
+async fn new_in(rota: &Rota, language: &str, name: &str, slots: &[&str]) {
+    let mut arguments = vec!["plugin", "new", name, "--language", language];
     for slot in slots {
         arguments.extend(["--slot", slot]);
     }
     let made = printed(rota, "plugin_new", &arguments, 0).await;
-    assert_eq!((&made["plugin"], &made["language"]), (&json!(name), &json!("rust")));
+    assert_eq!((&made["plugin"], &made["language"]), (&json!(name), &json!(language)));
     for file in made["files"].as_array().unwrap() {
         assert!(rota.path(&format!("work/{name}/{}", file.as_str().unwrap())).is_file(), "{file}");
     }
+}
+
+/// What a folder's own CI says, which passes: its tests, the build as locked, and the check.
+async fn ci(rota: &Rota, name: &str) -> String {
+    let ci = tokio::process::Command::new(rota.path(&format!("work/{name}/ci")))
+        .env_clear()
+        .envs(rota.environment())
+        .output()
+        .await
+        .unwrap();
+    let heard = format!("{}\n{}", String::from_utf8_lossy(&ci.stdout), String::from_utf8_lossy(&ci.stderr));
+    assert!(ci.status.success(), "{heard}");
+    heard
+}
+
+/// Of the contract, a new plugin that looks at a database and a bucket imports this.
+fn uses_no_more_than_it_needs(built: &Value) {
+    let mut imports: Vec<&str> = built["imports"].as_array().unwrap().iter().map(|i| i.as_str().unwrap()).collect();
+    imports.sort_unstable();
+    assert_eq!(imports, ["reports", "sql", "storage", "types"], "no more than it uses");
+}
+
+/// A run that analyzes a table which nothing has analyzed yet: not a plan before it either.
+async fn analyzes_orders(rota: &Rota, database: &Database, run: &[&str]) {
+    let analyzed = "select last_analyze is not null from pg_stat_user_tables where relname = 'orders'";
+    let mut session = database.connect().await.unwrap();
+    let before: bool = sqlx::query_scalar(analyzed).fetch_one(&mut session).await.unwrap();
+    printed(rota, "answer", run, 0).await;
+    let after: bool = sqlx::query_scalar(analyzed).fetch_one(&mut session).await.unwrap();
+    assert_eq!((before, after), (false, true), "the plan changed nothing, the run did");
 }
 
 /// Changes a file of a plugin.
@@ -73,15 +121,7 @@ async fn from_nothing_to_a_plan_and_a_run_on_a_real_server() {
     let rota = author();
     let start = Instant::now();
     new(&rota, "first-steps", &["database:sql:read,maintain", "bucket:storage:read,delete"]).await;
-    // What the folder's own CI runs: its tests, the build as locked, and the check.
-    let ci = tokio::process::Command::new(rota.path("work/first-steps/ci"))
-        .env_clear()
-        .envs(rota.environment())
-        .output()
-        .await
-        .unwrap();
-    let heard = format!("{}\n{}", String::from_utf8_lossy(&ci.stdout), String::from_utf8_lossy(&ci.stderr));
-    assert!(ci.status.success(), "{heard}");
+    let heard = ci(&rota, "first-steps").await;
     assert!(heard.contains("test tests::a_plan_changes_nothing ... ok"), "{heard}");
     assert!(heard.contains("first-steps 0.1.0: nothing to do"), "{heard}");
     eprintln!("from nothing to tested, built and checked: {:?}", start.elapsed());
@@ -89,9 +129,7 @@ async fn from_nothing_to_a_plan_and_a_run_on_a_real_server() {
     let built = printed(&rota, "plugin_build", &["plugin", "build", "first-steps"], 0).await;
     assert_eq!((&built["plugin"], &built["risk"]), (&json!("first-steps"), &json!("change")));
     assert_eq!(built["slots"][0]["accesses"], json!(["read", "maintain"]));
-    let mut imports: Vec<&str> = built["imports"].as_array().unwrap().iter().map(|i| i.as_str().unwrap()).collect();
-    imports.sort_unstable();
-    assert_eq!(imports, ["reports", "sql", "storage", "types"], "no more than it uses");
+    uses_no_more_than_it_needs(&built);
     assert!(built["size"].as_u64().unwrap() < 700_000, "{built}");
 
     let database = Postgres::shared().await.unwrap().fresh_database("authors").await.unwrap();
@@ -115,12 +153,7 @@ async fn from_nothing_to_a_plan_and_a_run_on_a_real_server() {
     assert_eq!(planned["effects"].as_array().unwrap().len(), 1, "{planned}");
     assert_eq!(planned["effects"][0]["detail"], "ANALYZE public.orders");
     assert_eq!(planned["report"]["data"], json!({ "database": ["public.orders"], "bucket": ["report.csv"] }));
-    let analyzed = "select last_analyze is not null from pg_stat_user_tables";
-    let mut session = database.connect().await.unwrap();
-    let before: bool = sqlx::query_scalar(analyzed).fetch_one(&mut session).await.unwrap();
-    printed(&rota, "answer", &run, 0).await;
-    let after: bool = sqlx::query_scalar(analyzed).fetch_one(&mut session).await.unwrap();
-    assert_eq!((before, after), (false, true), "the plan changed nothing, the run did");
+    analyzes_orders(&rota, &database, &run).await;
 }
 
 #[tokio::test]
@@ -146,20 +179,7 @@ async fn the_same_sources_give_the_same_digest_in_another_folder_and_other_ones_
 #[tokio::test]
 async fn every_capability_has_a_beginning_that_passes_its_own_tests() {
     let rota = author();
-    let slots = [
-        "a-database:sql:maintain",
-        "standby:sql:read",
-        "bucket:storage:read,write",
-        "out:storage:write",
-        "identity:key:decrypt",
-        "pg_dump:tool:run",
-        "cache:cache:read,delete",
-        "keys:cache:write",
-        "report:kubernetes:read,scale",
-        "pods:kubernetes:exec",
-        "limit-2:jetstream:read",
-    ];
-    new(&rota, "everything", &slots).await;
+    new(&rota, "everything", &ALL_SLOTS).await;
     let mut cargo = tokio::process::Command::new("cargo");
     cargo.args(["test", "--locked"]).current_dir(rota.path("work/everything"));
     let tests = cargo.env_clear().envs(rota.environment()).output().await.unwrap();

@@ -18,6 +18,7 @@ mod cluster_access;
 mod disk;
 mod dragonfly;
 mod nats;
+mod one_server;
 mod postgres;
 mod postgres_access;
 mod postgres_pods;

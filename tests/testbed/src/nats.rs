@@ -4,11 +4,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::server::{Folder, Server};
+use crate::one_server::OneServer;
+use crate::server::Folder;
 use crate::tools::{free_port, random_secret, tool};
 use crate::wait::eventually;
 
@@ -24,9 +24,7 @@ pub struct Nats {
     port: u16,
     monitoring: u16,
     password: String,
-    /// None after `kill`.
-    server: Option<Server>,
-    folder: Folder,
+    server: OneServer,
 }
 
 impl Nats {
@@ -94,24 +92,19 @@ impl Nats {
             folder.path().display()
         );
         std::fs::write(folder.path().join("nats.conf"), text)?;
-        Ok(Self { port, monitoring, password: password.to_owned(), server: None, folder })
+        Ok(Self { port, monitoring, password: password.to_owned(), server: OneServer::new(folder) })
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
         let mut command = Command::new(tool("bin/nats-server")?);
-        command.arg("-c").arg(self.folder.path().join("nats.conf"));
-        let mut server = Server::start("NATS", &command, &self.folder, "KILL")?;
+        command.arg("-c").arg(self.server.path().join("nats.conf"));
         let port = self.port;
-        eventually(START, "NATS", async || {
-            if let Err(ended) = server.check_running() {
-                return Ok(Some(Err(ended)));
-            }
-            TcpStream::connect(("127.0.0.1", port)).await?;
-            Ok(Some(Ok(())))
-        })
-        .await??;
-        self.server = Some(server);
-        Ok(())
+        self.server
+            .run("NATS", &command, START, "NATS", async || {
+                TcpStream::connect(("127.0.0.1", port)).await?;
+                Ok(true)
+            })
+            .await
     }
 
     async fn ready(&self) -> anyhow::Result<()> {
@@ -175,10 +168,7 @@ impl Nats {
 
     /// Kills it.
     pub fn kill(&mut self) {
-        self.folder.kill();
-        if let Some(mut server) = self.server.take() {
-            server.collect();
-        }
+        self.server.kill();
     }
 
     /// Starts it again after [`Nats::kill`], with what it stored.
@@ -192,18 +182,12 @@ impl Nats {
 
     /// Stops it where it is (SIGSTOP): it accepts connections and answers nothing.
     pub fn pause(&self) {
-        self.folder.signal(Signal::STOP);
+        self.server.pause();
     }
 
     /// Lets a paused server go on.
     pub fn resume(&self) {
-        self.folder.signal(Signal::CONT);
-    }
-}
-
-impl Drop for Nats {
-    fn drop(&mut self) {
-        self.kill();
+        self.server.resume();
     }
 }
 

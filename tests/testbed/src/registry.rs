@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::net::TcpStream;
 
-use crate::server::{Folder, Server};
+use crate::one_server::OneServer;
+use crate::server::Folder;
 use crate::tools::free_port;
-use crate::wait::eventually;
 
 const START: Duration = Duration::from_secs(30);
 const PROGRAM: &str = "/usr/bin/docker-registry";
@@ -22,9 +22,7 @@ const HASH: &str = "$2b$05$abcdefghijklmnopqrstuuTi3xGYCc/gJ0wOqUIaUIzlULyApslj.
 #[derive(Debug)]
 pub struct Registry {
     port: u16,
-    /// None after `kill`.
-    server: Option<Server>,
-    folder: Folder,
+    server: OneServer,
 }
 
 impl Registry {
@@ -60,28 +58,23 @@ impl Registry {
              http:\n  addr: 127.0.0.1:{port}\n{auth}"
         );
         std::fs::write(folder.path().join("config.yml"), text)?;
-        let mut registry = Self { port, server: None, folder };
+        let mut registry = Self { port, server: OneServer::new(folder) };
         registry.run().await?;
         Ok(registry)
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
         let mut command = Command::new(PROGRAM);
-        command.arg("serve").arg(self.folder.path().join("config.yml"));
+        command.arg("serve").arg(self.server.path().join("config.yml"));
         // It speaks of what it does to a collector if a variable says so.
         command.env("OTEL_TRACES_EXPORTER", "none");
-        let mut server = Server::start("the registry", &command, &self.folder, "KILL")?;
         let port = self.port;
-        eventually(START, "the registry", async || {
-            if let Err(ended) = server.check_running() {
-                return Ok(Some(Err(ended)));
-            }
-            TcpStream::connect(("127.0.0.1", port)).await?;
-            Ok(Some(Ok(())))
-        })
-        .await??;
-        self.server = Some(server);
-        Ok(())
+        self.server
+            .run("the registry", &command, START, "the registry", async || {
+                TcpStream::connect(("127.0.0.1", port)).await?;
+                Ok(true)
+            })
+            .await
     }
 
     /// Its name in references: host and port.
@@ -104,10 +97,7 @@ impl Registry {
 
     /// Kills it.
     pub fn kill(&mut self) {
-        self.folder.kill();
-        if let Some(mut server) = self.server.take() {
-            server.collect();
-        }
+        self.server.kill();
     }
 
     /// Starts it again after [`Registry::kill`], with what it stored.
@@ -117,11 +107,5 @@ impl Registry {
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.kill();
         self.run().await
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

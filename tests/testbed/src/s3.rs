@@ -6,10 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::server::{Folder, LEFTOVERS, Server};
+use crate::one_server::OneServer;
+use crate::server::{Folder, LEFTOVERS};
 use crate::tools::{free_port, random_secret, tool};
 use crate::wait::eventually;
 
@@ -124,9 +124,8 @@ impl S3Access {
 pub struct S3 {
     access: S3Access,
     command: Vec<String>,
-    /// None after `kill`.
-    server: Option<Server>,
-    folder: Folder,
+    /// It is killed in the end, too: SIGTERM makes it wait for its clients.
+    server: OneServer,
 }
 
 impl Deref for S3 {
@@ -168,7 +167,7 @@ impl S3 {
         let ports = Ports { master: free_port()?, volume: free_port()?, filer: free_port()?, s3: free_port()? };
         let command = ports.command(&folder)?;
         let access = S3Access { port: ports.s3, filer_port: ports.filer, bucket, keys, reader };
-        let mut s3 = Self { access, command, server: None, folder };
+        let mut s3 = Self { access, command, server: OneServer::new(folder) };
         s3.run().await?;
         for bucket in &options.buckets {
             s3.create_bucket(bucket).await?;
@@ -192,10 +191,7 @@ impl S3 {
 
     /// Kills the service, in the middle of what it does.
     pub fn kill(&mut self) {
-        self.folder.kill();
-        if let Some(mut server) = self.server.take() {
-            server.collect();
-        }
+        self.server.kill();
     }
 
     /// Starts it again after [`S3::kill`], with its objects, on the same port.
@@ -209,43 +205,29 @@ impl S3 {
 
     /// Stops it where it is (SIGSTOP): it accepts connections and answers nothing.
     pub fn pause(&self) {
-        self.folder.signal(Signal::STOP);
+        self.server.pause();
     }
 
     /// Lets a paused service go on.
     pub fn resume(&self) {
-        self.folder.signal(Signal::CONT);
+        self.server.resume();
     }
 
     /// Whether the service runs.
     pub fn is_running(&mut self) -> bool {
-        self.server.as_mut().is_some_and(Server::is_running)
+        self.server.is_running()
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
         let mut command = Command::new(tool("bin/weed")?);
-        command.args(&self.command).env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
-        let mut server = Server::start("SeaweedFS", &command, &self.folder, "KILL")?;
-        let ready = eventually(START, "the S3 service's first answer", async || {
-            if let Err(ended) = server.check_running() {
-                return Ok(Some(Err(ended)));
-            }
-            let ready = http(self.access.port, "GET /healthz").await? == 200;
-            // The filer may answer later than S3 above it, and is needed for buckets.
-            let filer = ready && http(self.access.filer_port, "GET /").await? == 200;
-            Ok(filer.then_some(Ok(())))
-        })
-        .await?;
-        ready?;
-        self.server = Some(server);
-        Ok(())
-    }
-}
-
-impl Drop for S3 {
-    fn drop(&mut self) {
-        // SIGTERM makes it wait for its clients.
-        self.kill();
+        command.args(&self.command).env("HOME", self.server.path()).env("TMPDIR", self.server.path());
+        let (port, filer_port) = (self.access.port, self.access.filer_port);
+        self.server
+            .run("SeaweedFS", &command, START, "the S3 service's first answer", async || {
+                // The filer may answer later than S3 above it, and is needed for buckets.
+                Ok(http(port, "GET /healthz").await? == 200 && http(filer_port, "GET /").await? == 200)
+            })
+            .await
     }
 }
 

@@ -4,10 +4,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
+use crate::one_server::OneServer;
 use crate::resp::RespClient;
-use crate::server::{Folder, Server};
+use crate::server::Folder;
 use crate::tools::{free_port, random_secret, tool};
 use crate::wait::eventually;
 
@@ -20,9 +19,7 @@ pub struct Valkey {
     port: u16,
     password: Option<String>,
     arguments: Vec<String>,
-    /// None after `kill`.
-    server: Option<Server>,
-    folder: Folder,
+    server: OneServer,
 }
 
 impl Valkey {
@@ -107,7 +104,7 @@ impl Valkey {
     }
 
     async fn run_in(folder: Folder, arguments: Vec<String>, password: Option<String>) -> anyhow::Result<Self> {
-        let mut valkey = Self { port: free_port()?, password, arguments, server: None, folder };
+        let mut valkey = Self { port: free_port()?, password, arguments, server: OneServer::new(folder) };
         valkey.run().await?;
         Ok(valkey)
     }
@@ -119,19 +116,13 @@ impl Valkey {
         if !self.arguments.iter().any(|argument| argument == "--sentinel") {
             command.args(["--save", "", "--appendonly", "no"]);
         }
-        let mut server = Server::start("Valkey", &command, &self.folder, "KILL")?;
         let (port, password) = (self.port, self.password.clone());
-        let ready = eventually(START, "Valkey's first answer", async || {
-            if let Err(ended) = server.check_running() {
-                return Ok(Some(Err(ended)));
-            }
-            RespClient::connect(port, password.as_deref()).await?.call(&["PING"]).await?;
-            Ok(Some(Ok(())))
-        })
-        .await?;
-        ready?;
-        self.server = Some(server);
-        Ok(())
+        self.server
+            .run("Valkey", &command, START, "Valkey's first answer", async || {
+                RespClient::connect(port, password.as_deref()).await?.call(&["PING"]).await?;
+                Ok(true)
+            })
+            .await
     }
 
     /// Its port.
@@ -168,10 +159,7 @@ impl Valkey {
 
     /// Kills it.
     pub fn kill(&mut self) {
-        self.folder.kill();
-        if let Some(mut server) = self.server.take() {
-            server.collect();
-        }
+        self.server.kill();
     }
 
     /// Starts it again after [`Valkey::kill`], empty, on the same port.
@@ -185,17 +173,11 @@ impl Valkey {
 
     /// Stops it where it is (SIGSTOP): it accepts connections and answers nothing.
     pub fn pause(&self) {
-        self.folder.signal(Signal::STOP);
+        self.server.pause();
     }
 
     /// Lets a paused server go on.
     pub fn resume(&self) {
-        self.folder.signal(Signal::CONT);
-    }
-}
-
-impl Drop for Valkey {
-    fn drop(&mut self) {
-        self.kill();
+        self.server.resume();
     }
 }

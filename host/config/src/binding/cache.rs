@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rota_telemetry::Secret;
 
 use crate::access::{Access, BindingKind};
-use crate::address::{Address, Parts, Resolved, TargetError, UrlError};
+use crate::address::{Address, Parts, Resolved, TargetError, UrlError, host_and_port};
 use crate::decode::{Fields, of_one_key};
 use crate::nearest::advice;
 use crate::section::{record, words};
@@ -192,12 +192,7 @@ impl CacheBinding {
         let more = self.nodes.clone().or_else(|| nodes.map(|list| list.split(',').map(str::to_owned).collect()));
         for node in more.unwrap_or_default() {
             let wrong = || UrlError(format!("the node {} is not HOST:PORT", parts.quoted(&node)));
-            let (host, port) = node.trim().rsplit_once(':').ok_or_else(wrong)?;
-            let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
-            if host.is_empty() {
-                return Err(wrong());
-            }
-            all.push((host.trim_matches(['[', ']']).to_owned(), port));
+            all.push(host_and_port(node.trim()).ok_or_else(wrong)?);
         }
         if mode == CacheMode::Single && all.len() > 1 {
             return Err(UrlError("one server has no other nodes; set mode = \"cluster\" or \"sentinel\"".to_owned()));

@@ -7,7 +7,7 @@ use rota_telemetry::Secret;
 use url::Url;
 
 use crate::access::{Access, BindingKind};
-use crate::address::{Address, Parts, Resolved, TargetError, UrlError};
+use crate::address::{Address, Parts, Resolved, TargetError, UrlError, host_and_port};
 use crate::decode::{Fields, of_one_key};
 use crate::section::record;
 use crate::tree::join;
@@ -176,12 +176,7 @@ impl JetstreamBinding {
         let mut all = vec![(host, parts.url.port().unwrap_or(4222))];
         for server in self.servers.clone().or(servers).unwrap_or_default() {
             let wrong = || UrlError(format!("the server {} is not HOST:PORT", parts.quoted(&server)));
-            let (host, port) = server.rsplit_once(':').ok_or_else(wrong)?;
-            let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
-            if host.is_empty() {
-                return Err(wrong());
-            }
-            all.push((host.trim_matches(['[', ']']).to_owned(), port));
+            all.push(host_and_port(&server).ok_or_else(wrong)?);
         }
         if !parts.path()?.is_empty() {
             return Err(UrlError("a URL of NATS has no path".to_owned()));

@@ -1,38 +1,25 @@
 //! Procedures in C: made with clang and this binary.
 
-use super::{author, edit, fake, printed, refused, said};
+use super::{
+    ALL_SLOTS, analyzes_orders, author, ci, edit, fake, new_in, printed, refused, said, uses_no_more_than_it_needs,
+};
 use rota_testbed::Postgres;
 use rota_tests::Rota;
 use serde_json::{Value, json};
 
 async fn new(rota: &Rota, name: &str, slots: &[&str]) {
-    let mut arguments = vec!["plugin", "new", name, "--language", "c"];
-    for slot in slots {
-        arguments.extend(["--slot", slot]);
-    }
-    let made = printed(rota, "plugin_new", &arguments, 0).await;
-    for file in made["files"].as_array().unwrap() {
-        assert!(rota.path(&format!("work/{name}/{}", file.as_str().unwrap())).is_file(), "{file}");
-    }
+    new_in(rota, "c", name, slots).await;
 }
 
 #[tokio::test]
 async fn from_nothing_to_a_plan_and_a_run_on_a_real_server() {
     let rota = author();
     new(&rota, "in-c", &["database:sql:read,maintain", "bucket:storage:read"]).await;
-    let ci = tokio::process::Command::new(rota.path("work/in-c/ci"))
-        .env_clear()
-        .envs(rota.environment())
-        .output()
-        .await
-        .unwrap();
-    let heard = format!("{}\n{}", String::from_utf8_lossy(&ci.stdout), String::from_utf8_lossy(&ci.stderr));
-    assert!(ci.status.success() && heard.contains("in-c 0.1.0: nothing to do"), "{heard}");
+    let heard = ci(&rota, "in-c").await;
+    assert!(heard.contains("in-c 0.1.0: nothing to do"), "{heard}");
     assert!(!heard.contains("warning"), "{heard}");
     let built = printed(&rota, "plugin_build", &["plugin", "build", "in-c"], 0).await;
-    let mut imports: Vec<&str> = built["imports"].as_array().unwrap().iter().map(|i| i.as_str().unwrap()).collect();
-    imports.sort_unstable();
-    assert_eq!(imports, ["reports", "sql", "storage", "types"], "no more than it uses");
+    uses_no_more_than_it_needs(&built);
     assert!(built["size"].as_u64().unwrap() < 100_000, "{built}");
     assert!(built["compiler"].as_str().unwrap().starts_with("clang "), "{built}");
 
@@ -50,12 +37,7 @@ async fn from_nothing_to_a_plan_and_a_run_on_a_real_server() {
     let planned = printed(&rota, "answer", &[&run[..], &["--plan"]].concat(), 0).await;
     assert_eq!(planned["effects"][0]["detail"], "ANALYZE public.orders", "{planned}");
     assert_eq!(planned["report"]["data"], json!({ "database": ["public.orders"], "bucket": ["report \"1\".csv"] }));
-    let analyzed = "select last_analyze is not null from pg_stat_user_tables where relname = 'orders'";
-    let mut session = database.connect().await.unwrap();
-    let before: bool = sqlx::query_scalar(analyzed).fetch_one(&mut session).await.unwrap();
-    printed(&rota, "answer", &run, 0).await;
-    let after: bool = sqlx::query_scalar(analyzed).fetch_one(&mut session).await.unwrap();
-    assert_eq!((before, after), (false, true), "the plan changed nothing, the run did");
+    analyzes_orders(&rota, &database, &run).await;
     // A denial stays one.
     let denied = printed(&rota, "answer", &run[..6], 3).await;
     assert!(denied["error"]["message"].as_str().unwrap().contains("`maintain` on slot `database`"), "{denied}");
@@ -64,20 +46,7 @@ async fn from_nothing_to_a_plan_and_a_run_on_a_real_server() {
 #[tokio::test]
 async fn every_capability_has_a_beginning_that_compiles_without_a_warning() {
     let rota = author();
-    let slots = [
-        "a-database:sql:maintain",
-        "standby:sql:read",
-        "bucket:storage:read,write",
-        "out:storage:write",
-        "identity:key:decrypt",
-        "pg_dump:tool:run",
-        "cache:cache:read,delete",
-        "keys:cache:write",
-        "report:kubernetes:read,scale",
-        "pods:kubernetes:exec",
-        "limit-2:jetstream:read",
-    ];
-    new(&rota, "everything", &slots).await;
+    new(&rota, "everything", &ALL_SLOTS).await;
     let built = said(&rota, &["plugin", "build", "everything", "--output", "human"], 0).await;
     assert!(!built.stderr.contains("warning"), "{built:?}");
     let checked = printed(&rota, "plugin_check", &["plugin", "check", "everything"], 0).await;

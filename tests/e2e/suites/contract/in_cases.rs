@@ -1,12 +1,11 @@
 //! The same table, held against cases: what stands behind their slots must guard and list as the host does, or a case would prove nothing.
 
 use super::declared;
-use super::table::{Case, Guard, Named, cases};
+use super::table::{Case, Named, cases, guarded, guards};
 use rota_cases::written::{inline, text};
 use rota_cases::{Subject, Suite, Wrong, run};
 use rota_tests::{InProcess, probe};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::path::Path;
 
 const SLOTS: [&str; 7] = ["database", "bucket", "program", "key", "cache", "stream", "cluster"];
@@ -122,25 +121,10 @@ async fn with_everything_granted_each_call_is_answered_and_has_its_effect() {
 async fn without_the_access_each_call_is_denied_in_the_words_of_a_run() {
     let (_host, subject) = subject().await;
     let all = all();
-    let guards: BTreeSet<(&str, Option<&str>)> = all
-        .iter()
-        .filter_map(|case| match case.guard {
-            Guard::Pure => None,
-            Guard::Any(slot) => Some((slot, None)),
-            Guard::Needs(slot, access) => Some((slot, Some(access))),
-        })
-        .collect();
+    let guards = guards(&all);
     assert!(guards.len() > 20);
     for (slot, access) in guards {
-        let guarded: Vec<Case> = all
-            .iter()
-            .filter(|case| match case.guard {
-                Guard::Pure => false,
-                Guard::Any(other) => other == slot && access.is_none(),
-                Guard::Needs(other, word) => other == slot && access == Some(word),
-            })
-            .cloned()
-            .collect();
+        let guarded = guarded(&all, slot, access);
         let granted = |of: &str| -> Vec<&'static str> {
             let words = declared(of).iter().copied();
             words.filter(|word| of != slot || access.is_some_and(|access| access != *word)).collect()

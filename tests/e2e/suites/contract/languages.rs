@@ -1,7 +1,7 @@
 //! The same table from other languages: what is denied to a guest in Rust is denied to one in JavaScript, and what hands over streams and programs to one in
 //! Python, in the same words, and nothing happens; and, so that this can fail, what is granted happens.
 
-use super::table::{Case, Guard, cases};
+use super::table::{Case, cases, guarded, guards};
 use super::targets::{Guest, Targets};
 use super::{declared, touching};
 use serde_json::{Value, json};
@@ -82,25 +82,9 @@ async fn javascript_reaches_all_of_the_contract() {
 
 /// Every call that needs an access, without that access: by the probe and by another guest, in the same words. How many calls were tried.
 async fn denied_alike(targets: &Targets, all: &[Case], guest: Guest, slots: &[&str]) -> usize {
-    let guards: BTreeSet<(&str, Option<&str>)> = all
-        .iter()
-        .filter_map(|case| match case.guard {
-            Guard::Pure => None,
-            Guard::Any(slot) => Some((slot, None)),
-            Guard::Needs(slot, access) => Some((slot, Some(access))),
-        })
-        .collect();
     let mut denials = 0;
-    for (slot, access) in guards {
-        let guarded: Vec<Case> = all
-            .iter()
-            .filter(|case| match case.guard {
-                Guard::Pure => false,
-                Guard::Any(other) => other == slot && access.is_none(),
-                Guard::Needs(other, word) => other == slot && access == Some(word),
-            })
-            .cloned()
-            .collect();
+    for (slot, access) in guards(all) {
+        let guarded = guarded(all, slot, access);
         // Everything but this one access; nothing at all where any would do.
         let granted: Vec<&str> =
             declared(slot).iter().copied().filter(|word| access.is_some_and(|access| access != *word)).collect();

@@ -8,7 +8,7 @@ mod targets;
 
 use serde_json::Value;
 use std::collections::BTreeSet;
-use table::{Case, Guard, Named, cases};
+use table::{Case, Named, cases, guarded, guards};
 use targets::Targets;
 
 fn nobody() -> Named {
@@ -97,24 +97,8 @@ async fn an_import_whose_slot_is_not_bound_is_denied() {
 async fn an_import_whose_access_is_not_granted_is_denied() {
     let targets = Targets::start().await.unwrap();
     let all = cases(&targets.named());
-    let guards: BTreeSet<(&str, Option<&str>)> = all
-        .iter()
-        .filter_map(|case| match case.guard {
-            Guard::Pure => None,
-            Guard::Any(slot) => Some((slot, None)),
-            Guard::Needs(slot, access) => Some((slot, Some(access))),
-        })
-        .collect();
-    for (slot, access) in guards {
-        let guarded: Vec<Case> = all
-            .iter()
-            .filter(|case| match case.guard {
-                Guard::Pure => false,
-                Guard::Any(other) => other == slot && access.is_none(),
-                Guard::Needs(other, word) => other == slot && access == Some(word),
-            })
-            .cloned()
-            .collect();
+    for (slot, access) in guards(&all) {
+        let guarded = guarded(&all, slot, access);
         // Everything but this one access; nothing at all where any would do.
         let granted: Vec<&str> =
             declared(slot).iter().copied().filter(|word| access.is_some_and(|access| access != *word)).collect();

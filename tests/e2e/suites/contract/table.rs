@@ -2,6 +2,7 @@
 
 use rota_tests::probe::call;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// What a call needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,27 @@ pub(super) enum Guard {
     Any(&'static str),
     /// This access on the slot.
     Needs(&'static str, &'static str),
+}
+
+impl Guard {
+    /// The slot, and the access on it: none where any would do.
+    fn needed(self) -> Option<(&'static str, Option<&'static str>)> {
+        match self {
+            Self::Pure => None,
+            Self::Any(slot) => Some((slot, None)),
+            Self::Needs(slot, access) => Some((slot, Some(access))),
+        }
+    }
+}
+
+/// What calls need, each once.
+pub(super) fn guards(cases: &[Case]) -> BTreeSet<(&'static str, Option<&'static str>)> {
+    cases.iter().filter_map(|case| case.guard.needed()).collect()
+}
+
+/// The calls that need just this.
+pub(super) fn guarded(cases: &[Case], slot: &str, access: Option<&str>) -> Vec<Case> {
+    cases.iter().filter(|case| case.guard.needed() == Some((slot, access))).cloned().collect()
 }
 
 /// How an effect is listed in a plan: operation, target, access, and a part of the detail.
