@@ -628,7 +628,11 @@
     bind(facts.slots);
     const { tool: _, key: __, ...handles } = usual;
     const all = {
-      ...handles, ...(slots.standby ? { standby: slots.standby } : {}), slots, isPlan: facts.isPlan, runId: facts.runId, args: watched(words),
+      ...handles, ...(slots.standby ? { standby: slots.standby } : {}),
+      slots,
+      isPlan: facts.isPlan,
+      runId: facts.runId,
+      args: watched(words),
     };
     for (const name of keys(all)) find(name, all[name], false);
     return helpers;
