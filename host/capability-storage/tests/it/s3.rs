@@ -168,7 +168,7 @@ async fn a_connection_that_is_cut_is_made_anew() {
     let begun = async {
         eventually(LONG, "the upload", async || Ok((unfinished(&direct).await == ["b"]).then_some(()))).await.unwrap();
         // What is cut is a part of it. Cut before the answer that begins an upload, nobody would know that one by its number: another is
-        // begun, and the first stays until a rule of the bucket ends it (docs/decisions/0014-what-is-left.md).
+        // begun, and the first stays until it is swept (docs/decisions/0014-what-is-left.md).
         tokio::time::sleep(Duration::from_millis(300)).await;
     };
     tokio::select! { result = &mut put => panic!("{result:?}"), () = begun => {} }
