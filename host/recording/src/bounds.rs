@@ -6,10 +6,10 @@
 /// of it escaped.
 pub const LONGEST_LINE: usize = 128 << 20;
 
-/// The most that a line is in memory once it is read, bytes, as [`weight`] reckons it.
+/// The most that a line is in memory once it is read, bytes, as `weight` reckons it.
 pub const HEAVIEST_LINE: usize = 256 << 20;
 
-/// The most that is kept of what is read ahead, bytes, as [`weight`] reckons it: one line may go over it.
+/// The most that is kept of what is read ahead, bytes, as `weight` reckons it: one line may go over it.
 pub const KEPT: usize = 256 << 20;
 
 /// A line of so few bytes is not too heavy, whatever stands in it.
